@@ -1,0 +1,1 @@
+//! The pillars' options in one place.

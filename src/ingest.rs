@@ -1,0 +1,1 @@
+//! Bytes of the tools' files become nouns: pure, one file for each format.

@@ -1,0 +1,2 @@
+//! hubless
+fn main() {}

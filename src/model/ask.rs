@@ -1,0 +1,141 @@
+//! What a person, a script or a hook can ask of the daemon. Questions that only read are answered from the [`super::view::View`].
+
+use super::beat::Reported;
+use super::text::Foreign;
+
+/// One question that changes something, or needs the world.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// An agent reports.
+    Beat(Report),
+    /// Something is done to a todo.
+    Todo(TodoAsk),
+    /// Opens the window for one other device and makes a one-time ticket.
+    Invite,
+    /// Joins the fleet that made the ticket.
+    Join {
+        /// The ticket's text.
+        ticket: String,
+    },
+    /// Leaves the fleet: this device is alone again and keeps what it has.
+    Leave,
+    /// Measures the way to a device.
+    Ping {
+        /// A device's name or id, or the beginning of its id.
+        device: String,
+    },
+    /// Lists and reads all sources again.
+    Rescan,
+    /// One automerge document with maps `sessions`, `heartbeats`, `todos`.
+    Export,
+}
+
+/// An agent's report.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Report {
+    /// Who reports.
+    pub agent: Foreign,
+    /// What it says of itself; `None`: as before, else working (idle without a task).
+    pub state: Option<Reported>,
+    /// What it works on; `None`: as before (a tick of a loop never overwrites work fields), blank: nothing.
+    pub task: Option<Foreign>,
+    /// The file it has open; as `task`.
+    pub file: Option<Foreign>,
+    /// A message to people; as `task`.
+    pub note: Option<Foreign>,
+    /// The tool behind it; `custom` when nobody says.
+    pub tool: Option<String>,
+    /// The tool's own session id; the agent's name when nobody says.
+    pub session: Option<Foreign>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// How often it means to beat, seconds.
+    pub interval_s: Option<u32>,
+    /// The device name that the report gives (`/v2/sessionState`).
+    pub device: Option<Foreign>,
+    /// JSON text of one object that comes back as it was given.
+    pub metadata: Option<Foreign>,
+    /// `cli`, `api`, `hook`.
+    pub source: &'static str,
+}
+
+/// What is to be done to a todo, by whom.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TodoAsk {
+    /// What.
+    pub what: TodoDeed,
+    /// The agent that does it; `None`: a person.
+    pub agent: Option<Foreign>,
+    /// Of an `Idempotency-Key`: the same key on this device is the same action.
+    pub key: Option<String>,
+}
+
+/// What is to be done to a todo. `id` is a whole id or any unique beginning of one, as it was typed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TodoDeed {
+    /// There is a new one; of a finished or deleted text, a new round of it.
+    Add {
+        /// What it says.
+        content: Foreign,
+        /// Its project; `None`: `general`.
+        project: Option<String>,
+        /// How much it matters.
+        priority: Option<Foreign>,
+    },
+    /// Somebody begins it.
+    Start {
+        /// Which.
+        id: String,
+    },
+    /// It is done.
+    Done {
+        /// Which.
+        id: String,
+    },
+    /// It is to be done again.
+    Reopen {
+        /// Which.
+        id: String,
+    },
+    /// Fields of it are set; `None` leaves a field as it is.
+    Edit {
+        /// Which.
+        id: String,
+        /// What it says.
+        content: Option<Foreign>,
+        /// Who should do it.
+        owner: Option<Foreign>,
+        /// How much it matters.
+        priority: Option<Foreign>,
+    },
+    /// It is hidden.
+    Delete {
+        /// Which.
+        id: String,
+    },
+    /// The last action on it is taken back.
+    Undo {
+        /// Which.
+        id: String,
+    },
+    /// A conflict of it is settled.
+    Resolve {
+        /// Which todo, or which conflict.
+        id: String,
+        /// How.
+        keep: Keeping,
+    },
+}
+
+/// How a conflict is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeping {
+    /// What the rule chose stays.
+    Local,
+    /// The other one counts: a status reopens the todo with it, a field is set to it.
+    Remote,
+    /// The other text becomes a todo of its own.
+    Both,
+    /// The field is set to this.
+    Text(Foreign),
+}

@@ -1,0 +1,135 @@
+//! Facts: the entries of the documents, and their names.
+//!
+//! A fact's name tells its kind. *Once* facts never change; *latest* facts are written by one device and numbered.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::id::{ActId, Collection, DeviceId, ItemId, NotAName, SessionId};
+use super::limits::COUNT_MAX;
+use super::todo::Status;
+
+/// The name of a fact within its collection.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FactKey {
+    /// `member/<hex>`: a signed membership entry (fleet, once).
+    Member([u8; 32]),
+    /// `device/<device>`: name, platform, addresses (fleet, latest).
+    Device(DeviceId),
+    /// `choice/<unique>`: a shared decision (fleet, once).
+    Choice(ActId),
+    /// `session/<session>` (sessions, latest).
+    Session(SessionId),
+    /// `end/<session>/<unique>` (sessions, once).
+    End(SessionId, ActId),
+    /// `beat/<session>/<agent key>` (heartbeats, latest).
+    Beat(SessionId, String),
+    /// `item/<item>` (todos, once).
+    Item(ItemId),
+    /// `rank/<item>/<round>/<status>` (todos, once).
+    Rank(ItemId, u64, Status),
+    /// `act/<unique>` (todos, once).
+    Act(ActId),
+    /// `seen/<item>` (todos, latest).
+    Seen(ItemId),
+}
+
+impl FactKey {
+    /// The collection whose documents may hold it; anywhere else it is no fact.
+    #[must_use]
+    pub fn collection(&self) -> Collection {
+        match self {
+            FactKey::Member(_) | FactKey::Device(_) | FactKey::Choice(_) => Collection::Fleet,
+            FactKey::Session(_) | FactKey::End(..) => Collection::Sessions,
+            FactKey::Beat(..) => Collection::Heartbeats,
+            FactKey::Item(_) | FactKey::Rank(..) | FactKey::Act(_) | FactKey::Seen(_) => Collection::Todos,
+        }
+    }
+
+    /// Whether it never changes: all values of it count, and the lowest is shown.
+    #[must_use]
+    pub fn is_once(&self) -> bool {
+        match self {
+            FactKey::Member(_) | FactKey::Choice(_) | FactKey::End(..) | FactKey::Item(_) | FactKey::Rank(..) | FactKey::Act(_) => true,
+            FactKey::Device(_) | FactKey::Session(_) | FactKey::Beat(..) | FactKey::Seen(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for FactKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FactKey::Member(hash) => write!(f, "member/{}", super::id::base32(hash)),
+            FactKey::Device(device) => write!(f, "device/{device}"),
+            FactKey::Choice(id) => write!(f, "choice/{id}"),
+            FactKey::Session(session) => write!(f, "session/{session}"),
+            FactKey::End(session, id) => write!(f, "end/{session}/{id}"),
+            FactKey::Beat(session, agent) => write!(f, "beat/{session}/{agent}"),
+            FactKey::Item(item) => write!(f, "item/{item}"),
+            FactKey::Rank(item, round, status) => write!(f, "rank/{item}/{round}/{}", status.word()),
+            FactKey::Act(id) => write!(f, "act/{id}"),
+            FactKey::Seen(item) => write!(f, "seen/{item}"),
+        }
+    }
+}
+
+impl FromStr for FactKey {
+    type Err = NotAName;
+    fn from_str(text: &str) -> Result<FactKey, NotAName> {
+        let (kind, rest) = text.split_once('/').ok_or(NotAName)?;
+        let key = match kind {
+            "member" => FactKey::Member(super::id::unbase32(rest).ok_or(NotAName)?),
+            "device" => FactKey::Device(rest.parse()?),
+            "choice" => FactKey::Choice(rest.parse()?),
+            "session" => FactKey::Session(rest.parse()?),
+            "end" => {
+                let (session, id) = rest.split_once('/').ok_or(NotAName)?;
+                FactKey::End(session.parse()?, id.parse()?)
+            }
+            "beat" => {
+                let (session, agent) = rest.split_once('/').ok_or(NotAName)?;
+                FactKey::Beat(session.parse()?, agent.to_owned())
+            }
+            "item" => FactKey::Item(rest.parse()?),
+            "rank" => {
+                let mut parts = rest.splitn(3, '/');
+                let mut next = || parts.next().ok_or(NotAName);
+                let item = next()?.parse()?;
+                let round = next()?.parse().ok().filter(|round| (1..=COUNT_MAX).contains(round)).ok_or(NotAName)?;
+                let word = next()?;
+                let status = Status::ALL.into_iter().find(|status| status.word() == word).ok_or(NotAName)?;
+                FactKey::Rank(item, round, status)
+            }
+            "act" => FactKey::Act(rest.parse()?),
+            "seen" => FactKey::Seen(rest.parse()?),
+            _ => return Err(NotAName),
+        };
+        // One name, one spelling: what does not write back as it was read would be a second fact of the same meaning.
+        if key.to_string() == text { Ok(key) } else { Err(NotAName) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reads_back_and_has_one_spelling() {
+        let item = ItemId::of(&[b"x"]);
+        let key = FactKey::Rank(item, 3, Status::Completed);
+        assert_eq!(key.to_string().parse(), Ok(key.clone()));
+        assert!(key.is_once() && !FactKey::Seen(item).is_once());
+        for bad in [
+            format!("rank/{item}/03/completed"),
+            format!("rank/{item}/0/completed"),
+            format!("rank/{item}/3/done"),
+            format!("item/{}", item.to_string().to_uppercase()),
+            "x/y".into(),
+            "item".into(),
+        ] {
+            assert!(bad.parse::<FactKey>().is_err(), "{bad}");
+        }
+        let beat = FactKey::Beat(SessionId::of(&[b"s"]), "a/b".into());
+        assert_eq!(beat.to_string().parse(), Ok(beat));
+    }
+}

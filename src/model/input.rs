@@ -1,0 +1,316 @@
+//! All that can happen to a replica. Whatever is not a variant here does not happen.
+
+use super::ask::Ask;
+use super::id::{Asker, DeviceId, LinkId};
+use super::message::Bye;
+use super::time::Millis;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A directory or file of a tool was looked at, or should be.
+    Source(SourceEvent),
+    /// Something came from the network.
+    Peer(PeerEvent),
+    /// A person, a script or a hook asks.
+    Ask(Asker, Ask),
+    /// The deadline has come.
+    Tick,
+}
+
+/// Which directory of a tool; the daemon's configuration knows where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Root {
+    /// `<claude root>/todos`: one JSON file for each agent of each session.
+    ClaudeTodos,
+    /// `<claude root>/projects`: transcripts, two levels deep; here only a session's working directory is taken from them.
+    ClaudeProjects,
+}
+
+impl Root {
+    /// The word that answers and index rows use.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Root::ClaudeTodos => "claude-todos",
+            Root::ClaudeProjects => "claude-projects",
+        }
+    }
+}
+
+/// A path below a root, with `/`, never absolute, never with `..`.
+pub type RelPath = String;
+
+/// What tells one file from another that later has its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct FileStat {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written, milliseconds since 1970.
+    pub mtime_ms: i64,
+}
+
+/// One file of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Where.
+    pub path: RelPath,
+    /// Which, and how large.
+    pub stat: FileStat,
+}
+
+/// A git repository above a working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repo {
+    /// The url of its remote (`origin`, else the first), as it is spelled there.
+    pub remote: Option<String>,
+    /// Its top directory.
+    pub root: String,
+    /// Its branch, if its head names one.
+    pub branch: Option<String>,
+}
+
+/// What the sources say. Hints may be lost; what was looked at is the truth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// Something happened there; without a path, anywhere (events were lost).
+    Hint {
+        /// Below which root.
+        root: Root,
+        /// Where.
+        path: Option<RelPath>,
+    },
+    /// The answer to `Look::List`: every regular file.
+    Looked {
+        /// Which root.
+        root: Root,
+        /// Where it is.
+        base: String,
+        /// Whether the directory is there.
+        present: bool,
+        /// Its files, in order.
+        files: Vec<Seen>,
+        /// How many entries were passed over: links, pipes, unreadable, over the limit.
+        skipped: u64,
+    },
+    /// The answer to `Look::Read`.
+    Read {
+        /// Below which root.
+        root: Root,
+        /// Which file.
+        path: RelPath,
+        /// What it was while it was read.
+        stat: FileStat,
+        /// From where.
+        offset: u64,
+        /// What it says there.
+        bytes: Vec<u8>,
+        /// Whether the file ends there.
+        at_end: bool,
+    },
+    /// The answer to `Look::Find`: for each name, the first file with it.
+    Found {
+        /// Below which root.
+        root: Root,
+        /// The names that were asked for, each with its path if there is one.
+        files: Vec<(String, Option<RelPath>)>,
+    },
+    /// The answer to `Look::Repo`.
+    Repo {
+        /// The working directory that was asked for.
+        cwd: String,
+        /// The repository above it, if there is one.
+        repo: Option<Repo>,
+    },
+    /// A look that failed: the file is gone, or may not be read.
+    Denied {
+        /// Below which root.
+        root: Root,
+        /// Which file; `None`: the root itself.
+        path: Option<RelPath>,
+        /// Why, in the system's words.
+        why: String,
+    },
+    /// The watcher does not work (any more); everything is listed from time to time instead.
+    Polling {
+        /// Why, in the system's words.
+        why: String,
+    },
+}
+
+/// What the network says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PeerEvent {
+    /// We listen here, `ip:port` each, all interfaces that are not skipped.
+    Listening {
+        /// Where.
+        addresses: Vec<String>,
+    },
+    /// mDNS shows another hubless.
+    Sighted {
+        /// Its random name of this life.
+        instance: String,
+        /// Whether its token was made with a secret of our fleet.
+        ours: bool,
+        /// Where it listens.
+        addresses: Vec<String>,
+    },
+    /// mDNS no longer shows it.
+    Gone {
+        /// Its random name.
+        instance: String,
+    },
+    /// A stream to a device is open; the transport has proved its key.
+    Up {
+        /// The stream.
+        link: LinkId,
+        /// The key that was proved.
+        device: DeviceId,
+        /// The other end.
+        address: String,
+    },
+    /// One frame came, without its length.
+    Frame {
+        /// On which link.
+        link: LinkId,
+        /// `kind` and body, see `model::message`.
+        bytes: Vec<u8>,
+    },
+    /// All that was said on the link has been taken.
+    Room {
+        /// Which link.
+        link: LinkId,
+    },
+    /// The stream is closed.
+    Down {
+        /// Which link.
+        link: LinkId,
+        /// Why, in words.
+        why: String,
+    },
+    /// A dial did not succeed.
+    DialFailed {
+        /// Whom it was meant for, if that was known.
+        device: Option<DeviceId>,
+        /// The address.
+        address: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// A window was opened for `Ask::Invite`.
+    Invited {
+        /// Who asked.
+        asker: Asker,
+        /// One line for the other device.
+        ticket: String,
+        /// Until when, milliseconds since 1970.
+        until_ms: i64,
+    },
+    /// Somebody who knows our ticket's secret wants to join.
+    Joining {
+        /// The pairing; answered by `LinkAction::Admit`.
+        pairing: u64,
+        /// The key that was proved.
+        device: DeviceId,
+        /// What it says of itself.
+        name: String,
+    },
+    /// We were let in.
+    Welcomed {
+        /// Who asked.
+        asker: Asker,
+        /// Who let us in.
+        device: DeviceId,
+        /// `postcard(Welcome)`, still to be checked.
+        welcome: Vec<u8>,
+    },
+    /// Pairing came to nothing.
+    PairingFailed {
+        /// Who asked.
+        asker: Asker,
+        /// Why.
+        why: super::reply::Refusal,
+    },
+}
+
+/// How a peer's link may end by our word, or a peer be treated.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LinkAction {
+    /// Opens a connection, unless there is one.
+    Dial {
+        /// To whom, if that is known.
+        device: Option<DeviceId>,
+        /// Where, best first.
+        addresses: Vec<String>,
+    },
+    /// Says frames, in this order, after all that was said before.
+    Say {
+        /// On which link.
+        link: LinkId,
+        /// `kind` and body each.
+        frames: Vec<Vec<u8>>,
+    },
+    /// Says all that is waiting, then ends the link.
+    HangUp {
+        /// Which link.
+        link: LinkId,
+        /// Why.
+        why: Bye,
+    },
+    /// Lets no connection of that device through for a while.
+    Block {
+        /// Whom.
+        device: DeviceId,
+        /// For how long.
+        for_ms: Millis,
+    },
+    /// We are of another fleet now: listen and announce as one of it; every link ends.
+    Fleet(super::member::Fleet),
+    /// Everything is closed, sockets are opened anew, announced anew.
+    Renew,
+    /// Opens the window for one joiner.
+    Invite {
+        /// Who asked.
+        asker: Asker,
+    },
+    /// Tells a joiner that it is in.
+    Admit {
+        /// Of `PeerEvent::Joining`.
+        pairing: u64,
+        /// `postcard(Welcome)`.
+        welcome: Vec<u8>,
+    },
+    /// Tells a joiner that it is not let in.
+    TurnAway {
+        /// Of `PeerEvent::Joining`.
+        pairing: u64,
+        /// Why.
+        why: super::reply::Refusal,
+    },
+    /// Joins with a ticket.
+    Join {
+        /// Who asked.
+        asker: Asker,
+        /// The ticket's text.
+        ticket: String,
+        /// What we say of ourselves.
+        name: String,
+    },
+}
+
+/// What a joiner is given: the fleet, and the log that proves both sides.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Welcome {
+    /// The fleet's id and secrets.
+    pub fleet: super::member::Fleet,
+    /// `postcard(Signed)` each.
+    pub entries: Vec<Vec<u8>>,
+    /// The inviter's name.
+    pub name: String,
+    /// Where the inviter listens.
+    pub addresses: Vec<String>,
+}

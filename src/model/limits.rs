@@ -1,0 +1,91 @@
+//! Every maximum of the house, named, with its unit and its reason (I9).
+
+use super::time::Millis;
+
+/// Bytes of one text from outside; longer ones are cut. A todo of 16 KiB is a mistake, a task line of it unreadable.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of one fact's JSON; a longer one is no fact.
+pub const FACT_BYTES_MAX: usize = 64 * 1024;
+/// The largest revision, round, life or shard number; a larger one is no fact (DESIGN §4: a peer must not exhaust a counter).
+pub const COUNT_MAX: u64 = 1 << 40;
+/// Bytes of a todo file that are read; Claude's largest seen has 8 436 (FORMATS 1.2).
+pub const TODO_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes of a transcript's head that are read to learn its working directory.
+pub const HEAD_BYTES_MAX: u64 = 256 * 1024;
+/// Items of one list that are taken; the largest seen has 30.
+pub const ITEMS_MAX: usize = 10_000;
+/// Files of one source that are listed; people have thousands (RELIABILITY G).
+pub const FILES_MAX: usize = 200_000;
+/// Bytes of one frame on the wire, its head included.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one message that spans several frames.
+pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of an unproven peer's first message beyond the log we hold ourselves.
+pub const MEMBERS_BYTES_MAX: usize = 64 * 1024;
+/// Bytes told to one link that it has not yet taken; beyond, documents are marked dirty instead of queued.
+pub const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes a compressed foreign chunk may unfold to.
+pub const INFLATED_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// Operations of one foreign change.
+pub const CHANGE_OPS_MAX: u64 = 10_000;
+/// Operations of one own change; larger steps are split between items.
+pub const OWN_CHANGE_OPS_MAX: usize = 2_000;
+/// Dependencies of one foreign change.
+pub const CHANGE_DEPS_MAX: usize = 256;
+/// Heads above which our next change merges them in steps.
+pub const HEADS_MAX: usize = 200;
+/// Where operation counters must stay below (DESIGN §7: 0.12.0 panics at `u32::MAX`).
+pub const OP_COUNTER_MAX: u64 = 1 << 31;
+/// Foreign changes of one document that wait for a dependency.
+pub const ORPHANS_MAX: usize = 10_000;
+/// Bytes of those.
+pub const ORPHAN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Saved bytes of a document from which its writers go on in the next shard.
+pub const SHARD_BYTES_MAX: usize = 512 * 1024;
+/// Changes of a heartbeat document after which the next begins.
+pub const HEARTBEAT_CHANGES_MAX: u64 = 2_000;
+/// Inputs that wait for the loop; the pillars wait when it is full.
+pub const INBOX_MAX: usize = 1_024;
+/// Inputs that one turn takes along before it is kept.
+pub const TURN_INPUTS_MAX: usize = 256;
+/// Bytes that one turn keeps before it ends.
+pub const TURN_BYTES_MAX: usize = 1024 * 1024;
+/// Documents a fleet may have; more are refused by name.
+pub const DOCUMENTS_MAX: usize = 100_000;
+/// Agents in one presence frame.
+pub const PRESENCE_AGENTS_MAX: usize = 500;
+/// Bytes of a beat's metadata.
+pub const METADATA_BYTES_MAX: usize = 8 * 1024;
+/// Connections of one peer at a time.
+pub const PEER_CONNECTIONS_MAX: u32 = 4;
+
+/// How often presence is told.
+pub const PRESENCE_EVERY_MS: Millis = 15_000;
+/// Presence of a device older than this: it cannot be reached.
+pub const REACHABLE_MS: Millis = 45_000;
+/// The least silence that makes an agent stale, while its device can be reached.
+pub const STALE_MS: Millis = 5 * 60 * 1000;
+/// How much over its interval a beat may be before its agent is late.
+pub const LATE_GRACE_MS: Millis = 60_000;
+/// Working, beating, and nothing achieved for so long: stuck?
+pub const STUCK_MS: Millis = 30 * 60 * 1000;
+/// A beat is written at least this often while its agent goes on.
+pub const BEAT_FACT_EVERY_MS: Millis = 5 * 60 * 1000;
+/// How often everything is listed again, whatever the watcher said.
+pub const RESCAN_EVERY_MS: Millis = 15 * 60 * 1000;
+/// How much longer the boot clock ran than the steady one when the machine must have slept.
+pub const SLEPT_MS: Millis = 5_000;
+/// An unproven peer has so long to prove itself.
+pub const PROVE_WITHIN_MS: Millis = 5_000;
+/// A peer whose entries fail to prove is not spoken to for so long.
+pub const BLOCKED_MS: Millis = 10 * 60 * 1000;
+/// How often a link is pinged.
+pub const PING_EVERY_MS: Millis = 15_000;
+/// A link that has been silent for so long is dead.
+pub const SILENT_MS: Millis = 40_000;
+/// The first wait before a peer is dialled again; doubled up to `REDIAL_MAX_MS`.
+pub const REDIAL_MIN_MS: Millis = 1_000;
+/// The longest wait before a peer is dialled again.
+pub const REDIAL_MAX_MS: Millis = 60_000;
+/// A skew of clocks that is shown.
+pub const SKEW_SHOWN_MS: i64 = 2_000;

@@ -1,0 +1,205 @@
+//! What can be answered, and every way to be refused: with its cause and its fix.
+
+use super::id::{DeviceId, SessionId, TodoId};
+use super::time::Millis;
+
+/// One answer. It leaves only after everything it speaks of was kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// A report was taken.
+    Beat {
+        /// The session it counts for.
+        session: SessionId,
+        /// Whether that session was known before.
+        updated: bool,
+        /// Whether it is on disk; a beat between transitions is told to peers and not written.
+        durable: bool,
+        /// Names of the devices that were reachable when it was told.
+        told: Vec<String>,
+    },
+    /// A todo was changed; the view now shows it.
+    Todo {
+        /// Which.
+        id: TodoId,
+        /// Whether it, or a new round of it, began with this.
+        created: bool,
+    },
+    /// The window is open.
+    Ticket {
+        /// One line for the other device.
+        ticket: String,
+        /// Until when, milliseconds since 1970.
+        until_ms: i64,
+    },
+    /// This device is in a fleet with that one.
+    Paired {
+        /// The device that invited.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+    },
+    /// This device is alone in a new fleet.
+    Left,
+    /// A device answered.
+    Pong {
+        /// Which.
+        device: DeviceId,
+        /// There and back.
+        rtt_ms: Millis,
+        /// Over which address.
+        address: String,
+        /// Whether both hold the same.
+        level: bool,
+    },
+    /// Everything is being listed and read again.
+    Rescanning,
+    /// An automerge document.
+    Document(Vec<u8>),
+    /// No, and why.
+    Refused(Refusal),
+}
+
+/// Why something was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Refusal {
+    /// The reason, as a word for programs.
+    pub code: Code,
+    /// What is wrong, in one sentence.
+    pub what: String,
+    /// What lies behind it, when more is known.
+    pub cause: Option<String>,
+    /// The command or step that mends it.
+    pub fix: Option<String>,
+    /// Names that were perhaps meant.
+    pub did_you_mean: Vec<String>,
+}
+
+impl Refusal {
+    /// A refusal with nothing but its sentence.
+    pub fn new(code: Code, what: impl Into<String>) -> Refusal {
+        Refusal { code, what: what.into(), cause: None, fix: None, did_you_mean: Vec::new() }
+    }
+
+    /// Says what lies behind it.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<String>) -> Refusal {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Says what mends it.
+    #[must_use]
+    pub fn fix(mut self, fix: impl Into<String>) -> Refusal {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+/// The reasons for refusals. Each has one word, one exit code (INTERFACE §2.4) and one HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// The question itself is wrong.
+    BadRequest,
+    /// No such todo.
+    TodoNotFound,
+    /// No such device.
+    DeviceNotFound,
+    /// No such agent.
+    AgentNotFound,
+    /// No such conflict.
+    ConflictNotFound,
+    /// The beginning of an id fits several.
+    AmbiguousId,
+    /// Nothing to undo.
+    NothingToUndo,
+    /// The device's name is another member's.
+    NotThisDevice,
+    /// It could not be written: full disk, failing disk. It may have been taken.
+    Storage,
+    /// The device cannot be reached.
+    Unreachable,
+    /// It did not answer in time.
+    TimedOut,
+    /// This device is in a fleet with others already.
+    AlreadyPaired,
+    /// The text is no ticket, or one of another version.
+    BadTicket,
+    /// The ticket was used, is too old, or its window was closed.
+    TicketSpent,
+    /// The other side does not know the ticket's secret.
+    PairMismatch,
+    /// Another pairing is under way.
+    Busy,
+    /// It does not exist yet.
+    NotImplemented,
+    /// This device has no identity yet.
+    NotInitialised,
+    /// Nothing answers on the socket.
+    DaemonDown,
+}
+
+impl Code {
+    /// The word that `code` in a problem and the brackets behind an error show.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Code::BadRequest => "bad-request",
+            Code::TodoNotFound => "todo-not-found",
+            Code::DeviceNotFound => "device-not-found",
+            Code::AgentNotFound => "agent-not-found",
+            Code::ConflictNotFound => "conflict-not-found",
+            Code::AmbiguousId => "ambiguous-id",
+            Code::NothingToUndo => "nothing-to-undo",
+            Code::NotThisDevice => "not-this-device",
+            Code::Storage => "storage",
+            Code::Unreachable => "unreachable",
+            Code::TimedOut => "timed-out",
+            Code::AlreadyPaired => "already-paired",
+            Code::BadTicket => "bad-ticket",
+            Code::TicketSpent => "ticket-spent",
+            Code::PairMismatch => "pair-mismatch",
+            Code::Busy => "busy",
+            Code::NotImplemented => "not-implemented",
+            Code::NotInitialised => "not-initialised",
+            Code::DaemonDown => "daemon-down",
+        }
+    }
+
+    /// The process's exit code (INTERFACE §2.4).
+    #[must_use]
+    pub fn exit(self) -> u8 {
+        match self {
+            Code::BadRequest | Code::BadTicket => 2,
+            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound => 3,
+            Code::DaemonDown => 4,
+            Code::NotInitialised | Code::AlreadyPaired => 5,
+            Code::AmbiguousId => 6,
+            Code::TimedOut => 8,
+            Code::NothingToUndo
+            | Code::NotThisDevice
+            | Code::Storage
+            | Code::Unreachable
+            | Code::TicketSpent
+            | Code::PairMismatch
+            | Code::Busy
+            | Code::NotImplemented => 1,
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Code::BadRequest | Code::BadTicket => 400,
+            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound => 404,
+            Code::AmbiguousId | Code::NothingToUndo | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
+            Code::TicketSpent => 410,
+            Code::PairMismatch => 403,
+            Code::NotImplemented => 501,
+            Code::Unreachable => 502,
+            Code::Storage | Code::NotInitialised | Code::DaemonDown => 503,
+            Code::TimedOut => 504,
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Text from outside. It is held as it came and leaves only escaped for where it goes, so that no terminal, page or log
+//! ever sees a control character of somebody else's choosing (I12).
+
+use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+
+/// Text that a tool, an agent or another device wrote.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Foreign(String);
+
+impl Foreign {
+    /// Takes text in, cut at `limits::TEXT_BYTES_MAX` on a character border.
+    pub fn new(text: impl Into<String>) -> Foreign {
+        let mut text = text.into();
+        if text.len() > super::limits::TEXT_BYTES_MAX {
+            let mut end = super::limits::TEXT_BYTES_MAX;
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text.truncate(end);
+        }
+        Foreign(text)
+    }
+
+    /// For a terminal, a log or a path's label: control, bidirectional and invisible format characters become `\u{…}`.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let mut out = String::with_capacity(self.0.len());
+        for c in self.0.chars() {
+            if is_safe(c) { out.push(c) } else { out.extend(c.escape_unicode()) }
+        }
+        out
+    }
+
+    /// For an HTML text node or a quoted attribute.
+    #[must_use]
+    pub fn html(&self) -> String {
+        let mut out = String::with_capacity(self.0.len());
+        for c in self.plain().chars() {
+            match c {
+                '&' => out.push_str("&amp;"),
+                '<' => out.push_str("&lt;"),
+                '>' => out.push_str("&gt;"),
+                '"' => out.push_str("&quot;"),
+                '\'' => out.push_str("&#39;"),
+                _ => out.push(c),
+            }
+        }
+        out
+    }
+
+    /// For a JSON answer, whose writer escapes it; also what hashes, comparisons and rules look at.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether nothing is left but white space.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.0.trim().is_empty()
+    }
+
+    /// Spelled alike wherever it was typed: NFC, trimmed, white space collapsed to one space. Case is kept.
+    #[must_use]
+    pub fn normalised(&self) -> String {
+        let nfc: String = self.0.nfc().collect();
+        nfc.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Letters, marks, digits, signs and the plain space; no control, no bidirectional override, no invisible joiner.
+fn is_safe(c: char) -> bool {
+    let hidden = matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
+    !c.is_control() && !hidden
+}
+
+impl std::fmt::Debug for Foreign {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "“{} bytes”", self.0.len())
+    }
+}
+
+impl From<&str> for Foreign {
+    fn from(text: &str) -> Foreign {
+        Foreign::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn no_control_character_leaves(text: String) -> bool {
+            let foreign = Foreign::new(text);
+            foreign.plain().chars().all(is_safe) && !foreign.html().contains(['<', '>', '"', '\''])
+        }
+
+        fn normalising_twice_changes_nothing(text: String) -> bool {
+            let once = Foreign::new(text).normalised();
+            Foreign::new(once.clone()).normalised() == once
+        }
+    }
+
+    #[test]
+    fn escapes_of_terminals_and_pages_are_inert() {
+        let text = Foreign::new("\x1b]52;c;aGk=\x07<img src=x onerror=1>\u{202e}x");
+        assert!(!text.plain().contains('\x1b') && !text.plain().contains('\u{202e}'));
+        assert!(text.html().contains("&lt;img"));
+        assert_eq!(format!("{text:?}"), format!("“{} bytes”", text.json().len()), "debug output never holds content");
+    }
+
+    #[test]
+    fn white_space_and_spelling_do_not_make_another_todo() {
+        assert_eq!(Foreign::new("  a\t b\n").normalised(), "a b");
+        assert_eq!(Foreign::new("e\u{301}").normalised(), Foreign::new("é").normalised());
+    }
+}

@@ -1,0 +1,1 @@
+//! The only home of libp2p and mdns-sd.

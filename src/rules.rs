@@ -1,0 +1,1 @@
+//! Judgements over plain facts: pure; each file opens with the sentence that stays true.

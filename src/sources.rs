@@ -1,0 +1,1 @@
+//! The tools' files, read-only; the only home of notify.
