@@ -33,7 +33,9 @@ pub enum Message {
     Sync {
         /// Which document.
         doc: DocId,
-        /// `automerge::sync::Message`, always of version 1.
+        /// Whether it begins a talk afresh: the other forgets its own state of it and answers, even when both hold the same.
+        first: bool,
+        /// `automerge::sync::Message`, always of version 1 and without flags.
         bytes: Vec<u8>,
     },
     /// New changes of a document on which the two are *level*.
@@ -206,7 +208,8 @@ impl Message {
             Message::Members(entries) => postcard::to_stdvec(entries),
             Message::Hello(hello) => postcard::to_stdvec(hello),
             Message::Heads(heads) => postcard::to_stdvec(heads),
-            Message::Sync { doc, bytes } | Message::Changes { doc, bytes } => postcard::to_stdvec(&(doc, bytes)),
+            Message::Sync { doc, first, bytes } => postcard::to_stdvec(&(doc, first, bytes)),
+            Message::Changes { doc, bytes } => postcard::to_stdvec(&(doc, bytes)),
             Message::Presence(presence) => postcard::to_stdvec(presence),
             Message::Ping { n } => postcard::to_stdvec(n),
             Message::Pong { n, wall_ms } => postcard::to_stdvec(&(n, wall_ms)),
@@ -242,8 +245,8 @@ impl Message {
             2 => Message::Hello(take(body)?),
             3 => Message::Heads(take(body)?),
             4 => {
-                let (doc, bytes) = take(body)?;
-                Message::Sync { doc, bytes }
+                let (doc, first, bytes) = take(body)?;
+                Message::Sync { doc, first, bytes }
             }
             5 => {
                 let (doc, bytes) = take(body)?;
@@ -328,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_large_message_spans_frames_and_presence_goes_between() {
-        let big = Message::Sync { doc: doc(), bytes: vec![7; 3 * FRAME_BYTES_MAX] };
+        let big = Message::Sync { doc: doc(), first: true, bytes: vec![7; 3 * FRAME_BYTES_MAX] };
         let frames = big.frames();
         assert!(frames.len() > 3 && frames.iter().all(|f| f.len() <= FRAME_BYTES_MAX));
         let mut ear = Ear::default();
@@ -343,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_message_over_the_limit_is_garbled_and_an_unknown_kind_is_not() {
-        let big = Message::Sync { doc: doc(), bytes: vec![7; 3 * FRAME_BYTES_MAX] };
+        let big = Message::Sync { doc: doc(), first: true, bytes: vec![7; 3 * FRAME_BYTES_MAX] };
         let mut ear = Ear::default();
         let results: Vec<_> = big.frames().iter().map(|f| ear.hear(f, FRAME_BYTES_MAX)).collect();
         assert!(results.contains(&Err(Garbled)));
