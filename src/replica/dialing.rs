@@ -1,0 +1,175 @@
+//! Whom to dial, when: every member that is not linked, at every address known of it, ever more rarely; at once when it is
+//! sighted, when the network changed and when this machine woke.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::id::DeviceId;
+use crate::model::input::LinkAction;
+use crate::model::limits::{REDIAL_MAX_MS, REDIAL_MIN_MS};
+use crate::model::time::Millis;
+
+/// Addresses of one device that are remembered.
+const ADDRESSES_MAX: usize = 16;
+/// Instances of mDNS that are remembered.
+const SIGHTINGS_MAX: usize = 256;
+
+#[derive(Debug, Clone, Default)]
+struct Target {
+    addresses: Vec<String>,
+    wait: Millis,
+    due: Millis,
+}
+
+/// The dials that are due.
+pub struct Dialing {
+    me: DeviceId,
+    seed: u64,
+    devices: BTreeMap<DeviceId, Target>,
+    sightings: BTreeMap<String, Target>,
+}
+
+impl Dialing {
+    /// Nobody is known yet; `seed` spreads the waits.
+    #[must_use]
+    pub fn new(me: DeviceId, seed: u64) -> Dialing {
+        Dialing { me, seed, devices: BTreeMap::new(), sightings: BTreeMap::new() }
+    }
+
+    /// The members besides us, each with the addresses that its own fact tells.
+    pub fn members(&mut self, members: &BTreeMap<DeviceId, Vec<String>>, now: Millis) {
+        self.devices.retain(|device, _| members.contains_key(device));
+        for (device, addresses) in members {
+            let first = self.first_wait(device);
+            let target = self.devices.entry(*device).or_insert_with(|| Target { due: now + first, ..Target::default() });
+            learn(&mut target.addresses, addresses);
+        }
+    }
+
+    /// A device told where it listens.
+    pub fn told(&mut self, device: &DeviceId, addresses: &[String]) {
+        if let Some(target) = self.devices.get_mut(device) {
+            learn(&mut target.addresses, addresses);
+        }
+    }
+
+    /// mDNS, or the configuration, shows one of our fleet; which one is learnt when it is dialled.
+    pub fn sighted(&mut self, instance: String, addresses: Vec<String>, now: Millis) {
+        if self.sightings.len() < SIGHTINGS_MAX || self.sightings.contains_key(&instance) {
+            let spread = self.chance() % 200;
+            let again = self.sightings.get(&instance).is_some_and(|target| target.addresses == addresses);
+            let due = if again { self.sightings[&instance].due } else { now + spread };
+            self.sightings.insert(instance, Target { addresses, wait: 0, due });
+        }
+        for target in self.devices.values_mut() {
+            target.wait = 0;
+        }
+    }
+
+    /// mDNS no longer shows it.
+    pub fn gone(&mut self, instance: &str) {
+        self.sightings.remove(instance);
+    }
+
+    /// A link to the device ended: dial again soon, the lower id first.
+    pub fn down(&mut self, device: &DeviceId, now: Millis) {
+        let first = self.first_wait(device);
+        if let Some(target) = self.devices.get_mut(device) {
+            (target.wait, target.due) = (0, now + first);
+        }
+    }
+
+    /// The machine woke, or its addresses changed: everybody, now.
+    pub fn at_once(&mut self, now: Millis) {
+        for target in self.devices.values_mut().chain(self.sightings.values_mut()) {
+            (target.wait, target.due) = (0, now);
+        }
+    }
+
+    /// The dials that are due, given which devices are linked and which addresses their links reach.
+    pub fn due(&mut self, now: Millis, linked: &BTreeSet<DeviceId>, reached: &BTreeSet<String>) -> Vec<LinkAction> {
+        let mut dials = Vec::new();
+        let spread = self.chance();
+        for (device, target) in &mut self.devices {
+            if !linked.contains(device) && !target.addresses.is_empty() && target.is_due(now, spread) {
+                dials.push(LinkAction::Dial { device: Some(*device), addresses: target.addresses.clone() });
+            }
+        }
+        let all_linked = self.devices.keys().all(|device| linked.contains(device));
+        for target in self.sightings.values_mut() {
+            let known = all_linked || target.addresses.iter().any(|address| reached.contains(address));
+            if !known && target.is_due(now, spread) {
+                dials.push(LinkAction::Dial { device: None, addresses: target.addresses.clone() });
+            }
+        }
+        dials
+    }
+
+    /// When the next dial is due.
+    #[must_use]
+    pub fn deadline(&self, linked: &BTreeSet<DeviceId>) -> Option<Millis> {
+        if self.devices.keys().all(|device| linked.contains(device)) {
+            return None;
+        }
+        let devices = self.devices.iter().filter(|(d, t)| !linked.contains(d) && !t.addresses.is_empty());
+        devices.map(|(_, t)| t.due).chain(self.sightings.values().map(|t| t.due)).min()
+    }
+
+    /// Two devices that lose each other both dial; the lower id at once, the higher a little later.
+    fn first_wait(&mut self, device: &DeviceId) -> Millis {
+        if self.me < *device { 0 } else { REDIAL_MIN_MS + self.chance() % 2_000 }
+    }
+
+    /// splitmix64: repeatable, and good enough to spread waits.
+    fn chance(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Target {
+    /// Whether it is due; then the next time is twice as far away, give or take a quarter.
+    fn is_due(&mut self, now: Millis, spread: u64) -> bool {
+        if now < self.due {
+            return false;
+        }
+        self.wait = (self.wait * 2).clamp(REDIAL_MIN_MS, REDIAL_MAX_MS);
+        self.due = now + self.wait * 3 / 4 + spread % (self.wait / 2);
+        true
+    }
+}
+
+/// Newest first, each once, bounded.
+fn learn(known: &mut Vec<String>, told: &[String]) {
+    let mut all: Vec<String> = told.to_vec();
+    all.append(known);
+    let mut seen = BTreeSet::new();
+    all.retain(|address| seen.insert(address.clone()));
+    all.truncate(ADDRESSES_MAX);
+    *known = all;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_to_a_minute_and_a_sighting_resets_them() {
+        let (me, other) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let mut dialing = Dialing::new(me, 7);
+        dialing.members(&BTreeMap::from([(other, vec!["127.0.0.1:1".into()])]), 0);
+        let none = BTreeSet::new();
+        let (mut now, mut gaps) = (0, Vec::new());
+        for _ in 0..10 {
+            now = dialing.deadline(&none).expect("somebody is not linked");
+            assert_eq!(dialing.due(now, &none, &BTreeSet::new()).len(), 1);
+            gaps.push(dialing.deadline(&none).expect("still not linked") - now);
+        }
+        assert!(gaps[0] < 2_000 && gaps[9] >= 45_000 && gaps[9] <= 75_000, "{gaps:?}");
+        dialing.at_once(now);
+        assert_eq!(dialing.deadline(&none), Some(now));
+        assert_eq!(dialing.deadline(&BTreeSet::from([other])), None, "who is linked is not dialled");
+    }
+}

@@ -1,0 +1,272 @@
+//! One automerge document as a grow-only set of facts; everything that knows automerge's inside.
+//!
+//! Every document begins with the same genesis change, so that two devices that make it apart can merge it. A fact is one
+//! `Str` in the map of the first byte of its name's hash. Foreign changes are applied to a clone inside `catch_unwind` and
+//! swapped in on success: automerge panics are a fact of operation (RELIABILITY 8), and must cost one document of one peer.
+//! Changes whose dependencies have not come wait here, bounded, and never in automerge's own unbounded queue.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use automerge::sync::{Message as SyncMessage, State as SyncState, SyncDoc};
+use automerge::transaction::{CommitOptions, Transactable};
+use automerge::{ActorId, Automerge, Change, ChangeHash, LoadOptions, ObjId, OnPartialLoad, PatchLog, ROOT, ReadDoc, Value};
+
+use crate::model::fact::FactKey;
+use crate::model::limits::{CHANGE_DEPS_MAX, HEADS_MAX, ORPHAN_BYTES_MAX, ORPHANS_MAX};
+use crate::model::message::Head;
+
+use super::genesis;
+use super::guard::{self, Checked};
+
+/// A document that does not load, or a foreign change that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("damaged: {0}")]
+pub struct Damaged(pub String);
+
+/// What became of foreign changes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The raw chunks that are new here, dependencies first: to be kept, and told to others.
+    pub chunk: Vec<u8>,
+    /// How many changes those are.
+    pub changes: u64,
+    /// The facts that they touch.
+    pub keys: BTreeSet<FactKey>,
+    /// Whether some wait for a dependency.
+    pub missing: bool,
+}
+
+/// One document.
+#[derive(Clone)]
+pub struct Document {
+    doc: Automerge,
+    buckets: Vec<ObjId>,
+    orphans: BTreeMap<ChangeHash, Checked>,
+    changes: u64,
+    saved_bytes: usize,
+    appended_bytes: usize,
+}
+
+impl Document {
+    /// A document with nothing in it but the genesis; the actor must be new for every document and every opening.
+    #[must_use]
+    pub fn born(actor: [u8; 16]) -> Document {
+        let mut doc = Automerge::new().with_actor(ActorId::from(&actor[..]));
+        let genesis = Change::from_bytes(genesis::bytes().to_vec()).expect("the genesis change is a constant that a test reads");
+        doc.apply_changes([genesis]).expect("the genesis change depends on nothing");
+        Document::around(doc, 0)
+    }
+
+    fn around(doc: Automerge, saved_bytes: usize) -> Document {
+        let bucket = |n: u32| match doc.get(ROOT, format!("{n:02x}")) {
+            Ok(Some((Value::Object(_), id))) => id,
+            _ => ROOT,
+        };
+        let buckets = (0..256).map(bucket).collect();
+        let changes = doc.get_changes_meta(&[]).len() as u64;
+        Document { doc, buckets, orphans: BTreeMap::new(), changes, saved_bytes, appended_bytes: 0 }
+    }
+
+    /// Reads a document's file: a save and the chunks appended to it, or chunks alone.
+    ///
+    /// # Errors
+    /// [`Damaged`] when automerge cannot read it, or it does not begin with our genesis.
+    pub fn load(bytes: &[u8], actor: [u8; 16]) -> Result<Document, Damaged> {
+        let load = || Automerge::load_with_options(bytes, LoadOptions::new().on_partial_load(OnPartialLoad::Ignore));
+        let doc = catch_unwind(AssertUnwindSafe(load)).map_err(|_| Damaged("automerge panicked on it".into()))?;
+        let doc = doc.map_err(|e| Damaged(e.to_string()))?;
+        if doc.get_change_meta_by_hash(&ChangeHash(genesis::hash())).is_none() {
+            return Err(Damaged("it does not begin with the genesis".into()));
+        }
+        Ok(Document::around(doc.with_actor(ActorId::from(&actor[..])), bytes.len()))
+    }
+
+    /// Writes facts that belong together as one change, and gives its raw chunk.
+    pub fn put(&mut self, facts: &[(FactKey, String)]) -> Vec<u8> {
+        let before = self.doc.get_heads();
+        self.merge_heads();
+        let mut tx = self.doc.transaction();
+        for (key, value) in facts {
+            let name = key.to_string();
+            let bucket = &self.buckets[usize::from(genesis::bucket(&name))];
+            tx.put(bucket, name, value.as_str()).expect("a bucket is a map of this document");
+        }
+        tx.commit_with(CommitOptions::default().with_time(0));
+        let chunk = self.doc.save_after(&before);
+        self.appended_bytes += chunk.len();
+        self.changes += 1;
+        chunk
+    }
+
+    /// A change may name at most 256 dependencies; many heads are merged in steps first.
+    fn merge_heads(&mut self) {
+        const { assert!(HEADS_MAX < CHANGE_DEPS_MAX, "a step that merges heads must itself be a change that others take") };
+        while self.doc.get_heads().len() > HEADS_MAX {
+            let some: Vec<ChangeHash> = self.doc.get_heads().into_iter().take(HEADS_MAX).collect();
+            let before = self.doc.get_heads().len();
+            let mut tx = self.doc.transaction_at(PatchLog::inactive(), &some);
+            // A change that says nothing new: it repeats a fact's value where it stands already.
+            let bucket = &self.buckets[0];
+            let key = tx.keys(bucket).next();
+            if let Some(key) = key
+                && let Ok(Some((Value::Scalar(value), _))) = tx.get(bucket, &key)
+            {
+                let value = value.into_owned();
+                let _ = tx.put(bucket, &key, value);
+            }
+            tx.commit_with(CommitOptions::default().with_time(0));
+            if self.doc.get_heads().len() >= before {
+                return;
+            }
+        }
+    }
+
+    /// Takes foreign changes, those that waited for them too. All or nothing: on an error the document is as before.
+    ///
+    /// # Errors
+    /// [`Damaged`] when a change does not follow from its dependencies, or automerge refuses or panics on it.
+    pub fn apply(&mut self, foreign: Vec<Checked>) -> Result<Applied, Damaged> {
+        let mut waiting = self.orphans.clone();
+        for change in foreign {
+            let hash = ChangeHash(change.hash());
+            if self.doc.get_change_meta_by_hash(&hash).is_none() {
+                waiting.insert(hash, change);
+            }
+        }
+        let ready = self.ready(&mut waiting)?;
+        let orphan_bytes = waiting.values().map(|c| c.change().raw_bytes().len()).sum();
+        if waiting.len() > ORPHANS_MAX || orphan_bytes > ORPHAN_BYTES_MAX {
+            return Err(Damaged("more changes wait for their dependencies than are held".into()));
+        }
+        let mut applied = Applied { missing: !waiting.is_empty(), ..Applied::default() };
+        if !ready.is_empty() {
+            let changes: Vec<Change> = ready.iter().map(|c| c.change().clone()).collect();
+            let mut next = self.doc.clone();
+            let apply = AssertUnwindSafe(|| next.apply_changes(changes).map(|()| next));
+            self.doc = catch_unwind(apply).map_err(|_| Damaged("automerge panicked on a change".into()))?.map_err(|e| Damaged(e.to_string()))?;
+            for change in ready {
+                applied.chunk.extend(change.change().raw_bytes());
+                applied.keys.extend(change.puts().iter().map(|(key, _)| key.clone()));
+                applied.changes += 1;
+            }
+            self.appended_bytes += applied.chunk.len();
+            self.changes += applied.changes;
+        }
+        self.orphans = waiting;
+        Ok(applied)
+    }
+
+    /// Takes out of `waiting`, dependencies first, what can be applied now.
+    fn ready(&self, waiting: &mut BTreeMap<ChangeHash, Checked>) -> Result<Vec<Checked>, Damaged> {
+        let mut max_ops: BTreeMap<ChangeHash, u64> = BTreeMap::new();
+        let mut ready = Vec::new();
+        let mut round: Vec<ChangeHash> = waiting.keys().copied().collect();
+        while !round.is_empty() {
+            let mut later = Vec::new();
+            let before = ready.len();
+            for hash in round {
+                let Some(change) = waiting.get(&hash) else { continue };
+                let known = |dep: &ChangeHash| max_ops.get(dep).copied().or_else(|| self.doc.get_change_meta_by_hash(dep).map(|m| m.max_op));
+                let deps: Option<Vec<u64>> = change.change().deps().iter().map(known).collect();
+                let Some(deps) = deps else {
+                    later.push(hash);
+                    continue;
+                };
+                if !guard::fits(change, deps.into_iter().max().unwrap_or(0)) {
+                    return Err(Damaged("a change does not count on from its dependencies".into()));
+                }
+                max_ops.insert(hash, change.max_op());
+                ready.extend(waiting.remove(&hash));
+            }
+            round = if ready.len() > before { later } else { Vec::new() };
+        }
+        Ok(ready)
+    }
+
+    /// Every value of a fact that no later change of its writer replaced.
+    #[must_use]
+    pub fn values(&self, key: &FactKey) -> Vec<String> {
+        let name = key.to_string();
+        let bucket = &self.buckets[usize::from(genesis::bucket(&name))];
+        let all = self.doc.get_all(bucket, name).unwrap_or_default();
+        all.into_iter().filter_map(|(value, _)| value.to_str().map(str::to_owned)).collect()
+    }
+
+    /// The names of all facts in it.
+    #[must_use]
+    pub fn keys(&self) -> Vec<FactKey> {
+        self.buckets.iter().flat_map(|bucket| self.doc.keys(bucket)).filter_map(|key| key.parse().ok()).collect()
+    }
+
+    /// Its heads, sorted.
+    #[must_use]
+    pub fn heads(&self) -> Vec<Head> {
+        self.doc.get_heads().iter().map(|head| head.0).collect()
+    }
+
+    /// The raw chunks of every change that `heads` do not name or follow from; heads that are not known here count for nothing.
+    #[must_use]
+    pub fn since(&self, heads: &[Head]) -> (Vec<u8>, u64) {
+        let known: Vec<ChangeHash> = heads.iter().map(|h| ChangeHash(*h)).filter(|h| self.doc.get_change_meta_by_hash(h).is_some()).collect();
+        let changes = self.doc.get_changes(&known);
+        let mut bytes = Vec::new();
+        for change in &changes {
+            bytes.extend(change.raw_bytes());
+        }
+        (bytes, changes.len() as u64)
+    }
+
+    /// The (actor, seq) of every change in it, for the invariant that no two changes share one.
+    #[must_use]
+    pub fn sequence(&self) -> Vec<(Vec<u8>, u64, Head)> {
+        self.doc.get_changes_meta(&[]).iter().map(|m| (m.actor.to_bytes().to_vec(), m.seq, m.hash.0)).collect()
+    }
+
+    /// A fresh save, after which appended bytes count from nothing again.
+    pub fn save(&mut self) -> Vec<u8> {
+        let bytes = self.doc.save();
+        (self.saved_bytes, self.appended_bytes) = (bytes.len(), 0);
+        bytes
+    }
+
+    /// Bytes of the last save.
+    #[must_use]
+    pub fn saved_bytes(&self) -> usize {
+        self.saved_bytes
+    }
+
+    /// Bytes appended since.
+    #[must_use]
+    pub fn appended_bytes(&self) -> usize {
+        self.appended_bytes
+    }
+
+    /// How many changes it has.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The next sync message of one talk, encoded; `None`: nothing to say until something changes or is heard.
+    pub fn say(&self, talk: &mut SyncState) -> Option<Vec<u8>> {
+        let mut message = self.doc.generate_sync_message(talk)?;
+        // Without flags the other side never answers with its whole document in one compressed chunk (version 2).
+        message.flags = None;
+        message.need.extend(self.doc.get_missing_deps(&[]));
+        let wanted = self.orphans.values().flat_map(|c| c.change().deps().iter().copied());
+        message.need.extend(wanted.filter(|d| !self.orphans.contains_key(d) && self.doc.get_change_meta_by_hash(d).is_none()));
+        message.need.sort_unstable();
+        message.need.dedup();
+        Some(message.encode())
+    }
+
+    /// Hears a sync message, whose changes have been applied already.
+    ///
+    /// # Errors
+    /// [`Damaged`] when automerge refuses or panics on it.
+    pub fn hear(&mut self, talk: &mut SyncState, message: SyncMessage) -> Result<(), Damaged> {
+        let heard = catch_unwind(AssertUnwindSafe(|| self.doc.receive_sync_message(talk, message)));
+        heard.map_err(|_| Damaged("automerge panicked on a message".into()))?.map_err(|e| Damaged(e.to_string()))
+    }
+}

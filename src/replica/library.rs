@@ -1,0 +1,251 @@
+//! All documents: which there are, what they hold together, which shard a writer writes.
+//!
+//! The facts of a collection are the union over its documents; a shard is never identity. Its size binds only the writer,
+//! who goes on in the next shard: no foreign change is refused for its document's size.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::batch::{Batch, Keep, Shelf};
+use crate::model::fact::FactKey;
+use crate::model::id::{Collection, DeviceId, DocId, Life};
+use crate::model::limits::{DOCUMENTS_MAX, HEARTBEAT_CHANGES_MAX, OWN_CHANGE_OPS_MAX, SHARD_BYTES_MAX};
+use crate::model::message::{DocHeads, Head};
+
+use super::document::{Applied, Damaged, Document};
+use super::facts::Facts;
+use super::guard::Checked;
+
+/// Appended bytes below which a document is not saved afresh.
+const COMPACT_BYTES_MIN: usize = 128 * 1024;
+
+/// New changes of one document, to be told to others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fresh {
+    /// Which document.
+    pub doc: DocId,
+    /// Its new raw chunks.
+    pub chunk: Vec<u8>,
+    /// How many changes.
+    pub changes: u64,
+}
+
+/// All documents of this device.
+pub struct Library {
+    me: DeviceId,
+    life: Life,
+    documents: BTreeMap<DocId, Document>,
+    facts: Facts,
+    changed: BTreeSet<FactKey>,
+    damaged: Vec<(DocId, Damaged)>,
+}
+
+impl Library {
+    /// Opens every document on the shelf. One that does not load is left out and named; its facts come again from peers and sources.
+    #[must_use]
+    pub fn open(me: DeviceId, life: Life, shelf: &dyn Shelf) -> Library {
+        let (documents, facts) = (BTreeMap::new(), Facts::default());
+        let mut library = Library { me, life, documents, facts, changed: BTreeSet::new(), damaged: Vec::new() };
+        for id in shelf.documents() {
+            let Some(bytes) = shelf.document(&id) else { continue };
+            match Document::load(&bytes, library.actor(&id)) {
+                Ok(document) => {
+                    let keys = document.keys();
+                    library.documents.insert(id.clone(), document);
+                    library.join(&id, keys);
+                }
+                Err(damaged) => library.damaged.push((id, damaged)),
+            }
+        }
+        library
+    }
+
+    /// A fresh actor for each document of each opening: a lost own change would otherwise use (actor, seq) twice (I5).
+    fn actor(&self, id: &DocId) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_derive_key("hubless 1 actor");
+        hasher.update(&self.me.0);
+        hasher.update(&self.life.counter.to_le_bytes());
+        hasher.update(&self.life.nonce.to_le_bytes());
+        hasher.update(id.as_str().as_bytes());
+        let mut actor = [0; 16];
+        actor.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        actor
+    }
+
+    /// Documents that did not load, each with why; to be set aside before anything else is written to them.
+    #[must_use]
+    pub fn damaged(&self) -> &[(DocId, Damaged)] {
+        &self.damaged
+    }
+
+    /// All facts, joined.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The facts that changed since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<FactKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// One document.
+    #[must_use]
+    pub fn get(&self, id: &DocId) -> Option<&Document> {
+        self.documents.get(id)
+    }
+
+    /// One document, to be spoken about; it begins to exist in memory with this.
+    ///
+    /// # Errors
+    /// [`Damaged`] when there are as many documents as there may be.
+    pub fn document(&mut self, id: &DocId) -> Result<&mut Document, Damaged> {
+        if !self.documents.contains_key(id) {
+            if self.documents.len() >= DOCUMENTS_MAX {
+                return Err(Damaged("there are more documents than are held".into()));
+            }
+            let born = Document::born(self.actor(id));
+            self.documents.insert(id.clone(), born);
+        }
+        Ok(self.documents.get_mut(id).expect("it was put there just now"))
+    }
+
+    /// All documents.
+    pub fn iter(&self) -> impl Iterator<Item = (&DocId, &Document)> {
+        self.documents.iter()
+    }
+
+    /// The heads of all documents that may leave this device and hold something.
+    #[must_use]
+    pub fn heads(&self) -> Vec<DocHeads> {
+        let told = self.documents.iter().filter(|(id, _)| !id.is_local());
+        let heads = told.map(|(id, document)| DocHeads { doc: id.clone(), heads: document.heads() });
+        heads.filter(|d| d.heads != [super::genesis::hash()]).collect()
+    }
+
+    /// The heads of one document; of one that is not there, of the genesis.
+    #[must_use]
+    pub fn heads_of(&self, id: &DocId) -> Vec<Head> {
+        self.documents.get(id).map_or_else(|| vec![super::genesis::hash()], Document::heads)
+    }
+
+    /// Writes facts that belong together into the writer's shard of `shard`, keeps them, and says what is fresh.
+    pub fn write(&mut self, shard: &str, facts: &[(FactKey, String)], keep: &mut Batch) -> Vec<Fresh> {
+        let Some(id) = self.writable(shard) else { return Vec::new() };
+        let mut fresh = Vec::new();
+        for facts in facts.chunks(OWN_CHANGE_OPS_MAX) {
+            let Ok(document) = self.document(&id) else { return fresh };
+            let (born, chunk) = (document.changes() == 1, document.put(facts));
+            let with_genesis = if born { [super::genesis::bytes(), &chunk].concat() } else { chunk.clone() };
+            keep.push(Keep::Append { doc: id.clone(), chunk: with_genesis });
+            fresh.push(Fresh { doc: id.clone(), chunk, changes: 1 });
+        }
+        self.join(&id, facts.iter().map(|(key, _)| key.clone()).collect());
+        self.compact(&id, keep);
+        fresh
+    }
+
+    /// The shard of `name` that this writer writes: the highest that is there, or the next when that one is full.
+    fn writable(&self, name: &str) -> Option<DocId> {
+        let heartbeats = name.starts_with("heartbeats/");
+        let id = |k: u64| match (heartbeats, k) {
+            (true, _) => DocId::parse(&format!("{name}/{k}")),
+            (false, 1) => DocId::parse(name),
+            (false, _) => DocId::parse(&format!("{name}.{k}")),
+        };
+        let mut k = if heartbeats { self.newest_heartbeats(name) } else { 1 };
+        while !heartbeats && id(k + 1).is_some_and(|next| self.documents.contains_key(&next)) {
+            k += 1;
+        }
+        let full = |document: &Document| match heartbeats {
+            true => document.changes() > HEARTBEAT_CHANGES_MAX,
+            false => document.saved_bytes() >= SHARD_BYTES_MAX,
+        };
+        if self.documents.get(&id(k)?).is_some_and(full) { id(k + 1) } else { id(k) }
+    }
+
+    fn newest_heartbeats(&self, name: &str) -> u64 {
+        let front = format!("{name}/");
+        let of_mine = self.documents.keys().filter_map(|id| id.as_str().strip_prefix(&front)?.parse().ok());
+        of_mine.max().unwrap_or(1)
+    }
+
+    /// Takes foreign changes of one document, keeps what is new, and says what is fresh.
+    ///
+    /// # Errors
+    /// [`Damaged`] when they cannot be taken; then nothing has changed.
+    pub fn apply(&mut self, id: &DocId, foreign: Vec<Checked>, keep: &mut Batch) -> Result<(Applied, Option<Fresh>), Damaged> {
+        let document = self.document(id)?;
+        let born = document.changes() == 1;
+        let applied = document.apply(foreign)?;
+        if applied.changes == 0 {
+            return Ok((applied, None));
+        }
+        let chunk = if born { [super::genesis::bytes(), &applied.chunk].concat() } else { applied.chunk.clone() };
+        keep.push(Keep::Append { doc: id.clone(), chunk });
+        self.join(id, applied.keys.iter().cloned().collect());
+        self.compact(id, keep);
+        let fresh = Fresh { doc: id.clone(), chunk: applied.chunk.clone(), changes: applied.changes };
+        Ok((applied, Some(fresh)))
+    }
+
+    /// Saves a document afresh when what was appended outgrew what was saved.
+    fn compact(&mut self, id: &DocId, keep: &mut Batch) {
+        let Some(document) = self.documents.get_mut(id) else { return };
+        if document.appended_bytes() > COMPACT_BYTES_MIN.max(document.saved_bytes()) {
+            keep.push(Keep::Replace { doc: id.clone(), bytes: document.save() });
+        }
+    }
+
+    fn join(&mut self, id: &DocId, keys: Vec<FactKey>) {
+        let Some(document) = self.documents.get(id) else { return };
+        for key in keys.into_iter().filter(|key| key.collection() == id.collection()) {
+            for value in document.values(&key) {
+                if self.facts.join(&key, &value) {
+                    self.changed.insert(key.clone());
+                }
+            }
+        }
+    }
+
+    /// All facts joined again from the documents alone (I13: what is kept up to date must equal it).
+    #[must_use]
+    pub fn facts_from_scratch(&self) -> Facts {
+        let mut facts = Facts::default();
+        for (id, document) in &self.documents {
+            for key in document.keys().into_iter().filter(|key| key.collection() == id.collection()) {
+                for value in document.values(&key) {
+                    facts.join(&key, &value);
+                }
+            }
+        }
+        facts
+    }
+
+    /// A stamp of which documents of sessions and todos there are; checkpoints carry it, so that a lost document is read again.
+    #[must_use]
+    pub fn stamp(&self) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_derive_key("hubless 1 stamp of documents");
+        for id in self.documents.keys().filter(|id| matches!(id.collection(), Collection::Sessions | Collection::Todos)) {
+            hasher.update(id.as_str().as_bytes());
+            hasher.update(b"\n");
+        }
+        let mut stamp = [0; 16];
+        stamp.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        stamp
+    }
+}
+
+/// One hash over all (document, heads): equal on two devices only where all is level.
+#[must_use]
+pub fn digest(heads: &[DocHeads]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key("hubless 1 all heads");
+    for DocHeads { doc, heads } in heads {
+        hasher.update(&(doc.as_str().len() as u64).to_le_bytes());
+        hasher.update(doc.as_str().as_bytes());
+        hasher.update(&(heads.len() as u64).to_le_bytes());
+        for head in heads {
+            hasher.update(head);
+        }
+    }
+    *hasher.finalize().as_bytes()
+}

@@ -1,0 +1,361 @@
+//! One conversation with one device: members first, then `Hello`, then every document until both hold the same.
+//!
+//! Of each document the two are either *talking* (automerge's sync, with a fresh state for each link) or *level*: all we have
+//! went to or came from this peer on this link, and each new change goes once. A missing dependency, or a peer that begins
+//! again, starts a talk afresh. What finds no room is marked dirty and talked about when there is room.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::sync::State as SyncState;
+
+use crate::model::effects::Effects;
+use crate::model::id::{Asker, DeviceId, DocId, FleetId, Life, LinkId};
+use crate::model::input::LinkAction;
+use crate::model::limits::{PING_EVERY_MS, UNSENT_BYTES_MAX};
+use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message, VERSIONS};
+use crate::model::time::{Millis, Now};
+
+use super::guard;
+use super::library::{Fresh, Library, digest};
+
+/// A talk in which nothing was heard for so long begins afresh; a safety net that the simulation never needs.
+const TALK_AGAIN_MS: Millis = 60_000;
+/// Pings without an answer that are remembered.
+const PINGS_MAX: usize = 64;
+
+/// How far a link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The other has not yet proved itself a member.
+    Proving,
+    /// We said `Hello`.
+    Greeting,
+    /// Both said it; heads are being compared.
+    Comparing,
+    /// Every document is talked about or level.
+    Open,
+}
+
+struct Talk {
+    state: SyncState,
+    said: Option<blake3::Hash>,
+    at: Millis,
+}
+
+/// A ping that was sent.
+struct Ping {
+    at: Now,
+    askers: Vec<Asker>,
+}
+
+/// What a pong tells.
+pub struct Measured {
+    /// There and back.
+    pub rtt_ms: Millis,
+    /// The other's wall clock minus ours.
+    pub skew_ms: i64,
+    /// Who asked for it.
+    pub askers: Vec<Asker>,
+}
+
+/// Why a document is no longer spoken of on a link.
+pub struct Hold {
+    /// Which document.
+    pub doc: DocId,
+    /// Why.
+    pub why: String,
+}
+
+/// One link.
+pub struct Link {
+    /// Its number.
+    pub id: LinkId,
+    /// The other end's key.
+    pub device: DeviceId,
+    /// The other end's address.
+    pub address: String,
+    /// How far it is.
+    pub stage: Stage,
+    /// Puts frames together.
+    pub ear: Ear,
+    /// When it came up, or was last heard, by our boot clock.
+    pub heard: Millis,
+    /// Where the other listens, as it told.
+    pub addresses: Vec<String>,
+    /// Bytes heard and said.
+    pub bytes: (u64, u64),
+    /// There and back, and the other's clock minus ours, when measured.
+    pub measured: Option<(Millis, i64)>,
+    /// Whether presence found no room and is owed.
+    pub presence_owed: bool,
+    /// Whether the other knows it holds what we cannot take, or we hold what it cannot.
+    pub held: BTreeSet<DocId>,
+    credit: i64,
+    sent: Vec<DocHeads>,
+    talking: BTreeMap<DocId, Talk>,
+    dirty: BTreeSet<DocId>,
+    pings: BTreeMap<u64, Ping>,
+    pinged: u64,
+    ping_due: Millis,
+}
+
+impl Link {
+    /// A link that just came up.
+    #[must_use]
+    pub fn up(id: LinkId, device: DeviceId, address: String, now: Millis) -> Link {
+        Link {
+            id,
+            device,
+            address,
+            stage: Stage::Proving,
+            ear: Ear::default(),
+            heard: now,
+            addresses: Vec::new(),
+            bytes: (0, 0),
+            measured: None,
+            presence_owed: false,
+            held: BTreeSet::new(),
+            credit: UNSENT_BYTES_MAX as i64,
+            sent: Vec::new(),
+            talking: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            pings: BTreeMap::new(),
+            pinged: 0,
+            ping_due: now + PING_EVERY_MS,
+        }
+    }
+
+    /// Says one message, room or not; what is large asks [`Link::has_room`] first.
+    pub fn say(&mut self, message: &Message, out: &mut Effects) {
+        let frames = message.frames();
+        let bytes: usize = frames.iter().map(Vec::len).sum();
+        self.credit -= bytes as i64;
+        self.bytes.1 += bytes as u64;
+        out.tell.push(LinkAction::Say { link: self.id, frames });
+    }
+
+    /// Ends the link after what was said.
+    pub fn hang_up(&mut self, why: Bye, out: &mut Effects) {
+        self.say(&Message::Bye(why), out);
+        out.tell.push(LinkAction::HangUp { link: self.id, why });
+    }
+
+    /// Whether more may be said now.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.credit > 0
+    }
+
+    /// Whether both hold the same, as far as this link knows.
+    #[must_use]
+    pub fn is_level(&self) -> bool {
+        self.stage == Stage::Open && self.talking.is_empty() && self.dirty.is_empty() && self.held.is_empty()
+    }
+
+    /// Says `Hello` with the heads of this moment; what changes from now on is measured against them.
+    pub fn greet(&mut self, fleet: FleetId, life: Life, your_life: u64, addresses: &[String], now: Now, library: &Library, out: &mut Effects) {
+        self.sent = library.heads();
+        let all = digest(&self.sent);
+        let hello = Hello { versions: VERSIONS.to_vec(), fleet, life, wall_ms: now.wall_ms, all, addresses: addresses.to_vec(), your_life };
+        self.say(&Message::Hello(hello), out);
+        self.stage = Stage::Greeting;
+    }
+
+    /// Hears the other's `Hello`: equal hashes, and all is level as of the two; unequal, and both tell their heads.
+    pub fn hear_hello(&mut self, hello: &Hello, now: Now, library: &mut Library, out: &mut Effects) {
+        self.addresses.clone_from(&hello.addresses);
+        if hello.all == digest(&self.sent) {
+            let sent = self.sent.clone();
+            self.compare(&sent, now, library, out);
+        } else {
+            self.stage = Stage::Comparing;
+            let sent = self.sent.clone();
+            self.say(&Message::Heads(sent), out);
+        }
+    }
+
+    /// Compares the other's heads with the ones we sent, each as of its own `Hello`.
+    pub fn compare(&mut self, theirs: &[DocHeads], now: Now, library: &mut Library, out: &mut Effects) {
+        self.stage = Stage::Open;
+        let ours: BTreeMap<DocId, Vec<Head>> = std::mem::take(&mut self.sent).into_iter().map(|d| (d.doc, d.heads)).collect();
+        let theirs: BTreeMap<&DocId, &Vec<Head>> = theirs.iter().filter(|d| !d.doc.is_local()).map(|d| (&d.doc, &d.heads)).collect();
+        let mut all: BTreeSet<DocId> = ours.keys().cloned().chain(theirs.keys().map(|doc| (*doc).clone())).collect();
+        all.extend(library.heads().into_iter().map(|d| d.doc));
+        for doc in all {
+            let (ours, theirs) = (ours.get(&doc), theirs.get(&doc));
+            if ours == theirs.copied() {
+                let then = ours.cloned().unwrap_or_else(|| vec![super::genesis::hash()]);
+                self.catch_up(&doc, &then, now, library, out);
+            } else {
+                self.talk_afresh(&doc, now, library, out);
+            }
+        }
+    }
+
+    /// Sends what a level document gained since the heads that both had.
+    fn catch_up(&mut self, doc: &DocId, then: &[Head], now: Now, library: &mut Library, out: &mut Effects) {
+        if library.heads_of(doc) == then {
+            return;
+        }
+        let Some(document) = library.get(doc) else { return };
+        let (bytes, changes) = document.since(then);
+        self.tell(&Fresh { doc: doc.clone(), chunk: bytes, changes }, now, library, out);
+    }
+
+    /// Tells new changes: once where the document is level, as the next message where it is talked about.
+    pub fn tell(&mut self, fresh: &Fresh, now: Now, library: &mut Library, out: &mut Effects) {
+        if self.stage < Stage::Open || self.held.contains(&fresh.doc) || fresh.doc.is_local() {
+            return;
+        }
+        if !self.has_room() {
+            self.dirty.insert(fresh.doc.clone());
+        } else if self.talking.contains_key(&fresh.doc) {
+            self.speak(&fresh.doc, false, now, library, out);
+        } else if !self.dirty.contains(&fresh.doc) {
+            self.say(&Message::Changes { doc: fresh.doc.clone(), bytes: fresh.chunk.clone() }, out);
+        }
+    }
+
+    /// Begins the talk about a document anew.
+    pub fn talk_afresh(&mut self, doc: &DocId, now: Now, library: &mut Library, out: &mut Effects) {
+        if self.held.contains(doc) || library.document(doc).is_err() {
+            return;
+        }
+        if !self.has_room() {
+            self.dirty.insert(doc.clone());
+            return;
+        }
+        self.dirty.remove(doc);
+        self.talking.insert(doc.clone(), Talk { state: SyncState::new(), said: None, at: now.boot_ms });
+        self.speak(doc, true, now, library, out);
+    }
+
+    /// Says the next message of a talk, unless it would repeat the last one; and notices that the two are level.
+    fn speak(&mut self, doc: &DocId, first: bool, now: Now, library: &Library, out: &mut Effects) {
+        let (Some(talk), Some(document)) = (self.talking.get_mut(doc), library.get(doc)) else { return };
+        let bytes = document.say(&mut talk.state);
+        let ours = document.heads();
+        let level = talk.state.their_heads.as_ref().is_some_and(|theirs| theirs.iter().map(|h| h.0).eq(ours.iter().copied()));
+        if let Some(bytes) = bytes {
+            let hash = blake3::hash(&bytes);
+            let repeated = talk.said.replace(hash) == Some(hash);
+            talk.at = now.boot_ms;
+            if first || !repeated {
+                self.say(&Message::Sync { doc: doc.clone(), first, bytes }, out);
+            }
+        }
+        if level {
+            self.talking.remove(doc);
+        }
+    }
+
+    /// Hears one message of a talk.
+    ///
+    /// # Errors
+    /// [`Hold`] when what it carries cannot be taken.
+    pub fn hear_sync(&mut self, doc: &DocId, first: bool, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Result<Option<Fresh>, Hold> {
+        if self.held.contains(doc) {
+            return Ok(None);
+        }
+        let hold = |why: String| Hold { doc: doc.clone(), why };
+        let (message, foreign) = guard::sync_message(doc.collection(), bytes).map_err(|e| hold(e.to_string()))?;
+        let silent = foreign.is_empty() && message.need.is_empty();
+        let equal = message.heads.iter().map(|h| h.0).eq(library.heads_of(doc));
+        let talking = self.talking.contains_key(doc);
+        if !first && !talking && silent && equal {
+            return Ok(None);
+        }
+        if first || !talking {
+            self.talking.insert(doc.clone(), Talk { state: SyncState::new(), said: None, at: now.boot_ms });
+        }
+        let (_, fresh) = library.apply(doc, foreign, &mut out.keep).map_err(|e| hold(e.to_string()))?;
+        let talk = self.talking.get_mut(doc).expect("it was put there just now");
+        let document = library.document(doc).map_err(|e| hold(e.to_string()))?;
+        document.hear(&mut talk.state, message).map_err(|e| hold(e.to_string()))?;
+        self.speak(doc, !first && !talking, now, library, out);
+        Ok(fresh)
+    }
+
+    /// Hears new changes of a level document; one whose dependency has not come starts a talk.
+    ///
+    /// # Errors
+    /// [`Hold`] when they cannot be taken.
+    pub fn hear_changes(&mut self, doc: &DocId, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Result<Option<Fresh>, Hold> {
+        if self.held.contains(doc) {
+            return Ok(None);
+        }
+        let hold = |why: String| Hold { doc: doc.clone(), why };
+        let foreign = guard::changes(doc.collection(), bytes).map_err(|e| hold(e.to_string()))?;
+        let (applied, fresh) = library.apply(doc, foreign, &mut out.keep).map_err(|e| hold(e.to_string()))?;
+        if applied.missing {
+            self.talk_afresh(doc, now, library, out);
+        } else if self.talking.contains_key(doc) {
+            self.speak(doc, false, now, library, out);
+        }
+        Ok(fresh)
+    }
+
+    /// No more is said of a document on this link, and the other is told so.
+    pub fn hold(&mut self, doc: &DocId, out: &mut Effects) {
+        self.talking.remove(doc);
+        self.dirty.remove(doc);
+        if self.held.insert(doc.clone()) {
+            self.say(&Message::Held { doc: doc.clone() }, out);
+        }
+    }
+
+    /// All that was said has been taken: what was dirty is talked about.
+    pub fn room(&mut self, now: Now, library: &mut Library, out: &mut Effects) {
+        self.credit = UNSENT_BYTES_MAX as i64;
+        for doc in self.dirty.clone() {
+            self.talk_afresh(&doc, now, library, out);
+        }
+    }
+
+    /// Asks whether the other is there.
+    pub fn ping(&mut self, now: Now, asker: Option<Asker>, out: &mut Effects) {
+        self.pinged += 1;
+        self.ping_due = now.boot_ms + PING_EVERY_MS;
+        while self.pings.len() >= PINGS_MAX {
+            self.pings.pop_first();
+        }
+        self.pings.insert(self.pinged, Ping { at: now, askers: asker.into_iter().collect() });
+        self.say(&Message::Ping { n: self.pinged }, out);
+    }
+
+    /// Hears the answer to a ping.
+    pub fn pong(&mut self, n: u64, wall_ms: i64, now: Now) -> Option<Measured> {
+        let ping = self.pings.remove(&n)?;
+        let rtt_ms = now.mono_ms.saturating_sub(ping.at.mono_ms);
+        let skew_ms = wall_ms.saturating_sub(ping.at.wall_ms.saturating_add(rtt_ms as i64 / 2));
+        self.measured = Some((rtt_ms, skew_ms));
+        Some(Measured { rtt_ms, skew_ms, askers: ping.askers })
+    }
+
+    /// Askers whose pings were not answered by this link.
+    pub fn unanswered(&mut self) -> Vec<Asker> {
+        std::mem::take(&mut self.pings).into_values().flat_map(|ping| ping.askers).collect()
+    }
+
+    /// Does what is due: pings, and talks that fell silent.
+    pub fn tick(&mut self, now: Now, library: &mut Library, out: &mut Effects) {
+        if self.stage < Stage::Open {
+            return;
+        }
+        if now.boot_ms >= self.ping_due {
+            self.ping(now, None, out);
+        }
+        let silent = |talk: &Talk| now.boot_ms.saturating_sub(talk.at) >= TALK_AGAIN_MS;
+        let again: Vec<DocId> = self.talking.iter().filter(|(_, talk)| silent(talk)).map(|(doc, _)| doc.clone()).collect();
+        for doc in again {
+            self.talk_afresh(&doc, now, library, out);
+        }
+    }
+
+    /// When something is due.
+    #[must_use]
+    pub fn due(&self) -> Millis {
+        let talks = self.talking.values().map(|talk| talk.at + TALK_AGAIN_MS);
+        talks.chain([self.ping_due]).min().unwrap_or(self.ping_due)
+    }
+}
