@@ -37,11 +37,14 @@ pub struct Applied {
     pub missing: bool,
 }
 
+fn bucket_of(name: &str) -> ObjId {
+    genesis::bucket_object(genesis::bucket(name))
+}
+
 /// One document.
 #[derive(Clone)]
 pub struct Document {
     doc: Automerge,
-    buckets: Vec<ObjId>,
     orphans: BTreeMap<ChangeHash, Checked>,
     changes: u64,
     saved_bytes: usize,
@@ -53,19 +56,14 @@ impl Document {
     #[must_use]
     pub fn born(actor: [u8; 16]) -> Document {
         let mut doc = Automerge::new().with_actor(ActorId::from(&actor[..]));
-        let genesis = Change::from_bytes(genesis::bytes().to_vec()).expect("the genesis change is a constant that a test reads");
+        let genesis = Change::from_bytes(genesis::genesis().0).expect("the genesis change is a constant that a test reads");
         doc.apply_changes([genesis]).expect("the genesis change depends on nothing");
         Document::around(doc, 0)
     }
 
     fn around(doc: Automerge, saved_bytes: usize) -> Document {
-        let bucket = |n: u32| match doc.get(ROOT, format!("{n:02x}")) {
-            Ok(Some((Value::Object(_), id))) => id,
-            _ => ROOT,
-        };
-        let buckets = (0..256).map(bucket).collect();
         let changes = doc.get_changes_meta(&[]).len() as u64;
-        Document { doc, buckets, orphans: BTreeMap::new(), changes, saved_bytes, appended_bytes: 0 }
+        Document { doc, orphans: BTreeMap::new(), changes, saved_bytes, appended_bytes: 0 }
     }
 
     /// Reads a document's file: a save and the chunks appended to it, or chunks alone.
@@ -76,7 +74,7 @@ impl Document {
         let load = || Automerge::load_with_options(bytes, LoadOptions::new().on_partial_load(OnPartialLoad::Ignore));
         let doc = catch_unwind(AssertUnwindSafe(load)).map_err(|_| Damaged("automerge panicked on it".into()))?;
         let doc = doc.map_err(|e| Damaged(e.to_string()))?;
-        if doc.get_change_meta_by_hash(&ChangeHash(genesis::hash())).is_none() {
+        if doc.get_change_meta_by_hash(&ChangeHash(genesis::HASH)).is_none() {
             return Err(Damaged("it does not begin with the genesis".into()));
         }
         Ok(Document::around(doc.with_actor(ActorId::from(&actor[..])), bytes.len()))
@@ -89,8 +87,7 @@ impl Document {
         let mut tx = self.doc.transaction();
         for (key, value) in facts {
             let name = key.to_string();
-            let bucket = &self.buckets[usize::from(genesis::bucket(&name))];
-            tx.put(bucket, name, value.as_str()).expect("a bucket is a map of this document");
+            tx.put(bucket_of(&name), name, value.as_str()).expect("a bucket is a map of this document");
         }
         tx.commit_with(CommitOptions::default().with_time(0));
         let chunk = self.doc.save_after(&before);
@@ -107,14 +104,6 @@ impl Document {
             let before = self.doc.get_heads().len();
             let mut tx = self.doc.transaction_at(PatchLog::inactive(), &some);
             // A change that says nothing new: it repeats a fact's value where it stands already.
-            let bucket = &self.buckets[0];
-            let key = tx.keys(bucket).next();
-            if let Some(key) = key
-                && let Ok(Some((Value::Scalar(value), _))) = tx.get(bucket, &key)
-            {
-                let value = value.into_owned();
-                let _ = tx.put(bucket, &key, value);
-            }
             tx.commit_with(CommitOptions::default().with_time(0));
             if self.doc.get_heads().len() >= before {
                 return;
@@ -188,15 +177,14 @@ impl Document {
     #[must_use]
     pub fn values(&self, key: &FactKey) -> Vec<String> {
         let name = key.to_string();
-        let bucket = &self.buckets[usize::from(genesis::bucket(&name))];
-        let all = self.doc.get_all(bucket, name).unwrap_or_default();
+        let all = self.doc.get_all(bucket_of(&name), name).unwrap_or_default();
         all.into_iter().filter_map(|(value, _)| value.to_str().map(str::to_owned)).collect()
     }
 
     /// The names of all facts in it.
     #[must_use]
     pub fn keys(&self) -> Vec<FactKey> {
-        self.buckets.iter().flat_map(|bucket| self.doc.keys(bucket)).filter_map(|key| key.parse().ok()).collect()
+        (0..=u8::MAX).flat_map(|bucket| self.doc.keys(genesis::bucket_object(bucket))).filter_map(|key| key.parse().ok()).collect()
     }
 
     /// Its heads, sorted.

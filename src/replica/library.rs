@@ -119,13 +119,13 @@ impl Library {
     pub fn heads(&self) -> Vec<DocHeads> {
         let told = self.documents.iter().filter(|(id, _)| !id.is_local());
         let heads = told.map(|(id, document)| DocHeads { doc: id.clone(), heads: document.heads() });
-        heads.filter(|d| d.heads != [super::genesis::hash()]).collect()
+        heads.filter(|d| d.heads != [super::genesis::HASH]).collect()
     }
 
     /// The heads of one document; of one that is not there, of the genesis.
     #[must_use]
     pub fn heads_of(&self, id: &DocId) -> Vec<Head> {
-        self.documents.get(id).map_or_else(|| vec![super::genesis::hash()], Document::heads)
+        self.documents.get(id).map_or_else(|| vec![super::genesis::HASH], Document::heads)
     }
 
     /// Writes facts that belong together into the writer's shard of `shard`, keeps them, and says what is fresh.
@@ -135,7 +135,7 @@ impl Library {
         for facts in facts.chunks(OWN_CHANGE_OPS_MAX) {
             let Ok(document) = self.document(&id) else { return fresh };
             let (born, chunk) = (document.changes() == 1, document.put(facts));
-            let with_genesis = if born { [super::genesis::bytes(), &chunk].concat() } else { chunk.clone() };
+            let with_genesis = if born { [&super::genesis::genesis().0[..], &chunk].concat() } else { chunk.clone() };
             keep.push(Keep::Append { doc: id.clone(), chunk: with_genesis });
             fresh.push(Fresh { doc: id.clone(), chunk, changes: 1 });
         }
@@ -157,6 +157,7 @@ impl Library {
             k += 1;
         }
         let full = |document: &Document| match heartbeats {
+            _ if name == "fleet" => false,
             true => document.changes() > HEARTBEAT_CHANGES_MAX,
             false => document.saved_bytes() >= SHARD_BYTES_MAX,
         };
@@ -180,7 +181,7 @@ impl Library {
         if applied.changes == 0 {
             return Ok((applied, None));
         }
-        let chunk = if born { [super::genesis::bytes(), &applied.chunk].concat() } else { applied.chunk.clone() };
+        let chunk = if born { [&super::genesis::genesis().0[..], &applied.chunk].concat() } else { applied.chunk.clone() };
         keep.push(Keep::Append { doc: id.clone(), chunk });
         self.join(id, applied.keys.iter().cloned().collect());
         self.compact(id, keep);

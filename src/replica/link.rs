@@ -184,7 +184,7 @@ impl Link {
         for doc in all {
             let (ours, theirs) = (ours.get(&doc), theirs.get(&doc));
             if ours == theirs.copied() {
-                let then = ours.cloned().unwrap_or_else(|| vec![super::genesis::hash()]);
+                let then = ours.cloned().unwrap_or_else(|| vec![super::genesis::HASH]);
                 self.catch_up(&doc, &then, now, library, out);
             } else {
                 self.talk_afresh(&doc, now, library, out);

@@ -1,0 +1,314 @@
+//! What of the tools' files has been read, and what to look at next.
+//!
+//! Events are hints; a listing and the bytes are the truth. A file is read again only when its stat, or the documents that
+//! hold what it said, changed since its mark was kept. A Claude todo file carries no working directory: what it says is
+//! written after one look for the session's transcript, so that its items begin in their project.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ingest::claude;
+use crate::ingest::claude_todos::{self, Name};
+use crate::ingest::tail::FileMark;
+use crate::model::batch::{Keep, Shelf};
+use crate::model::effects::{Effects, Look};
+use crate::model::input::{FileStat, RelPath, Repo, Root, Seen, SourceEvent};
+use crate::model::limits::{HEAD_BYTES_MAX, RESCAN_EVERY_MS, TODO_FILE_BYTES_MAX};
+use crate::model::time::{Millis, Now};
+use crate::model::todo::Reading as ListReading;
+use crate::model::view::SourceView;
+
+/// One list, read whole, with what its session's transcript tells.
+pub struct Told {
+    /// The tool's session id.
+    pub session: String,
+    /// The agent id in the file's name.
+    pub agent: String,
+    /// What the list says; `None`: only that the session exists.
+    pub list: Option<ListReading>,
+    /// The file's time.
+    pub at: i64,
+}
+
+/// What is known of a session's place in the world.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Its working directory.
+    pub cwd: Option<String>,
+    /// Its branch.
+    pub branch: Option<String>,
+    /// What it is about.
+    pub title: Option<String>,
+    /// When its transcript begins.
+    pub started: Option<i64>,
+    /// The repository above its working directory.
+    pub repo: Option<Repo>,
+}
+
+/// How far the look for a session's transcript is.
+enum Looking {
+    /// Asked for by name.
+    Finding,
+    /// Its head is being read.
+    Head,
+    /// The repository above its working directory is asked for.
+    Repo(Place),
+    /// Known as far as it can be.
+    Settled(Place),
+}
+
+/// What came of one event.
+#[derive(Default)]
+pub struct Gathered {
+    /// Lists whose session's place is settled: to be written now, then their marks.
+    pub told: Vec<(Told, Place)>,
+    /// Marks to keep after what they speak of.
+    pub marks: Vec<Keep>,
+    /// Whether a whole listing has just been read to its end.
+    pub complete: bool,
+}
+
+/// The state of the sources.
+pub struct Reading {
+    stamp: [u8; 16],
+    void: bool,
+    marks: BTreeMap<RelPath, FileMark>,
+    reading: BTreeSet<RelPath>,
+    waiting: BTreeMap<String, Vec<(Told, RelPath, FileMark)>>,
+    sessions: BTreeMap<String, Looking>,
+    malformed: BTreeMap<RelPath, u64>,
+    listed: bool,
+    due: Millis,
+    /// What is shown of each root.
+    pub shown: BTreeMap<Root, SourceView>,
+}
+
+impl Reading {
+    /// Nothing has been looked at; marks that carry another stamp than the documents' are void.
+    #[must_use]
+    pub fn open(stamp: [u8; 16], shelf: &dyn Shelf) -> Reading {
+        let front = mark_key("");
+        let mark = |key: &String| Some((key.strip_prefix(&front)?.to_owned(), FileMark::decode(&shelf.get(key)?)?));
+        let marks = shelf.keys(&front).iter().filter_map(mark).collect();
+        Reading {
+            stamp,
+            void: false,
+            marks,
+            reading: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            malformed: BTreeMap::new(),
+            listed: false,
+            due: 0,
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// When everything is to be listed again.
+    #[must_use]
+    pub fn due(&self) -> Millis {
+        self.due
+    }
+
+    /// Lists everything again.
+    pub fn list(&mut self, now: Now, out: &mut Effects) {
+        self.due = now.boot_ms + RESCAN_EVERY_MS;
+        out.look.push(Look::List { root: Root::ClaudeTodos });
+    }
+
+    /// A listing was read to its end: marks that were kept before the last new document carry the stamp of now.
+    pub fn restamp(&mut self, stamp: [u8; 16], out: &mut Effects) {
+        if stamp == self.stamp {
+            return;
+        }
+        self.stamp = stamp;
+        for (path, mark) in &mut self.marks {
+            mark.stamp = stamp;
+            out.keep.push(Keep::Index { key: mark_key(path), value: Some(mark.encode()) });
+        }
+    }
+
+    /// Every mark is void: the documents that held what the files said may have lost it.
+    pub fn distrust(&mut self, now: Now, out: &mut Effects) {
+        self.void = true;
+        self.list(now, out);
+    }
+
+    /// Hears what the sources say.
+    pub fn hear(&mut self, event: SourceEvent, now: Now, stamp: [u8; 16], out: &mut Effects) -> Gathered {
+        let mut gathered = Gathered::default();
+        match event {
+            SourceEvent::Hint { root: Root::ClaudeTodos, path: Some(path) } => self.read(&path, out),
+            SourceEvent::Hint { .. } => self.list(now, out),
+            SourceEvent::Looked { root, base, present, files, skipped } => {
+                let before = self.shown.get(&root).map_or(0, |shown| shown.malformed);
+                let view = SourceView { base, present, files: files.len() as u64, listed_here: Some(now.wall_ms), malformed: before, error: None };
+                let error = (skipped > 0).then(|| format!("{skipped} entries passed over: links, pipes, or not readable"));
+                self.shown.insert(root, SourceView { error, ..view });
+                self.looked(files, out);
+                gathered.complete = self.is_complete();
+            }
+            SourceEvent::Read { root: Root::ClaudeTodos, path, stat, bytes, at_end, .. } => {
+                self.read_list(path, stat, &bytes, at_end, stamp, out, &mut gathered);
+            }
+            SourceEvent::Read { root: Root::ClaudeProjects, path, bytes, .. } => self.read_head(&path, &bytes, out, &mut gathered),
+            SourceEvent::Found { files, .. } => self.found(files, out, &mut gathered),
+            SourceEvent::Repo { cwd, repo } => self.learn_repo(&cwd, repo, &mut gathered),
+            SourceEvent::Denied { root, path, why } => self.denied(root, path, &why, &mut gathered),
+            SourceEvent::Polling { why } => {
+                for shown in self.shown.values_mut() {
+                    shown.error = Some(format!("watching by polling: {why}"));
+                }
+            }
+        }
+        gathered
+    }
+
+    fn read(&mut self, path: &str, out: &mut Effects) {
+        if claude_todos::name(path).is_some() {
+            self.reading.insert(path.to_owned());
+            out.look.push(Look::Read { root: Root::ClaudeTodos, path: path.to_owned(), offset: 0, max: TODO_FILE_BYTES_MAX });
+        }
+    }
+
+    /// Reads what changed since it was marked; first asks, in one look, for the transcripts of all sessions that are new.
+    fn looked(&mut self, files: Vec<Seen>, out: &mut Effects) {
+        self.listed = true;
+        let mut names = Vec::new();
+        for Seen { path, stat } in files {
+            let Some(Name { session, .. }) = claude_todos::name(&path) else { continue };
+            if !self.void && self.marks.get(&path).is_some_and(|mark| !mark.must_read(&stat, &self.stamp)) {
+                continue;
+            }
+            if !self.sessions.contains_key(&session) {
+                names.push(format!("{session}.jsonl"));
+                self.sessions.insert(session, Looking::Finding);
+            }
+            self.read(&path, out);
+        }
+        self.void = false;
+        if !names.is_empty() {
+            out.look.push(Look::Find { root: Root::ClaudeProjects, names });
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one event, taken apart by `hear`")]
+    fn read_list(&mut self, path: RelPath, stat: FileStat, bytes: &[u8], at_end: bool, stamp: [u8; 16], out: &mut Effects, gathered: &mut Gathered) {
+        self.reading.remove(&path);
+        let Some(Name { session, agent }) = claude_todos::name(&path) else { return };
+        let parsed = if at_end { claude_todos::parse(bytes) } else { claude_todos::parse(&[]) };
+        let list = match parsed {
+            Ok(list) => {
+                self.malformed.insert(path.clone(), list.malformed);
+                Some(list)
+            }
+            Err(_) => {
+                self.malformed.insert(path.clone(), 1);
+                None
+            }
+        };
+        self.count_malformed();
+        let mark = FileMark { stat, hash: *blake3::hash(bytes).as_bytes(), stamp };
+        let told = Told { session: session.clone(), agent, list, at: stat.mtime_ms };
+        self.waiting.entry(session.clone()).or_default().push((told, path, mark));
+        match self.sessions.get(&session) {
+            Some(Looking::Settled(place)) if place.cwd.is_some() => self.release(&session, gathered),
+            Some(Looking::Finding | Looking::Head | Looking::Repo(_)) => {}
+            Some(Looking::Settled(_)) | None => {
+                self.sessions.insert(session.clone(), Looking::Finding);
+                out.look.push(Look::Find { root: Root::ClaudeProjects, names: vec![format!("{session}.jsonl")] });
+            }
+        }
+        gathered.complete |= self.is_complete();
+    }
+
+    fn count_malformed(&mut self) {
+        let malformed = self.malformed.values().sum();
+        if let Some(shown) = self.shown.get_mut(&Root::ClaudeTodos) {
+            shown.malformed = malformed;
+        }
+    }
+
+    fn found(&mut self, files: Vec<(String, Option<RelPath>)>, out: &mut Effects, gathered: &mut Gathered) {
+        for (name, path) in files {
+            let session = name.trim_end_matches(".jsonl").to_owned();
+            match path {
+                Some(path) => {
+                    self.sessions.insert(session, Looking::Head);
+                    out.look.push(Look::Read { root: Root::ClaudeProjects, path, offset: 0, max: HEAD_BYTES_MAX });
+                }
+                None => self.settle(&session, Place::default(), gathered),
+            }
+        }
+    }
+
+    fn read_head(&mut self, path: &str, bytes: &[u8], out: &mut Effects, gathered: &mut Gathered) {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        let session = file.trim_end_matches(".jsonl").to_owned();
+        let head = claude::head(bytes);
+        let place = Place { cwd: head.cwd, branch: head.branch, title: head.title, started: head.started, repo: None };
+        match place.cwd.clone() {
+            Some(cwd) => {
+                let asked = self.sessions.values().any(|l| matches!(l, Looking::Repo(other) if other.cwd == place.cwd));
+                self.sessions.insert(session, Looking::Repo(place));
+                if !asked {
+                    out.look.push(Look::Repo { cwd });
+                }
+            }
+            None => self.settle(&session, place, gathered),
+        }
+    }
+
+    fn learn_repo(&mut self, cwd: &str, repo: Option<Repo>, gathered: &mut Gathered) {
+        let asks = |looking: &Looking| matches!(looking, Looking::Repo(place) if place.cwd.as_deref() == Some(cwd));
+        let sessions: Vec<String> = self.sessions.iter().filter(|(_, l)| asks(l)).map(|(s, _)| s.clone()).collect();
+        for session in sessions {
+            if let Some(Looking::Repo(place)) = self.sessions.remove(&session) {
+                self.settle(&session, Place { repo: repo.clone(), ..place }, gathered);
+            }
+        }
+    }
+
+    fn settle(&mut self, session: &str, place: Place, gathered: &mut Gathered) {
+        self.sessions.insert(session.to_owned(), Looking::Settled(place));
+        self.release(session, gathered);
+        gathered.complete |= self.is_complete();
+    }
+
+    /// Gives out what waited for the session's place, with the marks to keep after it.
+    fn release(&mut self, session: &str, gathered: &mut Gathered) {
+        let Some(Looking::Settled(place)) = self.sessions.get(session) else { return };
+        for (told, path, mark) in self.waiting.remove(session).unwrap_or_default() {
+            // What could not be read as a list is read again at the next hint or listing.
+            if told.list.is_some() {
+                gathered.marks.push(Keep::Index { key: mark_key(&path), value: Some(mark.encode()) });
+                self.marks.insert(path, FileMark { stamp: self.stamp, ..mark });
+            }
+            gathered.told.push((told, place.clone()));
+        }
+    }
+
+    fn denied(&mut self, root: Root, path: Option<RelPath>, why: &str, gathered: &mut Gathered) {
+        match (root, path) {
+            // A file that is gone says nothing; only its name is forgotten.
+            (Root::ClaudeTodos, Some(path)) => drop(self.reading.remove(&path)),
+            (Root::ClaudeProjects, Some(path)) => {
+                let session = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".jsonl").to_owned();
+                self.settle(&session, Place::default(), gathered);
+            }
+            (_, None) => {
+                if let Some(shown) = self.shown.get_mut(&root) {
+                    shown.error = Some(why.to_owned());
+                }
+            }
+        }
+        gathered.complete |= self.is_complete();
+    }
+
+    fn is_complete(&self) -> bool {
+        self.listed && self.reading.is_empty() && self.waiting.is_empty()
+    }
+}
+
+fn mark_key(path: &str) -> String {
+    format!("mark/{}/{path}", Root::ClaudeTodos.word())
+}

@@ -1,0 +1,270 @@
+//! Keeps the view up to date from what changed: facts, presence, links and time. What is kept up to date equals what is
+//! computed from all facts (I13); `from_scratch` is that computation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::model::beat::Beat;
+use crate::model::fact::FactKey;
+use crate::model::id::{ActId, ConflictId, DeviceId, SessionId, TodoId};
+use crate::model::member::{ChoiceFact, DeviceFact};
+use crate::model::session::{EndFact, SessionFact};
+use crate::model::time::{Millis, Now};
+use crate::model::view::{AgentKey, AgentState, AgentView, View};
+use crate::rules::todos::Todos;
+use crate::rules::{agents, sessions};
+
+use super::facts::Facts;
+use super::presence::{Presences, key_of};
+use super::saved::{self, Noun};
+
+/// A last sign of life that moved by less than this on the wall clock is the same one.
+const SAME_SIGN_MS: i64 = 1_000;
+
+/// The view, and what it is computed from.
+pub struct Showing {
+    /// What is shown.
+    pub view: View,
+    /// Everything known of todos.
+    pub todos: Todos,
+    opened: Millis,
+    sessions: BTreeMap<SessionId, SessionFact>,
+    ends: BTreeMap<SessionId, BTreeMap<ActId, EndFact>>,
+    beats: BTreeMap<AgentKey, Beat>,
+    rows: BTreeMap<SessionId, BTreeSet<AgentKey>>,
+    devices: BTreeMap<DeviceId, DeviceFact>,
+    until: BTreeMap<AgentKey, Millis>,
+    reachable: BTreeSet<DeviceId>,
+    stale_agents: BTreeSet<AgentKey>,
+    stale_sessions: BTreeSet<SessionId>,
+}
+
+impl Showing {
+    /// Nothing is known; `opened` is when this daemon began, on its boot clock.
+    #[must_use]
+    pub fn new(me: DeviceId, opened: Millis) -> Showing {
+        Showing {
+            view: View::of(me),
+            todos: Todos::default(),
+            opened,
+            sessions: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            beats: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            until: BTreeMap::new(),
+            reachable: BTreeSet::from([me]),
+            stale_agents: BTreeSet::new(),
+            stale_sessions: BTreeSet::new(),
+        }
+    }
+
+    /// What each device says of itself.
+    #[must_use]
+    pub fn devices(&self) -> &BTreeMap<DeviceId, DeviceFact> {
+        &self.devices
+    }
+
+    /// What is written of a session.
+    #[must_use]
+    pub fn session(&self, id: &SessionId) -> Option<&SessionFact> {
+        self.sessions.get(id)
+    }
+
+    /// The last beat of an agent in a document.
+    #[must_use]
+    pub fn beat(&self, key: &AgentKey) -> Option<&Beat> {
+        self.beats.get(key)
+    }
+
+    /// All beats of one device in documents.
+    pub fn beats_of(&self, device: DeviceId) -> impl Iterator<Item = &Beat> {
+        self.beats.values().filter(move |beat| beat.device == device)
+    }
+
+    /// Learns the joined values of one fact. Gives the nouns that are not shown here: membership entries.
+    pub fn learn(&mut self, key: &FactKey, facts: &Facts) -> Vec<Vec<u8>> {
+        let mut entries = Vec::new();
+        for value in facts.get(key).into_iter().flat_map(super::facts::Joined::values) {
+            match saved::read(key, value) {
+                Some(Noun::Member(entry)) => entries.push(entry),
+                Some(Noun::Device(device, fact)) => drop(self.devices.insert(device, fact)),
+                Some(Noun::Choice(id, ChoiceFact::Alias { from, to, at })) => self.todos.learn_alias(&from, &to, at, id),
+                Some(Noun::Session(id, fact)) => {
+                    self.todos.learn_session(id, fact.project.as_deref());
+                    self.sessions.insert(id, fact);
+                    self.stale_sessions.insert(id);
+                }
+                Some(Noun::End(session, id, fact)) => {
+                    let ends = self.ends.entry(session).or_default();
+                    // Of several values of one name the lowest is shown, and values come lowest first.
+                    ends.entry(id).or_insert(fact);
+                    self.stale_sessions.insert(session);
+                }
+                Some(Noun::Beat(beat)) => {
+                    let key = key_of(&beat);
+                    self.row(&key);
+                    self.beats.insert(key, beat);
+                }
+                Some(Noun::Todo(fact)) => self.todos.learn(fact),
+                None => {}
+            }
+        }
+        entries
+    }
+
+    fn row(&mut self, key: &AgentKey) {
+        self.rows.entry(key.session).or_default().insert(key.clone());
+        self.stale_agents.insert(key.clone());
+    }
+
+    /// Presence of a device changed: its agents are judged again.
+    pub fn presence_changed(&mut self, device: &DeviceId, presences: &Presences) {
+        let known = self.view.agents.keys().filter(|key| key.device == *device).cloned();
+        self.stale_agents.extend(known);
+        let living: Vec<AgentKey> = match presences.heard().get(device) {
+            Some(heard) => heard.agents.keys().cloned().collect(),
+            None => presences.own().keys().filter(|key| key.device == *device).cloned().collect(),
+        };
+        for key in living {
+            self.row(&key);
+        }
+    }
+
+    /// Brings the view up to date. `true`: something is shown that was not.
+    pub fn update(&mut self, now: Now, presences: &Presences) -> bool {
+        let before = self.view.clone();
+        self.update_reach(now.boot_ms, presences);
+        let due: Vec<AgentKey> = self.until.iter().filter(|(_, until)| **until <= now.boot_ms).map(|(key, _)| key.clone()).collect();
+        self.stale_agents.extend(due);
+        for key in std::mem::take(&mut self.stale_agents) {
+            self.update_agent(&key, now, presences);
+        }
+        self.update_todos();
+        for id in std::mem::take(&mut self.stale_sessions) {
+            self.update_session(id);
+        }
+        let changed = !same(&before, &self.view);
+        self.view.seq += u64::from(changed);
+        changed
+    }
+
+    /// When the view next changes by time alone.
+    #[must_use]
+    pub fn due(&self) -> Option<Millis> {
+        self.until.values().min().copied()
+    }
+
+    fn update_reach(&mut self, now: Millis, presences: &Presences) {
+        let mut reachable: BTreeSet<DeviceId> = presences.heard().iter().filter(|(_, heard)| heard.reachable(now)).map(|(d, _)| *d).collect();
+        reachable.insert(self.view.me);
+        if reachable != self.reachable {
+            let turned: BTreeSet<DeviceId> = reachable.symmetric_difference(&self.reachable).copied().collect();
+            self.stale_agents.extend(self.view.agents.keys().filter(|key| turned.contains(&key.device)).cloned());
+            self.reachable = reachable;
+        }
+    }
+
+    /// Whether a device can be reached.
+    #[must_use]
+    pub fn is_reachable(&self, device: &DeviceId) -> bool {
+        self.reachable.contains(device)
+    }
+
+    fn update_agent(&mut self, key: &AgentKey, now: Now, presences: &Presences) {
+        let alive = presences.alive(key);
+        let written = self.beats.get(key);
+        let Some(beat) = alive.map(|a| &a.beat).into_iter().chain(written).max_by_key(|beat| beat.rev) else { return };
+        let (sign, progress) = (alive.map(|a| a.sign), alive.map(|a| a.progress));
+        let since = presences.heard().get(&key.device).map_or(self.opened, |heard| heard.since.max(self.opened));
+        let judged = agents::judge(beat, sign, progress, since, self.is_reachable(&key.device), now.boot_ms);
+        match judged.until {
+            Some(until) => drop(self.until.insert(key.clone(), until)),
+            None => drop(self.until.remove(key)),
+        }
+        let here = |at: Option<Millis>, shown: Option<i64>| {
+            let here = at.map(|at| now.wall_ms.saturating_sub(now.boot_ms.saturating_sub(at) as i64));
+            match (here, shown) {
+                (Some(here), Some(shown)) if (here - shown).abs() < SAME_SIGN_MS => Some(shown),
+                (here, _) => here,
+            }
+        };
+        let shown = self.view.agents.get(key);
+        let view = AgentView {
+            state: judged.state,
+            sign_here: here(sign, shown.and_then(|s| s.sign_here)),
+            progress_here: here(progress, shown.and_then(|s| s.progress_here)),
+            beat: beat.clone(),
+        };
+        if shown.is_none_or(|shown| **shown != view) {
+            self.view.agents.insert(key.clone(), Arc::new(view));
+            self.stale_sessions.insert(key.session);
+        }
+    }
+
+    fn update_todos(&mut self) {
+        let settled = self.todos.settle();
+        for (id, todo) in settled.todos {
+            let before = self.view.todos.get(&id).cloned();
+            let touched = before.iter().flat_map(|t| &t.origins).chain(todo.iter().flat_map(|t| &t.origins));
+            self.stale_sessions.extend(touched.filter_map(|origin| origin.session));
+            match todo {
+                Some(todo) => drop(self.view.todos.insert(id, Arc::new(todo))),
+                None => drop(self.view.todos.remove(&id)),
+            }
+        }
+        for (id, places) in settled.moved {
+            match places {
+                Some(places) => drop(self.view.moved.insert(id, places.into())),
+                None => drop(self.view.moved.remove(&id)),
+            }
+        }
+        for (id, conflicts) in settled.conflicts {
+            let from = (id, String::new(), ConflictId::of(&[]));
+            let held: Vec<(TodoId, String, ConflictId)> =
+                self.view.conflicts.range((id, String::new(), crate::model::id::Id([0; 16]))..).map(|(key, _)| key.clone()).take_while(|key| key.0 == from.0).collect();
+            for key in held {
+                self.view.conflicts.remove(&key);
+            }
+            for conflict in conflicts {
+                self.view.conflicts.insert((id, conflict.field.clone(), conflict.id), Arc::new(conflict));
+            }
+        }
+    }
+
+    fn update_session(&mut self, id: SessionId) {
+        let Some(fact) = self.sessions.get(&id) else { return };
+        let empty = BTreeMap::new();
+        let agents = self.rows.get(&id).into_iter().flatten().filter_map(|key| self.view.agents.get(key));
+        let states: Vec<(AgentState, i64)> = agents.map(|agent| (agent.state, agent.beat.at)).collect();
+        let items: Vec<_> = self.todos.session_items(id).collect();
+        let view = sessions::view(id, fact, self.ends.get(&id).unwrap_or(&empty), &states, &items);
+        if self.view.sessions.get(&id).is_none_or(|shown| **shown != view) {
+            self.view.sessions.insert(id, Arc::new(view));
+        }
+    }
+
+    /// Everything computed anew from all facts and the same presence, for the invariant that the view hides nothing.
+    #[must_use]
+    pub fn from_scratch(&self, facts: &Facts, now: Now, presences: &Presences) -> View {
+        let mut anew = Showing::new(self.view.me, self.opened);
+        for (key, _) in facts.iter() {
+            anew.learn(key, facts);
+        }
+        anew.presence_changed(&self.view.me, presences);
+        for device in presences.heard().keys() {
+            anew.presence_changed(device, presences);
+        }
+        anew.update(now, presences);
+        anew.view
+    }
+}
+
+/// Whether two views show the same, their numbers aside. Maps that share their root are equal at once.
+fn same(a: &View, b: &View) -> bool {
+    a.agents.ptr_eq(&b.agents)
+        && a.sessions.ptr_eq(&b.sessions)
+        && a.todos.ptr_eq(&b.todos)
+        && a.moved.ptr_eq(&b.moved)
+        && a.conflicts.ptr_eq(&b.conflicts)
+}
