@@ -148,7 +148,7 @@ impl Reading {
                 gathered.complete = self.is_complete();
             }
             SourceEvent::Read { root: Root::ClaudeTodos, path, stat, bytes, at_end, .. } => {
-                self.read_list(path, stat, &bytes, at_end, stamp, out, &mut gathered);
+                self.read_list(path, stat, &bytes, at_end, stamp, now, out, &mut gathered);
             }
             SourceEvent::Read { root: Root::ClaudeProjects, path, bytes, .. } => self.read_head(&path, &bytes, out, &mut gathered),
             SourceEvent::Found { files, .. } => self.found(files, out, &mut gathered),
@@ -176,7 +176,7 @@ impl Reading {
         let mut names = Vec::new();
         for Seen { path, stat } in files {
             let Some(Name { session, .. }) = claude_todos::name(&path) else { continue };
-            if !self.void && self.marks.get(&path).is_some_and(|mark| !mark.must_read(&stat, &self.stamp)) {
+            if !self.void && self.marks.get(&path).is_some_and(|mark| mark.holds(&stat, &self.stamp)) {
                 continue;
             }
             if !self.sessions.contains_key(&session) {
@@ -185,16 +185,23 @@ impl Reading {
             }
             self.read(&path, out);
         }
-        self.void = false;
         if !names.is_empty() {
             out.look.push(Look::Find { root: Root::ClaudeProjects, names });
         }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one event, taken apart by `hear`")]
-    fn read_list(&mut self, path: RelPath, stat: FileStat, bytes: &[u8], at_end: bool, stamp: [u8; 16], out: &mut Effects, gathered: &mut Gathered) {
+    fn read_list(&mut self, path: RelPath, stat: FileStat, bytes: &[u8], at_end: bool, stamp: [u8; 16], now: Now, out: &mut Effects, gathered: &mut Gathered) {
         self.reading.remove(&path);
         let Some(Name { session, agent }) = claude_todos::name(&path) else { return };
+        let held = self.marks.get(&path).filter(|_| !self.void);
+        if held.is_some_and(|mark| mark.has_read(bytes, &self.stamp)) {
+            let mark = FileMark::new(stat, bytes, self.stamp, now.wall_ms);
+            gathered.marks.push(Keep::Index { key: mark_key(&path), value: Some(mark.encode()) });
+            self.marks.insert(path, mark);
+            gathered.complete |= self.is_complete();
+            return;
+        }
         let parsed = if at_end { claude_todos::parse(bytes) } else { claude_todos::parse(&[]) };
         let list = match parsed {
             Ok(list) => {
@@ -207,7 +214,7 @@ impl Reading {
             }
         };
         self.count_malformed();
-        let mark = FileMark { stat, hash: *blake3::hash(bytes).as_bytes(), stamp };
+        let mark = FileMark::new(stat, bytes, stamp, now.wall_ms);
         let told = Told { session: session.clone(), agent, list, at: stat.mtime_ms };
         self.waiting.entry(session.clone()).or_default().push((told, path, mark));
         match self.sessions.get(&session) {

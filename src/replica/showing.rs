@@ -10,9 +10,11 @@ use crate::model::id::{ActId, ConflictId, DeviceId, SessionId, TodoId};
 use crate::model::member::{ChoiceFact, DeviceFact};
 use crate::model::session::{EndFact, SessionFact};
 use crate::model::time::{Millis, Now};
-use crate::model::view::{AgentKey, AgentState, AgentView, View};
+use crate::model::todo::Status;
+use crate::model::view::{AgentKey, AgentView, View};
 use crate::rules::todos::Todos;
-use crate::rules::{agents, sessions};
+use crate::rules::agents;
+use crate::rules::sessions::{self, Lists};
 
 use super::facts::Facts;
 use super::presence::{Presences, key_of};
@@ -234,14 +236,24 @@ impl Showing {
 
     fn update_session(&mut self, id: SessionId) {
         let Some(fact) = self.sessions.get(&id) else { return };
-        let empty = BTreeMap::new();
         let agents = self.rows.get(&id).into_iter().flatten().filter_map(|key| self.view.agents.get(key));
-        let states: Vec<(AgentState, i64)> = agents.map(|agent| (agent.state, agent.beat.at)).collect();
-        let items: Vec<_> = self.todos.session_items(id).collect();
-        let view = sessions::view(id, fact, self.ends.get(&id).unwrap_or(&empty), &states, &items);
+        let beats = agents.map(|agent| (agent.state, agent.beat.at));
+        let ends = self.ends.get(&id).into_iter().flat_map(BTreeMap::values);
+        let view = sessions::view(id, fact, ends, beats, self.lists(id));
         if self.view.sessions.get(&id).is_none_or(|shown| **shown != view) {
             self.view.sessions.insert(id, Arc::new(view));
         }
+    }
+
+    fn lists(&self, id: SessionId) -> Lists {
+        let (mut lists, mut todos) = (Lists::default(), BTreeSet::new());
+        for (_, seen, todo) in self.todos.session_items(id) {
+            todos.insert(todo);
+            lists.read_at = lists.read_at.max(Some(seen.at));
+            lists.open += u32::from(seen.listed && !seen.status.is_finished());
+            lists.done += u32::from(seen.listed && seen.status == Status::Completed);
+        }
+        Lists { todos: todos.into_iter().collect(), ..lists }
     }
 
     /// Everything computed anew from all facts and the same presence, for the invariant that the view hides nothing.

@@ -1,0 +1,344 @@
+//! `Replica`: what happened goes in, what is asked of the world comes out. It only routes; who judges stands beside it.
+//!
+//! A step never fails and never waits. A peer's nonsense ends its link, a person's is refused, and nothing is shown,
+//! answered or told that is not in the same step's `keep`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+
+use crate::model::batch::{Keep, Shelf};
+use crate::model::effects::{Effects, Note};
+use crate::model::fact::FactKey;
+use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
+use crate::model::input::{Input, LinkAction};
+use crate::model::limits::SLEPT_MS;
+use crate::model::member::{DeviceFact, Fleet};
+use crate::model::message::Bye;
+use crate::model::text::Foreign;
+use crate::model::time::{Millis, Now, Stamp};
+use crate::model::view::{View, Warning};
+use crate::rules::members::{self, Log};
+
+use super::dialing::Dialing;
+use super::epoch::Lives;
+use super::library::{Fresh, Library};
+use super::link::{Link, Stage};
+use super::pinging::Pings;
+use super::presence::Presences;
+use super::reading::Reading;
+use super::saved;
+use super::showing::Showing;
+
+/// Who we are.
+#[derive(Clone)]
+pub struct Identity {
+    /// This installation.
+    pub device: DeviceId,
+    /// Its key.
+    pub signing: SigningKey,
+    /// Its name, only a label.
+    pub name: String,
+    /// `linux`, `macos`, …
+    pub platform: String,
+    /// After how long out of reach a device is noted as not seen.
+    pub not_seen_after_ms: Millis,
+}
+
+/// The whole of one device's knowledge.
+pub struct Replica {
+    pub(super) me: Identity,
+    pub(super) life: Life,
+    pub(super) library: Library,
+    pub(super) showing: Showing,
+    pub(super) presences: Presences,
+    pub(super) links: BTreeMap<LinkId, Link>,
+    pub(super) dialing: Dialing,
+    pub(super) reading: Reading,
+    pub(super) lives: Lives,
+    pub(super) log: Log,
+    pub(super) fleet: Fleet,
+    pub(super) hlc: Stamp,
+    pub(super) listening: Vec<String>,
+    pub(super) pings: Pings,
+    pub(super) sightings: BTreeMap<String, String>,
+    pub(super) behind: BTreeMap<DeviceId, u64>,
+    pub(super) blocked: BTreeMap<DeviceId, Millis>,
+    pub(super) errors: BTreeMap<DeviceId, (i64, String)>,
+    pub(super) warnings: BTreeMap<String, Warning>,
+    pub(super) unseen: BTreeSet<DeviceId>,
+    pub(super) fresh: Vec<(Option<LinkId>, Fresh)>,
+    pub(super) foreign: bool,
+    pub(super) acts: u64,
+    opened: Millis,
+    slept: Millis,
+    shown: Arc<View>,
+}
+
+impl Replica {
+    /// Opens what the shelf holds; on an empty one a fleet of this device alone begins. A document that does not load is set
+    /// aside and named, the rest opens.
+    pub fn open(me: Identity, life: Life, now: Now, shelf: &dyn Shelf) -> (Replica, Effects) {
+        let mut out = Effects::default();
+        let library = Library::open(me.device, life, shelf);
+        let fleet = shelf.fleet().and_then(|bytes| postcard::from_bytes::<Fleet>(&bytes).ok());
+        let founded = fleet.is_none();
+        let (fleet, genesis) = fleet.map_or_else(|| found(&me, life), |fleet| (fleet, Vec::new()));
+        let mut replica = Replica {
+            showing: Showing::new(me.device, now.boot_ms),
+            presences: Presences::new(me.device, life, now.boot_ms),
+            links: BTreeMap::new(),
+            dialing: Dialing::new(me.device, life.nonce),
+            reading: Reading::open(library.stamp(), shelf),
+            lives: Lives::open(shelf),
+            log: Log::default(),
+            hlc: Stamp::default(),
+            listening: Vec::new(),
+            pings: Pings::default(),
+            sightings: BTreeMap::new(),
+            behind: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            warnings: BTreeMap::new(),
+            unseen: BTreeSet::new(),
+            fresh: Vec::new(),
+            foreign: false,
+            acts: 0,
+            opened: now.boot_ms,
+            slept: now.slept(),
+            shown: Arc::new(View::of(me.device)),
+            me,
+            life,
+            library,
+            fleet,
+        };
+        replica.name_damaged(&mut out);
+        replica.learn_changed(now);
+        if founded {
+            out.keep.push(Keep::Fleet { bytes: postcard::to_stdvec(&replica.fleet).expect("plain data is written without failing") });
+            replica.write("fleet", &[saved::member(&genesis)], &mut out);
+        }
+        replica.reading.list(now, &mut out);
+        replica.introduce(&mut out);
+        replica.finish(now, &mut out);
+        (replica, out)
+    }
+
+    /// One thing happened.
+    pub fn step(&mut self, now: Now, shelf: &dyn Shelf, input: Input) -> Effects {
+        let _ = shelf;
+        let mut out = Effects::default();
+        self.notice_sleep(now, &mut out);
+        match input {
+            Input::Source(event) => self.hear_source(event, now, &mut out),
+            Input::Peer(event) => self.hear_peer(event, now, &mut out),
+            Input::Ask(asker, ask) => self.hear_ask(asker, ask, now, &mut out),
+            Input::Tick => {}
+        }
+        self.do_what_is_due(now, &mut out);
+        self.finish(now, &mut out);
+        out
+    }
+
+    /// When `Input::Tick` is next due, on the boot clock.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Millis> {
+        let linked = self.linked();
+        let links = self.links.values().map(|link| link.due().min(self.patience(link)));
+        let dues = [self.showing.due(), self.dialing.deadline(&linked), self.presences.next_silence(self.shown_at()), self.pings.due()];
+        let notices = self.unseen_due();
+        links.chain(dues.into_iter().flatten()).chain([self.presences.due(), self.reading.due(), self.beats_due()]).chain(notices).min()
+    }
+
+    /// What is shown.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.shown)
+    }
+
+    /// All documents and facts, for oracles that compare replicas.
+    #[must_use]
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// What is shown, computed anew from all facts (I13).
+    #[must_use]
+    pub fn view_from_scratch(&self, now: Now) -> View {
+        self.showing.from_scratch(self.library.facts(), now, &self.presences)
+    }
+
+    /// This opening of the store.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// The fleet this device is in.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Whether every link is level.
+    #[must_use]
+    pub fn is_level(&self) -> bool {
+        self.links.values().all(Link::is_level)
+    }
+
+    pub(super) fn shown_at(&self) -> Millis {
+        self.opened
+    }
+
+    pub(super) fn opened(&self) -> Millis {
+        self.opened
+    }
+
+    /// A wake ends every link, and nothing more is read from it: what the sockets still hold is from before.
+    fn notice_sleep(&mut self, now: Now, out: &mut Effects) {
+        let slept = now.slept().saturating_sub(self.slept);
+        self.slept = now.slept();
+        if slept < SLEPT_MS {
+            return;
+        }
+        out.note.push(Note::Woke { slept_ms: slept });
+        for link in std::mem::take(&mut self.links).into_values() {
+            out.tell.push(LinkAction::HangUp { link: link.id, why: Bye::Slept });
+            self.lost(&link, "this machine slept", now, out);
+        }
+        out.tell.push(LinkAction::Renew);
+        self.dialing.at_once(now.boot_ms);
+        self.reading.list(now, out);
+    }
+
+    fn name_damaged(&mut self, out: &mut Effects) {
+        for (doc, damaged) in self.library.damaged().to_vec() {
+            out.keep.push(Keep::Drop { doc: doc.clone() });
+            out.note.push(Note::SetAside { what: format!("document {doc}: {damaged}") });
+        }
+    }
+
+    /// Writes facts that belong together into the shard of that name.
+    pub(super) fn write(&mut self, shard: &str, facts: &[(FactKey, String)], out: &mut Effects) {
+        if !facts.is_empty() {
+            let fresh = self.library.write(shard, facts, &mut out.keep);
+            self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
+        }
+    }
+
+    /// Says of ourselves what has changed: name, platform, addresses.
+    pub(super) fn introduce(&mut self, out: &mut Effects) {
+        let key = FactKey::Device(self.me.device);
+        let rev = self.library.facts().get(&key).map_or(0, super::facts::Joined::rev);
+        let said = self.showing.devices().get(&self.me.device);
+        let addresses = match (self.listening.is_empty(), said) {
+            (true, Some(said)) => said.addresses.clone(),
+            _ => self.listening.clone(),
+        };
+        let fact = DeviceFact { rev, name: Foreign::new(&*self.me.name), platform: Foreign::new(&*self.me.platform), addresses };
+        if said != Some(&fact) {
+            let fact = DeviceFact { rev: rev + 1, ..fact };
+            self.write("fleet", &[(key, saved::json(&fact))], out);
+        }
+    }
+
+    /// A name for one action that no other opening of any store gives.
+    pub(super) fn unique(&mut self) -> ActId {
+        self.acts += 1;
+        ActId::of(&[&self.me.device.0, &self.life.counter.to_le_bytes(), &self.life.nonce.to_le_bytes(), &self.acts.to_le_bytes()])
+    }
+
+    /// Learns the facts that changed, our own and foreign ones alike.
+    pub(super) fn learn_changed(&mut self, now: Now) {
+        let mut members = false;
+        for key in self.library.take_changed() {
+            for entry in self.showing.learn(&key, self.library.facts()) {
+                members |= self.log.learn(&entry).unwrap_or(false);
+            }
+            members |= matches!(key, FactKey::Device(_));
+            if let (FactKey::Act(_), Some(joined)) = (&key, self.library.facts().get(&key)) {
+                self.raise_clock(joined.shown().to_owned(), now);
+            }
+        }
+        if members {
+            self.members_changed(now);
+        }
+    }
+
+    fn raise_clock(&mut self, act: String, now: Now) {
+        #[derive(serde::Deserialize)]
+        struct Stamped {
+            at: Stamp,
+        }
+        if let Ok(Stamped { at }) = serde_json::from_str(&act) {
+            self.hlc = self.hlc.raised_by(at, now.wall_ms);
+        }
+    }
+
+    /// The members besides us are dialled where they say they listen.
+    pub(super) fn members_changed(&mut self, now: Now) {
+        let members = self.log.members(&self.fleet.id);
+        let address = |device: &DeviceId| self.showing.devices().get(device).map(|d| d.addresses.clone()).unwrap_or_default();
+        let others = members.keys().filter(|device| **device != self.me.device).map(|device| (*device, address(device))).collect();
+        self.dialing.members(&others, now.boot_ms);
+        let out_of_it = !members.contains_key(&self.me.device) && self.log.is_removed(&self.fleet.id, &self.me.device.0);
+        self.warn("removed", out_of_it, || Warning {
+            what: "this device was removed from its fleet; it gets nothing new".into(),
+            fix: Some("hubless leave, then pair again".into()),
+        });
+    }
+
+    pub(super) fn warn(&mut self, name: &str, on: bool, warning: impl FnOnce() -> Warning) {
+        if !on {
+            self.warnings.remove(name);
+        } else if !self.warnings.contains_key(name) {
+            self.warnings.insert(name.to_owned(), warning());
+        }
+    }
+
+    pub(super) fn linked(&self) -> BTreeSet<DeviceId> {
+        self.links.values().filter(|link| link.stage > Stage::Proving).map(|link| link.device).collect()
+    }
+
+    pub(super) fn is_member(&self, device: &DeviceId) -> bool {
+        self.log.proves(&self.fleet.id, &device.0)
+    }
+
+    /// The end of every step: what is new is learnt, told to the links that should have it, and shown.
+    fn finish(&mut self, now: Now, out: &mut Effects) {
+        self.learn_changed(now);
+        self.reread_if_outdone(now, out);
+        for (source, fresh) in std::mem::take(&mut self.fresh) {
+            for link in self.links.values_mut().filter(|link| Some(link.id) != source) {
+                link.tell(&fresh, now, &mut self.library, out);
+            }
+            let linked = self.linked();
+            for (_, missed) in self.behind.iter_mut().filter(|(device, _)| !linked.contains(device)) {
+                *missed += fresh.changes;
+            }
+        }
+        self.tell_presence(now, out);
+        let mut changed = self.showing.update(now, &self.presences);
+        changed |= self.show_devices(now);
+        if changed || self.shown.seq != self.showing.view.seq {
+            self.showing.view.seq += 1;
+            self.shown = Arc::new(self.showing.view.clone());
+        }
+    }
+}
+
+/// A fleet of this device alone. The secrets come out of the device's key, which is random, and of this life.
+pub(super) fn found(me: &Identity, life: Life) -> (Fleet, Vec<u8>) {
+    let mut seed = blake3::Hasher::new_derive_key("hubless 1 fleet");
+    seed.update(me.signing.as_bytes());
+    seed.update(&life.counter.to_le_bytes());
+    seed.update(&life.nonce.to_le_bytes());
+    let mut bytes = [0; 48];
+    seed.finalize_xof().fill(&mut bytes);
+    let (mut nonce, mut secret) = ([0; 16], [0; 32]);
+    nonce.copy_from_slice(&bytes[..16]);
+    secret.copy_from_slice(&bytes[16..]);
+    let (hash, entry) = members::genesis(&me.signing, nonce);
+    (Fleet { id: FleetId(hash), secrets: vec![secret] }, entry)
+}
