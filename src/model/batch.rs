@@ -26,6 +26,11 @@ pub enum Keep {
         /// Which document.
         doc: DocId,
     },
+    /// Sets a document's file aside, never to be read as a document again and never thrown away.
+    SetAside {
+        /// Which document.
+        doc: DocId,
+    },
     /// Puts the fleet's id and secrets in the place of what was there (mode 0600, never in a document).
     Fleet {
         /// `postcard(Fleet)`.
@@ -92,7 +97,7 @@ impl Keep {
         match self {
             Keep::Append { chunk: bytes, .. } | Keep::Replace { bytes, .. } | Keep::Fleet { bytes } => bytes.len(),
             Keep::Index { value, .. } => value.as_ref().map_or(0, Vec::len),
-            Keep::Drop { .. } | Keep::Life { .. } => 0,
+            Keep::Drop { .. } | Keep::SetAside { .. } | Keep::Life { .. } => 0,
         }
     }
 
@@ -101,7 +106,7 @@ impl Keep {
         match self {
             Keep::Append { doc, chunk } => kept.documents.entry(doc.clone()).or_default().extend(chunk),
             Keep::Replace { doc, bytes } => drop(kept.documents.insert(doc.clone(), bytes.clone())),
-            Keep::Drop { doc } => drop(kept.documents.remove(doc)),
+            Keep::Drop { doc } | Keep::SetAside { doc } => drop(kept.documents.remove(doc)),
             Keep::Fleet { bytes } => kept.fleet = Some(bytes.clone()),
             Keep::Life { counter } => kept.life = (*counter).max(kept.life),
             Keep::Index { key, value: Some(value) } => drop(kept.index.insert(key.clone(), value.clone())),
@@ -157,71 +162,5 @@ impl Shelf for Kept {
 
     fn fleet(&self) -> Option<Vec<u8>> {
         self.fleet.clone()
-    }
-}
-
-/// A shelf with the turn so far laid over it, so that a later step of one turn reads what an earlier one wrote.
-pub struct Over<'a> {
-    turn: &'a Batch,
-    under: &'a dyn Shelf,
-}
-
-impl Batch {
-    /// Lays this batch over `under`.
-    #[must_use]
-    pub fn over<'a>(&'a self, under: &'a dyn Shelf) -> Over<'a> {
-        Over { turn: self, under }
-    }
-}
-
-impl Shelf for Over<'_> {
-    fn documents(&self) -> Vec<DocId> {
-        let mut kept = Kept::default();
-        kept.documents.extend(self.under.documents().into_iter().map(|doc| (doc, Vec::new())));
-        self.turn.apply_to(&mut kept);
-        kept.documents.into_keys().collect()
-    }
-
-    fn document(&self, id: &DocId) -> Option<Vec<u8>> {
-        let mut kept = Kept::default();
-        kept.documents.extend(self.under.document(id).map(|bytes| (id.clone(), bytes)));
-        for keep in self.turn.iter() {
-            match keep {
-                Keep::Append { doc, .. } | Keep::Replace { doc, .. } | Keep::Drop { doc } if doc == id => keep.apply_to(&mut kept),
-                Keep::Append { .. }
-                | Keep::Replace { .. }
-                | Keep::Drop { .. }
-                | Keep::Fleet { .. }
-                | Keep::Life { .. }
-                | Keep::Index { .. } => {}
-            }
-        }
-        kept.documents.remove(id)
-    }
-
-    fn get(&self, key: &str) -> Option<Vec<u8>> {
-        let newest = self.turn.keeps.iter().rev().find_map(|keep| match keep {
-            Keep::Index { key: written, value } if written == key => Some(value.clone()),
-            Keep::Index { .. }
-            | Keep::Append { .. }
-            | Keep::Replace { .. }
-            | Keep::Drop { .. }
-            | Keep::Fleet { .. }
-            | Keep::Life { .. } => None,
-        });
-        newest.unwrap_or_else(|| self.under.get(key))
-    }
-
-    fn keys(&self, front: &str) -> Vec<String> {
-        let mut kept = Kept::default();
-        kept.index.extend(self.under.keys(front).into_iter().map(|key| (key, Vec::new())));
-        self.turn.apply_to(&mut kept);
-        kept.keys(front)
-    }
-
-    fn fleet(&self) -> Option<Vec<u8>> {
-        let mut kept = Kept { fleet: self.under.fleet(), ..Kept::default() };
-        self.turn.apply_to(&mut kept);
-        kept.fleet
     }
 }

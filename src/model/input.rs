@@ -16,6 +16,8 @@ pub enum Input {
     Ask(Asker, Ask),
     /// The deadline has come.
     Tick,
+    /// The daemon is about to stop: last beats are written, peers are told.
+    Stopping,
 }
 
 /// Which directory of a tool; the daemon's configuration knows where it is.

@@ -10,9 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::sync::{Message as SyncMessage, State as SyncState, SyncDoc};
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{ActorId, Automerge, Change, ChangeHash, LoadOptions, ObjId, OnPartialLoad, PatchLog, ROOT, ReadDoc, Value};
+use automerge::{ActorId, Automerge, Change, ChangeHash, LoadOptions, ObjId, OnPartialLoad, PatchLog, ReadDoc};
 
 use crate::model::fact::FactKey;
+use crate::model::id::{Collection, DeviceId, Id};
 use crate::model::limits::{CHANGE_DEPS_MAX, HEADS_MAX, ORPHAN_BYTES_MAX, ORPHANS_MAX};
 use crate::model::message::Head;
 
@@ -82,8 +83,9 @@ impl Document {
 
     /// Writes facts that belong together as one change, and gives its raw chunk.
     pub fn put(&mut self, facts: &[(FactKey, String)]) -> Vec<u8> {
+        let Some((first, _)) = facts.first() else { return Vec::new() };
         let before = self.doc.get_heads();
-        self.merge_heads();
+        self.tie_heads(first.collection());
         let mut tx = self.doc.transaction();
         for (key, value) in facts {
             let name = key.to_string();
@@ -96,18 +98,23 @@ impl Document {
         chunk
     }
 
-    /// A change may name at most 256 dependencies; many heads are merged in steps first.
-    fn merge_heads(&mut self) {
-        const { assert!(HEADS_MAX < CHANGE_DEPS_MAX, "a step that merges heads must itself be a change that others take") };
+    /// A change may name at most 256 dependencies; many heads are tied together in steps first. A step must write something:
+    /// it writes a knot, a latest fact without a revision, which is no fact.
+    fn tie_heads(&mut self, collection: Collection) {
+        const { assert!(HEADS_MAX < CHANGE_DEPS_MAX, "a knot must itself be a change that others take") };
+        let nothing = Id([0; 16]);
+        let knot = match collection {
+            Collection::Fleet => FactKey::Device(DeviceId([0; 32])),
+            Collection::Sessions => FactKey::Session(nothing),
+            Collection::Heartbeats => FactKey::Beat(nothing, String::new()),
+            Collection::Todos => FactKey::Seen(Id([0; 16])),
+        };
+        let name = knot.to_string();
         while self.doc.get_heads().len() > HEADS_MAX {
             let some: Vec<ChangeHash> = self.doc.get_heads().into_iter().take(HEADS_MAX).collect();
-            let before = self.doc.get_heads().len();
-            let mut tx = self.doc.transaction_at(PatchLog::inactive(), &some);
-            // A change that says nothing new: it repeats a fact's value where it stands already.
+            let mut tx = self.doc.transaction_at(PatchLog::inactive(), &some).expect("an inactive log belongs to every document");
+            tx.put(bucket_of(&name), &name, "{}").expect("a bucket is a map of this document");
             tx.commit_with(CommitOptions::default().with_time(0));
-            if self.doc.get_heads().len() >= before {
-                return;
-            }
         }
     }
 
@@ -124,7 +131,7 @@ impl Document {
             }
         }
         let ready = self.ready(&mut waiting)?;
-        let orphan_bytes = waiting.values().map(|c| c.change().raw_bytes().len()).sum();
+        let orphan_bytes = waiting.values().map(|c| c.change().raw_bytes().len()).sum::<usize>();
         if waiting.len() > ORPHANS_MAX || orphan_bytes > ORPHAN_BYTES_MAX {
             return Err(Damaged("more changes wait for their dependencies than are held".into()));
         }
@@ -133,7 +140,8 @@ impl Document {
             let changes: Vec<Change> = ready.iter().map(|c| c.change().clone()).collect();
             let mut next = self.doc.clone();
             let apply = AssertUnwindSafe(|| next.apply_changes(changes).map(|()| next));
-            self.doc = catch_unwind(apply).map_err(|_| Damaged("automerge panicked on a change".into()))?.map_err(|e| Damaged(e.to_string()))?;
+            self.doc =
+                catch_unwind(apply).map_err(|_| Damaged("automerge panicked on a change".into()))?.map_err(|e| Damaged(e.to_string()))?;
             for change in ready {
                 applied.chunk.extend(change.change().raw_bytes());
                 applied.keys.extend(change.puts().iter().map(|(key, _)| key.clone()));
@@ -156,7 +164,8 @@ impl Document {
             let before = ready.len();
             for hash in round {
                 let Some(change) = waiting.get(&hash) else { continue };
-                let known = |dep: &ChangeHash| max_ops.get(dep).copied().or_else(|| self.doc.get_change_meta_by_hash(dep).map(|m| m.max_op));
+                let known =
+                    |dep: &ChangeHash| max_ops.get(dep).copied().or_else(|| self.doc.get_change_meta_by_hash(dep).map(|m| m.max_op));
                 let deps: Option<Vec<u64>> = change.change().deps().iter().map(known).collect();
                 let Some(deps) = deps else {
                     later.push(hash);
@@ -178,7 +187,7 @@ impl Document {
     pub fn values(&self, key: &FactKey) -> Vec<String> {
         let name = key.to_string();
         let all = self.doc.get_all(bucket_of(&name), name).unwrap_or_default();
-        all.into_iter().filter_map(|(value, _)| value.to_str().map(str::to_owned)).collect()
+        all.into_iter().filter_map(|(value, _)| value.as_str().map(str::to_owned)).collect()
     }
 
     /// The names of all facts in it.
@@ -196,7 +205,8 @@ impl Document {
     /// The raw chunks of every change that `heads` do not name or follow from; heads that are not known here count for nothing.
     #[must_use]
     pub fn since(&self, heads: &[Head]) -> (Vec<u8>, u64) {
-        let known: Vec<ChangeHash> = heads.iter().map(|h| ChangeHash(*h)).filter(|h| self.doc.get_change_meta_by_hash(h).is_some()).collect();
+        let known: Vec<ChangeHash> =
+            heads.iter().map(|h| ChangeHash(*h)).filter(|h| self.doc.get_change_meta_by_hash(h).is_some()).collect();
         let changes = self.doc.get_changes(&known);
         let mut bytes = Vec::new();
         for change in &changes {
@@ -256,5 +266,73 @@ impl Document {
     pub fn hear(&mut self, talk: &mut SyncState, message: SyncMessage) -> Result<(), Damaged> {
         let heard = catch_unwind(AssertUnwindSafe(|| self.doc.receive_sync_message(talk, message)));
         heard.map_err(|_| Damaged("automerge panicked on a message".into()))?.map_err(|e| Damaged(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::ItemId;
+
+    fn item(n: u32) -> (FactKey, String) {
+        (FactKey::Item(ItemId::of(&[&n.to_le_bytes()])), format!("{{\"n\":{n}}}"))
+    }
+
+    fn told(bytes: &[u8]) -> Vec<Checked> {
+        guard::changes(Collection::Todos, bytes).expect("our own changes pass our own guard")
+    }
+
+    #[test]
+    fn two_documents_born_apart_merge_and_hide_nothing() {
+        let (mut a, mut b) = (Document::born([1; 16]), Document::born([2; 16]));
+        let (from_a, from_b) = (a.put(&[item(1)]), b.put(&[item(1), item(2)]));
+        a.apply(told(&from_b)).expect("a change that follows from the genesis");
+        b.apply(told(&from_a)).expect("a change that follows from the genesis");
+        assert_eq!(a.heads(), b.heads());
+        assert_eq!(a.keys(), b.keys());
+        assert_eq!(a.values(&item(1).0).len(), 2, "two writers of one key both count");
+    }
+
+    #[test]
+    fn a_change_whose_dependency_is_missing_waits_and_is_applied_with_it() {
+        let (mut a, mut b) = (Document::born([1; 16]), Document::born([2; 16]));
+        let (first, second) = (a.put(&[item(1)]), a.put(&[item(2)]));
+        let applied = b.apply(told(&second)).expect("it may wait");
+        assert!(applied.missing && applied.changes == 0 && b.keys().is_empty());
+        let applied = b.apply(told(&first)).expect("it follows from the genesis");
+        assert!(!applied.missing && applied.changes == 2);
+        assert_eq!(b.heads(), a.heads());
+        assert_eq!(b.apply(told(&first)).expect("known already").changes, 0);
+    }
+
+    #[test]
+    fn a_file_of_chunks_and_a_save_with_chunks_both_load() {
+        let mut a = Document::born([1; 16]);
+        let mut file = genesis::genesis().0;
+        file.extend(a.put(&[item(1)]));
+        let loaded = Document::load(&file, [2; 16]).expect("chunks alone");
+        assert_eq!(loaded.heads(), a.heads());
+        let mut file = a.save();
+        file.extend(a.put(&[item(2)]));
+        let loaded = Document::load(&file, [3; 16]).expect("a save and a chunk");
+        assert_eq!((loaded.heads(), loaded.keys()), (a.heads(), a.keys()));
+        assert!(Document::load(b"junk", [4; 16]).is_err());
+        assert!(Document::load(&Automerge::new().save(), [4; 16]).is_err(), "another beginning is not ours");
+    }
+
+    #[test]
+    fn many_heads_are_tied_before_the_next_change() {
+        let mut a = Document::born([1; 16]);
+        for n in 0..450_u32 {
+            let mut actor = [9; 16];
+            actor[..4].copy_from_slice(&n.to_le_bytes());
+            let chunk = Document::born(actor).put(&[item(n)]);
+            a.apply(told(&chunk)).expect("it follows from the genesis");
+        }
+        assert_eq!(a.heads().len(), 450);
+        let then = a.heads();
+        a.put(&[item(1_000)]);
+        assert_eq!(a.heads().len(), 1);
+        told(&a.since(&then).0);
     }
 }

@@ -68,7 +68,8 @@ mod tests {
         let (old, new) = (Life { counter: 3, nonce: 1 }, Life { counter: 4, nonce: 2 });
         let mut keep = Batch::default();
         let mut lives = Lives::default();
-        let heard: Vec<bool> = [old, new, old, new, old].iter().zip(0..).map(|(l, t)| lives.hear(device, *l, t * 1000, &mut keep)).collect();
+        let heard: Vec<bool> =
+            [old, new, old, new, old].iter().zip(0..).map(|(l, t)| lives.hear(device, *l, t * 1000, &mut keep)).collect();
         assert_eq!(heard, [false, false, false, false, true], "the lower one is the one to stop");
         let mut slow = Lives::default();
         assert!(![old, new, old, new, old].iter().zip(0..).any(|(l, t)| slow.hear(device, *l, t * 61_000, &mut keep)));

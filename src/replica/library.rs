@@ -164,6 +164,12 @@ impl Library {
         if self.documents.get(&id(k)?).is_some_and(full) { id(k + 1) } else { id(k) }
     }
 
+    /// Whether the next write into `shard` begins a document that is not there yet.
+    #[must_use]
+    pub fn begins_next(&self, shard: &str) -> bool {
+        self.writable(shard).is_some_and(|id| !self.documents.contains_key(&id))
+    }
+
     fn newest_heartbeats(&self, name: &str) -> u64 {
         let front = format!("{name}/");
         let of_mine = self.documents.keys().filter_map(|id| id.as_str().strip_prefix(&front)?.parse().ok());

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::sync::State as SyncState;
 
 use crate::model::effects::Effects;
-use crate::model::id::{Asker, DeviceId, DocId, FleetId, Life, LinkId};
+use crate::model::id::{Asker, DeviceId, DocId, LinkId};
 use crate::model::input::LinkAction;
 use crate::model::limits::{PING_EVERY_MS, UNSENT_BYTES_MAX};
-use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message, VERSIONS};
+use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message};
 use crate::model::time::{Millis, Now};
 
 use super::guard;
@@ -84,6 +84,8 @@ pub struct Link {
     pub addresses: Vec<String>,
     /// Bytes heard and said.
     pub bytes: (u64, u64),
+    /// `bytes` as of the last pong: what is shown, so that not every frame changes the view.
+    pub shown_bytes: (u64, u64),
     /// There and back, and the other's clock minus ours, when measured.
     pub measured: Option<(Millis, i64)>,
     /// Whether presence found no room and is owed.
@@ -112,6 +114,7 @@ impl Link {
             heard: now,
             addresses: Vec::new(),
             bytes: (0, 0),
+            shown_bytes: (0, 0),
             measured: None,
             presence_owed: false,
             held: BTreeSet::new(),
@@ -153,11 +156,9 @@ impl Link {
     }
 
     /// Says `Hello` with the heads of this moment; what changes from now on is measured against them.
-    pub fn greet(&mut self, fleet: FleetId, life: Life, your_life: u64, addresses: &[String], now: Now, library: &Library, out: &mut Effects) {
+    pub fn greet(&mut self, hello: Hello, library: &Library, out: &mut Effects) {
         self.sent = library.heads();
-        let all = digest(&self.sent);
-        let hello = Hello { versions: VERSIONS.to_vec(), fleet, life, wall_ms: now.wall_ms, all, addresses: addresses.to_vec(), your_life };
-        self.say(&Message::Hello(hello), out);
+        self.say(&Message::Hello(Hello { all: digest(&self.sent), ..hello }), out);
         self.stage = Stage::Greeting;
     }
 
@@ -253,7 +254,15 @@ impl Link {
     ///
     /// # Errors
     /// [`Hold`] when what it carries cannot be taken.
-    pub fn hear_sync(&mut self, doc: &DocId, first: bool, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Result<Option<Fresh>, Hold> {
+    pub fn hear_sync(
+        &mut self,
+        doc: &DocId,
+        first: bool,
+        bytes: &[u8],
+        now: Now,
+        library: &mut Library,
+        out: &mut Effects,
+    ) -> Result<Option<Fresh>, Hold> {
         if self.held.contains(doc) {
             return Ok(None);
         }
@@ -280,7 +289,14 @@ impl Link {
     ///
     /// # Errors
     /// [`Hold`] when they cannot be taken.
-    pub fn hear_changes(&mut self, doc: &DocId, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Result<Option<Fresh>, Hold> {
+    pub fn hear_changes(
+        &mut self,
+        doc: &DocId,
+        bytes: &[u8],
+        now: Now,
+        library: &mut Library,
+        out: &mut Effects,
+    ) -> Result<Option<Fresh>, Hold> {
         if self.held.contains(doc) {
             return Ok(None);
         }
@@ -329,6 +345,7 @@ impl Link {
         let rtt_ms = now.mono_ms.saturating_sub(ping.at.mono_ms);
         let skew_ms = wall_ms.saturating_sub(ping.at.wall_ms.saturating_add(rtt_ms as i64 / 2));
         self.measured = Some((rtt_ms, skew_ms));
+        self.shown_bytes = self.bytes;
         Some(Measured { rtt_ms, skew_ms, askers: ping.askers })
     }
 

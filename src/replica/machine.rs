@@ -70,8 +70,13 @@ pub struct Replica {
     pub(super) unseen: BTreeSet<DeviceId>,
     pub(super) fresh: Vec<(Option<LinkId>, Fresh)>,
     pub(super) foreign: bool,
+    pub(super) unconsolidated: bool,
+    pub(super) consolidate: bool,
+    outdone: BTreeSet<FactKey>,
+    healing: bool,
     pub(super) acts: u64,
     opened: Millis,
+    now: Millis,
     slept: Millis,
     shown: Arc<View>,
 }
@@ -104,8 +109,13 @@ impl Replica {
             unseen: BTreeSet::new(),
             fresh: Vec::new(),
             foreign: false,
+            unconsolidated: false,
+            consolidate: false,
+            outdone: BTreeSet::new(),
+            healing: false,
             acts: 0,
             opened: now.boot_ms,
+            now: now.boot_ms,
             slept: now.slept(),
             shown: Arc::new(View::of(me.device)),
             me,
@@ -115,6 +125,7 @@ impl Replica {
         };
         replica.name_damaged(&mut out);
         replica.learn_changed(now);
+        replica.showing.take_new_sessions();
         if founded {
             out.keep.push(Keep::Fleet { bytes: postcard::to_stdvec(&replica.fleet).expect("plain data is written without failing") });
             replica.write("fleet", &[saved::member(&genesis)], &mut out);
@@ -126,15 +137,16 @@ impl Replica {
     }
 
     /// One thing happened.
-    pub fn step(&mut self, now: Now, shelf: &dyn Shelf, input: Input) -> Effects {
-        let _ = shelf;
+    pub fn step(&mut self, now: Now, input: Input) -> Effects {
         let mut out = Effects::default();
+        self.now = now.boot_ms;
         self.notice_sleep(now, &mut out);
         match input {
             Input::Source(event) => self.hear_source(event, now, &mut out),
             Input::Peer(event) => self.hear_peer(event, now, &mut out),
             Input::Ask(asker, ask) => self.hear_ask(asker, ask, now, &mut out),
             Input::Tick => {}
+            Input::Stopping => self.stop(&mut out),
         }
         self.do_what_is_due(now, &mut out);
         self.finish(now, &mut out);
@@ -146,9 +158,9 @@ impl Replica {
     pub fn deadline(&self) -> Option<Millis> {
         let linked = self.linked();
         let links = self.links.values().map(|link| link.due().min(self.patience(link)));
-        let dues = [self.showing.due(), self.dialing.deadline(&linked), self.presences.next_silence(self.shown_at()), self.pings.due()];
+        let dues = [self.showing.due(), self.dialing.deadline(&linked), self.presences.next_silence(self.now), self.pings.due()];
         let notices = self.unseen_due();
-        links.chain(dues.into_iter().flatten()).chain([self.presences.due(), self.reading.due(), self.beats_due()]).chain(notices).min()
+        links.chain(dues.into_iter().flatten()).chain([self.presences.due(), self.reading.due()]).chain(notices).min()
     }
 
     /// What is shown.
@@ -187,10 +199,6 @@ impl Replica {
         self.links.values().all(Link::is_level)
     }
 
-    pub(super) fn shown_at(&self) -> Millis {
-        self.opened
-    }
-
     pub(super) fn opened(&self) -> Millis {
         self.opened
     }
@@ -214,7 +222,7 @@ impl Replica {
 
     fn name_damaged(&mut self, out: &mut Effects) {
         for (doc, damaged) in self.library.damaged().to_vec() {
-            out.keep.push(Keep::Drop { doc: doc.clone() });
+            out.keep.push(Keep::SetAside { doc: doc.clone() });
             out.note.push(Note::SetAside { what: format!("document {doc}: {damaged}") });
         }
     }
@@ -257,6 +265,7 @@ impl Replica {
                 members |= self.log.learn(&entry).unwrap_or(false);
             }
             members |= matches!(key, FactKey::Device(_));
+            self.notice_outdone(&key);
             if let (FactKey::Act(_), Some(joined)) = (&key, self.library.facts().get(&key)) {
                 self.raise_clock(joined.shown().to_owned(), now);
             }
@@ -266,14 +275,43 @@ impl Replica {
         }
     }
 
+    /// Our own stamps are never passed by a clock that went back; another's pull ours along only so far.
     fn raise_clock(&mut self, act: String, now: Now) {
         #[derive(serde::Deserialize)]
         struct Stamped {
             at: Stamp,
+            by: crate::model::todo::By,
         }
-        if let Ok(Stamped { at }) = serde_json::from_str(&act) {
-            self.hlc = self.hlc.raised_by(at, now.wall_ms);
+        if let Ok(Stamped { at, by }) = serde_json::from_str(&act) {
+            self.hlc = if by.device == self.me.device { self.hlc.max(at) } else { self.hlc.raised_by(at, now.wall_ms) };
         }
+    }
+
+    /// A peer brought a later revision of a fact that only we write: our store had lost it. Its source is read again, once.
+    fn notice_outdone(&mut self, key: &FactKey) {
+        let ours = match key {
+            FactKey::Seen(item) => self.showing.todos.seen(*item).is_some_and(|seen| seen.device == self.me.device),
+            FactKey::Session(id) => self.showing.session(id).is_some_and(|session| session.device == self.me.device),
+            FactKey::Device(device) => *device == self.me.device,
+            FactKey::Member(_)
+            | FactKey::Choice(_)
+            | FactKey::End(..)
+            | FactKey::Beat(..)
+            | FactKey::Item(_)
+            | FactKey::Rank(..)
+            | FactKey::Act(_) => false,
+        };
+        if ours && self.foreign && self.outdone.insert(key.clone()) {
+            self.healing = true;
+        }
+    }
+
+    fn heal(&mut self, now: Now, out: &mut Effects) {
+        if std::mem::take(&mut self.healing) {
+            self.introduce(out);
+            self.reading.distrust(now, out);
+        }
+        self.foreign = false;
     }
 
     /// The members besides us are dialled where they say they listen.
@@ -308,7 +346,8 @@ impl Replica {
     /// The end of every step: what is new is learnt, told to the links that should have it, and shown.
     fn finish(&mut self, now: Now, out: &mut Effects) {
         self.learn_changed(now);
-        self.reread_if_outdone(now, out);
+        self.heal(now, out);
+        self.learn_changed(now);
         for (source, fresh) in std::mem::take(&mut self.fresh) {
             for link in self.links.values_mut().filter(|link| Some(link.id) != source) {
                 link.tell(&fresh, now, &mut self.library, out);
@@ -319,11 +358,26 @@ impl Replica {
             }
         }
         self.tell_presence(now, out);
-        let mut changed = self.showing.update(now, &self.presences);
-        changed |= self.show_devices(now);
-        if changed || self.shown.seq != self.showing.view.seq {
+        self.showing.update(now, &self.presences);
+        if self.show_devices(now) {
             self.showing.view.seq += 1;
+        }
+        if self.shown.seq != self.showing.view.seq {
             self.shown = Arc::new(self.showing.view.clone());
+        }
+        self.note_news(out);
+    }
+
+    /// New sessions, and a listing that was read to its end, are worth a line in the log.
+    fn note_news(&mut self, out: &mut Effects) {
+        for id in self.showing.take_new_sessions() {
+            let Some(session) = self.showing.session(&id) else { continue };
+            let device = self.showing.view.device_name(&session.device).plain();
+            out.note.push(Note::NewSession { device, session: id.short(6), tool: Foreign::new(&*session.tool).plain() });
+        }
+        if std::mem::take(&mut self.consolidate) {
+            let (todos, sessions) = (self.shown.todos.len(), self.shown.sessions.len());
+            out.note.push(Note::Consolidated { todos, sessions });
         }
     }
 }

@@ -4,6 +4,7 @@
 //! hold what it said, changed since its mark was kept. A Claude todo file carries no working directory: what it says is
 //! written after one look for the session's transcript, so that its items begin in their project.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ingest::claude;
@@ -141,7 +142,8 @@ impl Reading {
             SourceEvent::Hint { .. } => self.list(now, out),
             SourceEvent::Looked { root, base, present, files, skipped } => {
                 let before = self.shown.get(&root).map_or(0, |shown| shown.malformed);
-                let view = SourceView { base, present, files: files.len() as u64, listed_here: Some(now.wall_ms), malformed: before, error: None };
+                let view =
+                    SourceView { base, present, files: files.len() as u64, listed_here: Some(now.wall_ms), malformed: before, error: None };
                 let error = (skipped > 0).then(|| format!("{skipped} entries passed over: links, pipes, or not readable"));
                 self.shown.insert(root, SourceView { error, ..view });
                 self.looked(files, out);
@@ -179,9 +181,9 @@ impl Reading {
             if !self.void && self.marks.get(&path).is_some_and(|mark| mark.holds(&stat, &self.stamp)) {
                 continue;
             }
-            if !self.sessions.contains_key(&session) {
-                names.push(format!("{session}.jsonl"));
-                self.sessions.insert(session, Looking::Finding);
+            if let Entry::Vacant(vacant) = self.sessions.entry(session) {
+                names.push(format!("{}.jsonl", vacant.key()));
+                vacant.insert(Looking::Finding);
             }
             self.read(&path, out);
         }
@@ -191,7 +193,17 @@ impl Reading {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one event, taken apart by `hear`")]
-    fn read_list(&mut self, path: RelPath, stat: FileStat, bytes: &[u8], at_end: bool, stamp: [u8; 16], now: Now, out: &mut Effects, gathered: &mut Gathered) {
+    fn read_list(
+        &mut self,
+        path: RelPath,
+        stat: FileStat,
+        bytes: &[u8],
+        at_end: bool,
+        stamp: [u8; 16],
+        now: Now,
+        out: &mut Effects,
+        gathered: &mut Gathered,
+    ) {
         self.reading.remove(&path);
         let Some(Name { session, agent }) = claude_todos::name(&path) else { return };
         let held = self.marks.get(&path).filter(|_| !self.void);

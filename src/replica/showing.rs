@@ -12,9 +12,9 @@ use crate::model::session::{EndFact, SessionFact};
 use crate::model::time::{Millis, Now};
 use crate::model::todo::Status;
 use crate::model::view::{AgentKey, AgentView, View};
-use crate::rules::todos::Todos;
 use crate::rules::agents;
 use crate::rules::sessions::{self, Lists};
+use crate::rules::todos::Todos;
 
 use super::facts::Facts;
 use super::presence::{Presences, key_of};
@@ -39,6 +39,7 @@ pub struct Showing {
     reachable: BTreeSet<DeviceId>,
     stale_agents: BTreeSet<AgentKey>,
     stale_sessions: BTreeSet<SessionId>,
+    new_sessions: Vec<SessionId>,
 }
 
 impl Showing {
@@ -58,6 +59,7 @@ impl Showing {
             reachable: BTreeSet::from([me]),
             stale_agents: BTreeSet::new(),
             stale_sessions: BTreeSet::new(),
+            new_sessions: Vec::new(),
         }
     }
 
@@ -71,6 +73,11 @@ impl Showing {
     #[must_use]
     pub fn session(&self, id: &SessionId) -> Option<&SessionFact> {
         self.sessions.get(id)
+    }
+
+    /// Sessions that were not known when this was last asked.
+    pub fn take_new_sessions(&mut self) -> Vec<SessionId> {
+        std::mem::take(&mut self.new_sessions)
     }
 
     /// The last beat of an agent in a document.
@@ -94,7 +101,9 @@ impl Showing {
                 Some(Noun::Choice(id, ChoiceFact::Alias { from, to, at })) => self.todos.learn_alias(&from, &to, at, id),
                 Some(Noun::Session(id, fact)) => {
                     self.todos.learn_session(id, fact.project.as_deref());
-                    self.sessions.insert(id, fact);
+                    if self.sessions.insert(id, fact).is_none() {
+                        self.new_sessions.push(id);
+                    }
                     self.stale_sessions.insert(id);
                 }
                 Some(Noun::End(session, id, fact)) => {
@@ -158,7 +167,8 @@ impl Showing {
     }
 
     fn update_reach(&mut self, now: Millis, presences: &Presences) {
-        let mut reachable: BTreeSet<DeviceId> = presences.heard().iter().filter(|(_, heard)| heard.reachable(now)).map(|(d, _)| *d).collect();
+        let mut reachable: BTreeSet<DeviceId> =
+            presences.heard().iter().filter(|(_, heard)| heard.reachable(now)).map(|(d, _)| *d).collect();
         reachable.insert(self.view.me);
         if reachable != self.reachable {
             let turned: BTreeSet<DeviceId> = reachable.symmetric_difference(&self.reachable).copied().collect();
@@ -223,8 +233,13 @@ impl Showing {
         }
         for (id, conflicts) in settled.conflicts {
             let from = (id, String::new(), ConflictId::of(&[]));
-            let held: Vec<(TodoId, String, ConflictId)> =
-                self.view.conflicts.range((id, String::new(), crate::model::id::Id([0; 16]))..).map(|(key, _)| key.clone()).take_while(|key| key.0 == from.0).collect();
+            let held: Vec<(TodoId, String, ConflictId)> = self
+                .view
+                .conflicts
+                .range((id, String::new(), crate::model::id::Id([0; 16]))..)
+                .map(|(key, _)| key.clone())
+                .take_while(|key| key.0 == from.0)
+                .collect();
             for key in held {
                 self.view.conflicts.remove(&key);
             }

@@ -1,0 +1,272 @@
+//! What people, scripts and hooks ask, turned into facts; and the answer, or why not.
+
+use crate::model::ask::{Ask, Report, TodoAsk};
+use crate::model::beat::{Beat, Reported, agent_key};
+use crate::model::effects::Effects;
+use crate::model::fact::FactKey;
+use crate::model::id::{ActId, Asker, DeviceId};
+use crate::model::input::LinkAction;
+use crate::model::limits::{BEAT_FACT_EVERY_MS, METADATA_BYTES_MAX};
+use crate::model::reply::{Code, Refusal, Reply};
+use crate::model::session::{SessionFact, session_id};
+use crate::model::text::Foreign;
+use crate::model::time::Now;
+use crate::model::todo::{By, TodoFact};
+use crate::model::view::AgentKey;
+use crate::rules::todos::deeds;
+
+use super::facts::Joined;
+use super::link::Stage;
+use super::machine::Replica;
+use super::saved;
+
+/// How often an agent means to beat when it does not say.
+const INTERVAL_S: u32 = 60;
+
+impl Replica {
+    pub(super) fn hear_ask(&mut self, asker: Asker, ask: Ask, now: Now, out: &mut Effects) {
+        let reply = match ask {
+            Ask::Beat(report) => self.beat(report, now, out),
+            Ask::Todo(ask) => self.todo(ask, now, out),
+            Ask::Invite => {
+                out.tell.push(LinkAction::Invite { asker });
+                return;
+            }
+            Ask::Join { ticket } => match self.may_join() {
+                Ok(()) => {
+                    out.tell.push(LinkAction::Join { asker, ticket, name: self.me.name.clone() });
+                    return;
+                }
+                Err(refusal) => Err(refusal),
+            },
+            Ask::Leave => Ok(self.leave(now, out)),
+            Ask::Ping { device } => match self.ping(asker, &device, now, out) {
+                Ok(None) => return,
+                Ok(Some(reply)) => Ok(reply),
+                Err(refusal) => Err(refusal),
+            },
+            Ask::Rescan => {
+                self.reading.distrust(now, out);
+                Ok(Reply::Rescanning)
+            }
+            Ask::Export => Ok(Reply::Document(self.export())),
+        };
+        out.reply.push((asker, reply.unwrap_or_else(Reply::Refused)));
+    }
+
+    /// One automerge document with maps `sessions`, `heartbeats`, `todos`, as they are shown.
+    #[must_use]
+    pub fn export(&self) -> Vec<u8> {
+        super::export::export(&self.showing.view)
+    }
+
+    fn beat(&mut self, report: Report, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {
+        if report.agent.is_blank() {
+            return Err(Refusal::new(Code::BadRequest, "an agent needs a name").fix("hubless beat NAME [TASK] [FILE]"));
+        }
+        if report.metadata.as_ref().is_some_and(|metadata| metadata.json().len() > METADATA_BYTES_MAX) {
+            return Err(Refusal::new(Code::BadRequest, format!("metadata is larger than {METADATA_BYTES_MAX} bytes")));
+        }
+        let claimed_device = self.claimed(report.device.as_ref())?;
+        let agent = agent_key(&report.agent);
+        let tool = report.tool.clone().unwrap_or_else(|| "custom".to_owned());
+        let tool_session = report.session.clone().unwrap_or_else(|| Foreign::new(agent.clone()));
+        let session = session_id(&self.me.device, &tool, tool_session.json());
+        let key = AgentKey { device: self.me.device, agent: agent.clone(), session };
+        let fact = FactKey::Beat(session, agent);
+        let written = self.library.facts().get(&fact).map_or(0, Joined::rev);
+        let before = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
+        let beat = self.next_beat(&report, session, claimed_device, before.as_ref(), written, now);
+        let transition = before.as_ref().is_none_or(|before| !same_work(before, &beat));
+        let last_written = self.showing.beat(&key).map_or(i64::MIN, |beat| beat.at);
+        let due =
+            now.wall_ms.saturating_sub(last_written) >= i64::try_from(BEAT_FACT_EVERY_MS).unwrap_or(i64::MAX) || now.wall_ms < last_written;
+        let durable = transition || due;
+        self.begin_session(&beat, &tool, tool_session, now, out);
+        self.presences.report(beat.clone(), now.boot_ms, transition);
+        self.showing.presence_changed(&self.me.device, &self.presences);
+        if durable {
+            self.write_beat(&beat, out);
+        }
+        let told =
+            self.links.values().filter(|link| link.stage == Stage::Open).map(|link| self.showing.view.device_name(&link.device).plain());
+        Ok(Reply::Beat { session, updated: before.is_some(), durable, told: told.collect() })
+    }
+
+    /// A report that names another member's device is refused; any other name than ours is kept beside it.
+    fn claimed(&self, name: Option<&Foreign>) -> Result<Option<Foreign>, Refusal> {
+        let Some(name) = name.filter(|name| !name.is_blank()) else { return Ok(None) };
+        let same = |other: &Foreign| other.normalised().to_lowercase() == name.normalised().to_lowercase();
+        if same(&Foreign::new(&*self.me.name)) {
+            return Ok(None);
+        }
+        let members = self.log.members(&self.fleet.id);
+        let other = members
+            .keys()
+            .filter(|device| **device != self.me.device)
+            .find(|device| self.showing.devices().get(device).is_some_and(|d| same(&d.name)));
+        match other {
+            Some(_) => Err(Refusal::new(Code::NotThisDevice, format!("“{}” is another device of this fleet", name.plain()))
+                .because(format!("this is {}; every device reports its own agents", self.me.name))
+                .fix(format!("report to the daemon on {}, or leave `device` out", name.plain()))),
+            None => Ok(Some(name.clone())),
+        }
+    }
+
+    fn next_beat(
+        &self,
+        report: &Report,
+        session: crate::model::id::SessionId,
+        claimed_device: Option<Foreign>,
+        before: Option<&Beat>,
+        written: u64,
+        now: Now,
+    ) -> Beat {
+        let field = |new: &Option<Foreign>, old: Option<&Option<Foreign>>| match new {
+            Some(text) => (!text.is_blank()).then(|| text.clone()),
+            None => old.cloned().flatten(),
+        };
+        let task = field(&report.task, before.map(|b| &b.task));
+        let ended = |text: &Option<Foreign>| text.as_ref().is_some_and(Foreign::is_blank);
+        let state = report.state.unwrap_or_else(|| match before {
+            _ if ended(&report.task) && ended(&report.file) => Reported::Done,
+            Some(before) if before.state.is_alive() && report.task.is_none() => before.state,
+            _ if task.is_some() => Reported::Working,
+            _ => Reported::Idle,
+        });
+        let same = before.is_some_and(|b| b.state == state && b.task == task);
+        Beat {
+            rev: before.map_or(0, |b| b.rev).max(written) + 1,
+            device: self.me.device,
+            agent: report.agent.clone(),
+            session,
+            state,
+            file: field(&report.file, before.map(|b| &b.file)),
+            note: field(&report.note, before.map(|b| &b.note)),
+            pid: report.pid.or(before.and_then(|b| b.pid)),
+            metadata: report.metadata.clone().or_else(|| before.and_then(|b| b.metadata.clone())),
+            claimed_device,
+            source: report.source.to_owned(),
+            interval_s: report.interval_s.or(before.map(|b| b.interval_s)).unwrap_or(INTERVAL_S),
+            since: before.filter(|_| same).map_or(now.wall_ms, |b| b.since),
+            at: now.wall_ms,
+            task,
+        }
+    }
+
+    fn begin_session(&mut self, beat: &Beat, tool: &str, tool_session: Foreign, now: Now, out: &mut Effects) {
+        if self.showing.session(&beat.session).is_some() {
+            return;
+        }
+        let key = FactKey::Session(beat.session);
+        let rev = self.library.facts().get(&key).map_or(0, Joined::rev) + 1;
+        let fact = SessionFact {
+            rev,
+            device: self.me.device,
+            tool: tool.to_owned(),
+            tool_session,
+            agent: beat.agent.clone(),
+            project: None,
+            cwd: None,
+            branch: None,
+            title: None,
+            started: now.wall_ms,
+        };
+        self.write(&format!("sessions/{}", saved::month(fact.started)), &[(key, saved::json(&fact))], out);
+        self.learn_changed(now);
+    }
+
+    pub(super) fn write_beat(&mut self, beat: &Beat, out: &mut Effects) {
+        let key = FactKey::Beat(beat.session, agent_key(&beat.agent));
+        let shard = format!("heartbeats/{}", self.me.device);
+        let begun = self.library.begins_next(&shard);
+        let mut facts = vec![(key.clone(), saved::json(beat))];
+        if begun {
+            // The next document begins with every beat that still counts, since only the last two are read.
+            let live = self.showing.beats_of(self.me.device).filter(|b| b.state.is_alive());
+            let live = live.map(|b| (FactKey::Beat(b.session, agent_key(&b.agent)), saved::json(b)));
+            facts.extend(live.filter(|(other, _)| *other != key));
+        }
+        self.write(&shard, &facts, out);
+    }
+
+    fn todo(&mut self, ask: TodoAsk, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {
+        let unique = match &ask.key {
+            Some(key) => ActId::of(&[b"key", &self.me.device.0, key.as_bytes()]),
+            None => self.unique(),
+        };
+        if let Some(act) = self.showing.todos.act(unique) {
+            return Ok(Reply::Todo { id: act.todo, created: false });
+        }
+        let by = By { device: self.me.device, agent: ask.agent.filter(|agent| !agent.is_blank()), session: None };
+        let at = self.hlc.next(now.wall_ms);
+        let decision = deeds::decide(&self.showing.todos, &ask.what, &by, at, unique)?;
+        if !decision.facts.is_empty() {
+            self.hlc = at;
+            let facts: Vec<_> = decision.facts.iter().map(saved::todo).collect();
+            self.write(&format!("todos/{}", saved::month(now.wall_ms)), &facts, out);
+        }
+        Ok(Reply::Todo { id: decision.todo, created: decision.created })
+    }
+
+    /// The shard of an item's facts: the month in which it was first seen.
+    pub(super) fn shard_of(&self, fact: &TodoFact, first_seen: i64) -> String {
+        let first_seen = match fact {
+            TodoFact::Item(_, fact) => fact.first_seen,
+            TodoFact::Rank(item, ..) | TodoFact::Seen(item, _) => self.showing.todos.item(*item).map_or(first_seen, |item| item.first_seen),
+            TodoFact::Act(_, act) => act.at.ms,
+        };
+        format!("todos/{}", saved::month(first_seen))
+    }
+
+    fn ping(&mut self, asker: Asker, typed: &str, now: Now, out: &mut Effects) -> Result<Option<Reply>, Refusal> {
+        let device = self.find_device(typed)?;
+        if device == self.me.device {
+            return Ok(Some(Reply::Pong { device, rtt_ms: 0, address: "this device".into(), level: true }));
+        }
+        let Some(link) = self.links.values_mut().find(|link| link.device == device && link.stage == Stage::Open) else {
+            let name = self.showing.view.device_name(&device).plain();
+            let cause = self.errors.get(&device).map_or_else(|| "no link to it is up".to_owned(), |(_, why)| why.clone());
+            return Err(Refusal::new(Code::Unreachable, format!("{name} cannot be reached"))
+                .because(cause)
+                .fix("hubless doctor, here and there"));
+        };
+        link.ping(now, Some(asker), out);
+        self.pings.wait(asker, now.boot_ms);
+        Ok(None)
+    }
+
+    /// A device by its name, its id, or the beginning of its id.
+    fn find_device(&self, typed: &str) -> Result<DeviceId, Refusal> {
+        let members = self.log.members(&self.fleet.id);
+        let wanted = Foreign::new(typed).normalised().to_lowercase();
+        let named = |device: &DeviceId| self.showing.devices().get(device).is_some_and(|d| d.name.normalised().to_lowercase() == wanted);
+        let mut found: Vec<DeviceId> = members.keys().copied().filter(named).collect();
+        if found.is_empty() {
+            found = members.keys().copied().filter(|device| device.begins_with(typed)).collect();
+        }
+        match found.as_slice() {
+            [one] => Ok(*one),
+            [] => {
+                let known: Vec<String> = members.keys().map(|device| self.showing.view.device_name(device).plain()).collect();
+                Err(Refusal::new(Code::DeviceNotFound, format!("no device called “{}”", Foreign::new(typed).plain()))
+                    .because(format!("this replica knows: {}", known.join(", ")))
+                    .fix("hubless devices"))
+            }
+            several => {
+                let ids: Vec<String> = several.iter().map(DeviceId::short).collect();
+                Err(Refusal::new(
+                    Code::AmbiguousId,
+                    format!("“{}” fits {} devices ({})", Foreign::new(typed).plain(), ids.len(), ids.join(", ")),
+                )
+                .fix("give the beginning of its id"))
+            }
+        }
+    }
+}
+
+/// Whether two reports say the same but for their time: then the later one is only a sign of life.
+fn same_work(a: &Beat, b: &Beat) -> bool {
+    (a.state, &a.task, &a.file, &a.note, &a.claimed_device, &a.metadata, a.pid, a.interval_s)
+        == (b.state, &b.task, &b.file, &b.note, &b.claimed_device, &b.metadata, b.pid, b.interval_s)
+}

@@ -1,0 +1,152 @@
+//! What is due by time, and what is shown of devices, sources and warnings.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::effects::{Effects, Note};
+use crate::model::id::DeviceId;
+use crate::model::message::{Bye, Message};
+use crate::model::reply::{Code, Refusal, Reply};
+use crate::model::text::Foreign;
+use crate::model::time::{Millis, Now};
+use crate::model::view::{DeviceView, LinkView};
+
+use super::link::Stage;
+use super::machine::Replica;
+
+impl Replica {
+    pub(super) fn do_what_is_due(&mut self, now: Now, out: &mut Effects) {
+        self.end_links(now, out);
+        for link in self.links.values_mut() {
+            link.tick(now, &mut self.library, out);
+        }
+        if self.reading.due() <= now.boot_ms {
+            self.reading.list(now, out);
+        }
+        self.blocked.retain(|_, until| *until > now.boot_ms);
+        let reached: BTreeSet<String> =
+            self.links.values().flat_map(|link| link.addresses.iter().chain([&link.address]).cloned()).collect();
+        let linked = self.linked();
+        out.tell.extend(self.dialing.due(now.boot_ms, &linked, &reached));
+        for asker in self.pings.given_up(now.boot_ms) {
+            out.reply.push((asker, Reply::Refused(Refusal::new(Code::TimedOut, "no answer came within 5 s"))));
+        }
+        self.note_unseen(now, out);
+    }
+
+    /// Every linked peer is told who lives here, on every change and every 15 s.
+    pub(super) fn tell_presence(&mut self, now: Now, out: &mut Effects) {
+        if self.presences.due() > now.boot_ms {
+            return;
+        }
+        let frame = Message::Presence(self.presences.frame(now.boot_ms));
+        for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
+            if link.has_room() {
+                link.say(&frame, out);
+            } else {
+                link.presence_owed = true;
+            }
+        }
+    }
+
+    fn others(&self) -> impl Iterator<Item = DeviceId> {
+        let members = self.log.members(&self.fleet.id);
+        let me = self.me.device;
+        members.into_keys().filter(move |device| *device != me)
+    }
+
+    fn last_heard(&self, device: &DeviceId) -> Millis {
+        self.presences.heard().get(device).map_or(self.opened(), |heard| heard.said)
+    }
+
+    fn note_unseen(&mut self, now: Now, out: &mut Effects) {
+        let others: Vec<DeviceId> = self.others().filter(|device| !self.unseen.contains(device)).collect();
+        for device in others {
+            let for_ms = now.boot_ms.saturating_sub(self.last_heard(&device));
+            if for_ms >= self.me.not_seen_after_ms {
+                out.note.push(Note::NotSeen { device: self.showing.view.device_name(&device).plain(), for_ms });
+                self.unseen.insert(device);
+            }
+        }
+    }
+
+    pub(super) fn unseen_due(&self) -> Option<Millis> {
+        let watched = self.others().filter(|device| !self.unseen.contains(device));
+        watched.map(|device| self.last_heard(&device).saturating_add(self.me.not_seen_after_ms)).min()
+    }
+
+    /// Last beats are written, so that they are last words; peers are told that we go.
+    pub(super) fn stop(&mut self, out: &mut Effects) {
+        let last: Vec<_> = self.presences.own().values().map(|alive| alive.beat.clone()).collect();
+        for beat in last {
+            self.write_beat(&beat, out);
+        }
+        for link in self.links.values_mut() {
+            link.hang_up(Bye::Stopping, out);
+        }
+    }
+
+    /// Brings devices, sources, strangers and warnings up to date in the view.
+    pub(super) fn show_devices(&mut self, now: Now) -> bool {
+        let members = self.log.members(&self.fleet.id);
+        let removed = self.showing.devices().keys().copied().filter(|device| self.log.is_removed(&self.fleet.id, &device.0));
+        let shown: BTreeSet<DeviceId> = members.keys().copied().chain(removed).chain([self.me.device]).collect();
+        let mut changed = false;
+        for device in &shown {
+            let view = self.device_view(*device, members.contains_key(device), now);
+            if self.showing.view.devices.get(device).is_none_or(|held| **held != view) {
+                self.showing.view.devices.insert(*device, Arc::new(view));
+                changed = true;
+            }
+        }
+        let gone: Vec<DeviceId> = self.showing.view.devices.keys().copied().filter(|device| !shown.contains(device)).collect();
+        for device in gone {
+            self.showing.view.devices.remove(&device);
+            changed = true;
+        }
+        changed | self.show_rest()
+    }
+
+    fn show_rest(&mut self) -> bool {
+        let view = &mut self.showing.view;
+        let strangers = self.sightings.clone().into_iter().collect();
+        let sources = self.reading.shown.iter().map(|(root, shown)| (root.word().to_owned(), Arc::new(shown.clone()))).collect();
+        let warnings = self.warnings.clone().into_iter().collect();
+        let fleet = Some(self.fleet.id);
+        let changed = view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
+        (view.strangers, view.sources, view.warnings, view.fleet) = (strangers, sources, warnings, fleet);
+        changed
+    }
+
+    fn device_view(&self, device: DeviceId, member: bool, now: Now) -> DeviceView {
+        let said = self.showing.devices().get(&device);
+        let own = device == self.me.device;
+        let link = self.links.values().find(|link| link.device == device && link.stage > Stage::Proving);
+        let heard = self.presences.heard().get(&device);
+        let here = |at: Millis| now.wall_ms.saturating_sub(i64::try_from(now.boot_ms.saturating_sub(at)).unwrap_or(i64::MAX));
+        let before = self.showing.view.devices.get(&device).and_then(|shown| shown.last_contact_here);
+        let contact = heard.map(|heard| here(heard.said));
+        // The same contact computed a moment later differs by a rounding of two clocks.
+        let contact = contact.map(|contact| before.filter(|before| (contact - before).abs() < 1_000).unwrap_or(contact));
+        let level = link.is_some_and(super::link::Link::is_level);
+        DeviceView {
+            id: device,
+            name: said.map_or_else(|| Foreign::new(device.short()), |said| said.name.clone()),
+            platform: said.map(|said| said.platform.clone()).unwrap_or_default(),
+            member,
+            reachable: self.showing.is_reachable(&device),
+            last_contact_here: contact,
+            link: link.map(|link| LinkView {
+                address: link.address.clone(),
+                rtt_ms: link.measured.map(|(rtt, _)| rtt),
+                bytes_in: link.shown_bytes.0,
+                bytes_out: link.shown_bytes.1,
+                level,
+            }),
+            they_miss: if own || level { Some(0) } else { self.behind.get(&device).copied().filter(|_| link.is_none()) },
+            we_miss: (own || level).then_some(0),
+            clock_skew_ms: link.and_then(|link| link.measured.map(|(_, skew)| skew)),
+            last_error: self.errors.get(&device).cloned(),
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! What the network says: links that come and go, frames in their order, proofs before anything else.
+
+use crate::model::effects::{Effects, Note};
+use crate::model::id::{DeviceId, LinkId};
+use crate::model::input::{LinkAction, PeerEvent};
+use crate::model::limits::{BLOCKED_MS, MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, SILENT_MS};
+use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
+use crate::model::reply::{Code, Refusal, Reply};
+use crate::model::time::{Millis, Now};
+use crate::model::view::Warning;
+
+use super::library::Fresh;
+use super::link::{Hold, Link, Measured, Stage};
+use super::machine::Replica;
+use super::saved;
+
+/// Secrets of a fleet that are remembered.
+const SECRETS_MAX: usize = 64;
+/// Strangers on the network that are shown.
+const STRANGERS_MAX: usize = 64;
+
+impl Replica {
+    pub(super) fn hear_peer(&mut self, event: PeerEvent, now: Now, out: &mut Effects) {
+        match event {
+            PeerEvent::Listening { addresses } => {
+                self.listening = addresses;
+                self.introduce(out);
+            }
+            PeerEvent::Sighted { instance, ours: true, addresses } => {
+                self.sightings.remove(&instance);
+                self.dialing.sighted(instance, addresses, now.boot_ms);
+            }
+            PeerEvent::Sighted { instance, ours: false, addresses } => {
+                if self.sightings.len() < STRANGERS_MAX {
+                    self.sightings.insert(instance, addresses.into_iter().next().unwrap_or_default());
+                }
+            }
+            PeerEvent::Gone { instance } => {
+                self.sightings.remove(&instance);
+                self.dialing.gone(&instance);
+            }
+            PeerEvent::Up { link, device, address } => self.link_up(link, device, address, now, out),
+            PeerEvent::Frame { link, bytes } => self.hear_frame(link, &bytes, now, out),
+            PeerEvent::Room { link } => self.room(link, now, out),
+            PeerEvent::Down { link, why } => {
+                if let Some(link) = self.links.remove(&link) {
+                    self.lost(&link, &why, now, out);
+                }
+            }
+            PeerEvent::DialFailed { device, address, why } => self.dial_failed(device, address, why, now, out),
+            PeerEvent::Invited { asker, ticket, until_ms } => out.reply.push((asker, Reply::Ticket { ticket, until_ms })),
+            PeerEvent::Joining { pairing, device, name } => self.joining(pairing, device, &name, now, out),
+            PeerEvent::Welcomed { asker, device, welcome } => self.welcomed(asker, device, &welcome, now, out),
+            PeerEvent::PairingFailed { asker, why } => out.reply.push((asker, Reply::Refused(why))),
+        }
+    }
+
+    fn link_up(&mut self, id: LinkId, device: DeviceId, address: String, now: Now, out: &mut Effects) {
+        let mut link = Link::up(id, device, address, now.boot_ms);
+        if self.blocked.get(&device).is_some_and(|until| *until > now.boot_ms) {
+            link.hang_up(Bye::Untrusted, out);
+            return;
+        }
+        link.say(&Message::Members(self.log.belonging(&self.fleet.id)), out);
+        self.links.insert(id, link);
+    }
+
+    fn hear_frame(&mut self, id: LinkId, bytes: &[u8], now: Now, out: &mut Effects) {
+        let Some(mut link) = self.links.remove(&id) else { return };
+        link.heard = now.boot_ms;
+        link.bytes.0 += bytes.len() as u64;
+        let limit = match link.stage {
+            Stage::Proving => MEMBERS_BYTES_MAX + self.log.belonging(&self.fleet.id).iter().map(Vec::len).sum::<usize>(),
+            Stage::Greeting | Stage::Comparing | Stage::Open => MESSAGE_BYTES_MAX,
+        };
+        let ended = match link.ear.hear(bytes, limit) {
+            Ok(Heard::Whole(message)) => self.hear_message(&mut link, message, now, out).err(),
+            Ok(Heard::More | Heard::Unknown) => None,
+            Err(_) => Some(Bye::Garbled),
+        };
+        match ended {
+            None => drop(self.links.insert(id, link)),
+            Some(why) => {
+                link.hang_up(why, out);
+                self.lost(&link, &why.to_string(), now, out);
+            }
+        }
+    }
+
+    /// `Err`: the link ends, and why.
+    fn hear_message(&mut self, link: &mut Link, message: Message, now: Now, out: &mut Effects) -> Result<(), Bye> {
+        match (link.stage, message) {
+            (Stage::Proving, Message::Members(entries)) => self.prove(link, &entries, now, out),
+            (_, Message::Bye(why)) => Err(why),
+            (Stage::Proving, _) => Err(Bye::Untrusted),
+            (Stage::Greeting, Message::Hello(hello)) => self.hear_hello(link, &hello, now, out),
+            (Stage::Comparing, Message::Heads(heads)) => {
+                link.compare(&heads, now, &mut self.library, out);
+                Ok(())
+            }
+            (Stage::Open, Message::Sync { doc, first, bytes }) if !doc.is_local() => {
+                let heard = link.hear_sync(&doc, first, &bytes, now, &mut self.library, out);
+                self.took(link, heard, out);
+                Ok(())
+            }
+            (Stage::Open, Message::Changes { doc, bytes }) if !doc.is_local() => {
+                let heard = link.hear_changes(&doc, &bytes, now, &mut self.library, out);
+                self.took(link, heard, out);
+                Ok(())
+            }
+            (_, Message::Presence(presence)) => self.hear_presence(link, &presence, now, out),
+            (_, Message::Ping { n }) => {
+                link.say(&Message::Pong { n, wall_ms: now.wall_ms }, out);
+                Ok(())
+            }
+            (_, Message::Pong { n, wall_ms }) => {
+                let measured = link.pong(n, wall_ms, now);
+                self.answer_pong(link, measured, out);
+                Ok(())
+            }
+            (_, Message::Secrets(secrets)) => {
+                self.learn_secrets(secrets, out);
+                Ok(())
+            }
+            (_, Message::Held { doc }) => {
+                link.held.insert(doc.clone());
+                let fix = Some("hubless doctor, on both devices".into());
+                self.warn(&format!("held/{doc}"), true, || Warning {
+                    what: format!("another device holds document {doc} back from this one"),
+                    fix,
+                });
+                Ok(())
+            }
+            (_, Message::Members(_) | Message::Hello(_) | Message::Heads(_) | Message::Sync { .. } | Message::Changes { .. }) => {
+                Err(Bye::Garbled)
+            }
+        }
+    }
+
+    /// The other's entries must prove it a member before anything else is heard. What they say of us counts too.
+    fn prove(&mut self, link: &mut Link, entries: &[Vec<u8>], now: Now, out: &mut Effects) -> Result<(), Bye> {
+        let fleet = self.fleet.id;
+        let mut log = self.log.clone();
+        for entry in entries {
+            // What is no entry proves nothing; what does prove is judged below.
+            let _ = log.learn(entry);
+        }
+        let of_us = log.is_removed(&fleet, &self.me.device.0) && !self.log.is_removed(&fleet, &self.me.device.0);
+        if log.proves(&fleet, &link.device.0) || of_us {
+            let known = self.log.entries();
+            let new: Vec<Vec<u8>> = log.belonging(&fleet).into_iter().filter(|entry| !known.contains(entry)).collect();
+            let facts: Vec<_> = new.iter().map(|entry| saved::member(entry)).collect();
+            self.write("fleet", &facts, out);
+            self.learn_changed(now);
+        }
+        if !self.is_member(&self.me.device) {
+            return Err(Bye::Left);
+        }
+        if !self.is_member(&link.device) {
+            self.blocked.insert(link.device, now.boot_ms + BLOCKED_MS);
+            out.tell.push(LinkAction::Block { device: link.device, for_ms: BLOCKED_MS });
+            return Err(Bye::Untrusted);
+        }
+        let device = self.showing.view.device_name(&link.device).plain();
+        out.note.push(Note::Link { device, up: true, detail: link.address.clone() });
+        self.errors.remove(&link.device);
+        link.say(&Message::Secrets(self.fleet.secrets.clone()), out);
+        let hello = Hello {
+            versions: VERSIONS.to_vec(),
+            fleet,
+            life: self.life,
+            wall_ms: now.wall_ms,
+            all: [0; 32],
+            addresses: self.listening.clone(),
+            your_life: self.lives.counter(&link.device),
+        };
+        link.greet(hello, &self.library, out);
+        Ok(())
+    }
+
+    fn hear_hello(&mut self, link: &mut Link, hello: &Hello, now: Now, out: &mut Effects) -> Result<(), Bye> {
+        if hello.fleet != self.fleet.id {
+            return Err(Bye::Untrusted);
+        }
+        if !hello.versions.iter().any(|version| VERSIONS.contains(version)) {
+            return Err(Bye::Version);
+        }
+        self.notice_life(link.device, hello, now, out)?;
+        self.dialing.told(&link.device, &hello.addresses);
+        link.hear_hello(hello, now, &mut self.library, out);
+        link.say(&Message::Presence(self.presences.frame(now.boot_ms)), out);
+        let others: Vec<DeviceId> = self.presences.heard().keys().copied().filter(|device| *device != link.device).collect();
+        for device in others {
+            if let Some(presence) = self.presences.relay(&device, now.boot_ms) {
+                link.say(&Message::Presence(presence), out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hears a device's life, and what it knows of ours: a restored store takes the next life, a clone is named.
+    fn notice_life(&mut self, device: DeviceId, hello: &Hello, now: Now, out: &mut Effects) -> Result<(), Bye> {
+        if hello.your_life > self.life.counter && hello.your_life < crate::model::limits::COUNT_MAX {
+            self.life.counter = hello.your_life + 1;
+            out.keep.push(crate::model::batch::Keep::Life { counter: self.life.counter });
+            self.presences.renew(self.life);
+            let what = format!("this store was restored from an older copy: others knew life {}", hello.your_life);
+            out.note.push(Note::Restored { what: what.clone() });
+            self.warn("restored", true, || Warning { what, fix: None });
+        }
+        if self.lives.hear(device, hello.life, now.boot_ms, &mut out.keep) {
+            let name = self.showing.view.device_name(&device).plain();
+            let what = format!("{name} ({}) runs on two machines with one key", device.short());
+            self.warn(&format!("clone/{device}"), true, || Warning {
+                what,
+                fix: Some("hubless leave, then pair again, on one of the two".into()),
+            });
+            self.blocked.insert(device, now.boot_ms + BLOCKED_MS);
+            return Err(Bye::Clone);
+        }
+        Ok(())
+    }
+
+    fn took(&mut self, link: &mut Link, heard: Result<Option<Fresh>, Hold>, out: &mut Effects) {
+        match heard {
+            Ok(Some(fresh)) => {
+                self.foreign = true;
+                self.fresh.push((Some(link.id), fresh));
+            }
+            Ok(None) => {}
+            Err(Hold { doc, why }) => {
+                link.hold(&doc, out);
+                let name = self.showing.view.device_name(&link.device).plain();
+                let what = format!("document {doc} is held back from {name}: {why}");
+                out.note.push(Note::SetAside { what: what.clone() });
+                self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) });
+            }
+        }
+    }
+
+    fn hear_presence(&mut self, link: &Link, presence: &Presence, now: Now, out: &mut Effects) -> Result<(), Bye> {
+        if presence.device != link.device && !self.is_member(&presence.device) {
+            return Ok(());
+        }
+        if self.presences.hear(presence, now.boot_ms) {
+            self.unseen.remove(&presence.device);
+            self.showing.presence_changed(&presence.device, &self.presences);
+            let handed_on = Message::Presence(presence.clone());
+            for other in self.links.values_mut().filter(|other| other.stage >= Stage::Comparing && other.device != presence.device) {
+                if other.has_room() {
+                    other.say(&handed_on, out);
+                } else {
+                    other.presence_owed = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn learn_secrets(&mut self, secrets: Vec<[u8; 32]>, out: &mut Effects) {
+        let new: Vec<_> = secrets.into_iter().filter(|secret| !self.fleet.secrets.contains(secret)).collect();
+        if new.is_empty() || self.fleet.secrets.len() + new.len() > SECRETS_MAX {
+            return;
+        }
+        self.fleet.secrets.extend(new);
+        self.keep_fleet(out);
+        out.tell.push(LinkAction::Fleet(self.fleet.clone()));
+    }
+
+    pub(super) fn keep_fleet(&self, out: &mut Effects) {
+        let bytes = postcard::to_stdvec(&self.fleet).expect("plain data is written without failing");
+        out.keep.push(crate::model::batch::Keep::Fleet { bytes });
+    }
+
+    fn room(&mut self, id: LinkId, now: Now, out: &mut Effects) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.room(now, &mut self.library, out);
+        if std::mem::take(&mut link.presence_owed) {
+            link.say(&Message::Presence(self.presences.frame(now.boot_ms)), out);
+        }
+    }
+
+    fn dial_failed(&mut self, device: Option<DeviceId>, address: String, why: String, now: Now, out: &mut Effects) {
+        let name = device.map_or_else(|| "?".to_owned(), |device| self.showing.view.device_name(&device).plain());
+        if let Some(device) = device {
+            self.errors.insert(device, (now.wall_ms, format!("{address}: {why}")));
+        }
+        out.note.push(Note::DialFailed { device: name, address, why });
+    }
+
+    fn answer_pong(&mut self, link: &Link, measured: Option<Measured>, out: &mut Effects) {
+        let Some(measured) = measured else { return };
+        for asker in measured.askers {
+            if self.pings.end(asker) {
+                let pong =
+                    Reply::Pong { device: link.device, rtt_ms: measured.rtt_ms, address: link.address.clone(), level: link.is_level() };
+                out.reply.push((asker, pong));
+            }
+        }
+    }
+
+    /// A link is gone: what it leaves behind.
+    pub(super) fn lost(&mut self, link: &Link, why: &str, now: Now, out: &mut Effects) {
+        if link.stage > Stage::Proving {
+            let device = self.showing.view.device_name(&link.device).plain();
+            out.note.push(Note::Link { device, up: false, detail: why.to_owned() });
+            if link.is_level() {
+                self.behind.insert(link.device, 0);
+            } else {
+                self.behind.remove(&link.device);
+            }
+        }
+        self.dialing.down(&link.device, now.boot_ms);
+    }
+
+    /// How long a silent link is waited for.
+    pub(super) fn patience(&self, link: &Link) -> Millis {
+        link.heard + if link.stage == Stage::Proving { PROVE_WITHIN_MS } else { SILENT_MS }
+    }
+
+    /// Links that were silent too long, or whose device is no member any more.
+    pub(super) fn end_links(&mut self, now: Now, out: &mut Effects) {
+        let ids: Vec<LinkId> = self.links.keys().copied().collect();
+        for id in ids {
+            let Some(mut link) = self.links.remove(&id) else { continue };
+            let why = if link.stage > Stage::Proving && !(self.is_member(&link.device) && self.is_member(&self.me.device)) {
+                Some(Bye::Untrusted)
+            } else {
+                (self.patience(&link) <= now.boot_ms).then_some(Bye::Silent)
+            };
+            match why {
+                None => drop(self.links.insert(id, link)),
+                Some(why) => {
+                    let unanswered = link.unanswered();
+                    link.hang_up(why, out);
+                    self.lost(&link, &why.to_string(), now, out);
+                    self.give_up(unanswered, out);
+                }
+            }
+        }
+    }
+
+    fn give_up(&mut self, askers: Vec<crate::model::id::Asker>, out: &mut Effects) {
+        for asker in askers {
+            if self.pings.end(asker) {
+                out.reply.push((asker, Reply::Refused(Refusal::new(Code::Unreachable, "the link ended before an answer came"))));
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Fleets that grow and part: a joiner is admitted by a signed entry that is kept before it is told.
+
+use crate::model::effects::{Effects, Note};
+use crate::model::id::{Asker, DeviceId};
+use crate::model::input::{LinkAction, Welcome};
+use crate::model::reply::{Code, Refusal, Reply};
+use crate::model::text::Foreign;
+use crate::model::time::Now;
+use crate::rules::members::{self, Log};
+
+use super::machine::{Replica, found};
+use super::saved;
+
+impl Replica {
+    /// Only a device that is alone joins: what two fleets hold is not mixed by accident.
+    pub(super) fn may_join(&self) -> Result<(), Refusal> {
+        let others = self.log.members(&self.fleet.id).len().saturating_sub(1);
+        if others == 0 {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::AlreadyPaired, "this device is paired already")
+            .because(format!("it is in a fleet with {others} other device{}", if others == 1 { "" } else { "s" }))
+            .fix("make the ticket here and join from the new device; or  hubless leave  first"))
+    }
+
+    /// A joiner knows our ticket's secret: it becomes a member.
+    pub(super) fn joining(&mut self, pairing: u64, device: DeviceId, name: &str, now: Now, out: &mut Effects) {
+        let fleet = self.fleet.id;
+        if self.log.is_removed(&fleet, &device.0) {
+            let why = Refusal::new(Code::PairMismatch, "this device was removed from the fleet")
+                .because("a removed key stays out for ever")
+                .fix("move its data directory away to begin with a new key");
+            out.tell.push(LinkAction::TurnAway { pairing, why });
+            return;
+        }
+        if !self.is_member(&device) {
+            let parents = self.log.parents(&fleet, &self.me.device.0);
+            let (_, entry) = members::add(&self.me.signing, &parents, device);
+            self.write("fleet", &[saved::member(&entry)], out);
+            self.learn_changed(now);
+        }
+        self.blocked.remove(&device);
+        let entries = self.log.belonging(&fleet);
+        let welcome = Welcome { fleet: self.fleet.clone(), entries, name: self.me.name.clone(), addresses: self.listening.clone() };
+        let welcome = postcard::to_stdvec(&welcome).expect("plain data is written without failing");
+        out.tell.push(LinkAction::Admit { pairing, welcome });
+        out.note.push(Note::Paired { device: Foreign::new(name).plain() });
+    }
+
+    /// We were let in, if the entries prove it.
+    pub(super) fn welcomed(&mut self, asker: Asker, device: DeviceId, welcome: &[u8], now: Now, out: &mut Effects) {
+        let checked = self.may_join().and_then(|()| self.check(device, welcome));
+        let welcome = match checked {
+            Ok(welcome) => welcome,
+            Err(refusal) => {
+                out.reply.push((asker, Reply::Refused(refusal)));
+                return;
+            }
+        };
+        self.fleet = welcome.fleet;
+        self.keep_fleet(out);
+        let facts: Vec<_> = welcome.entries.iter().map(|entry| saved::member(entry)).collect();
+        self.write("fleet", &facts, out);
+        self.learn_changed(now);
+        self.members_changed(now);
+        self.dialing.told(&device, &welcome.addresses);
+        out.tell.push(LinkAction::Fleet(self.fleet.clone()));
+        let name = Foreign::new(welcome.name).plain();
+        out.note.push(Note::Paired { device: name.clone() });
+        out.reply.push((asker, Reply::Paired { device, name }));
+    }
+
+    /// What we were given must make both of us members of the fleet it names.
+    fn check(&self, inviter: DeviceId, welcome: &[u8]) -> Result<Welcome, Refusal> {
+        let unproved = || Refusal::new(Code::PairMismatch, "the other side did not prove that it let us in").fix("make a new ticket");
+        let welcome: Welcome = postcard::from_bytes(welcome).map_err(|_| unproved())?;
+        let mut log = Log::default();
+        for entry in &welcome.entries {
+            // What is no entry proves nothing.
+            let _ = log.learn(entry);
+        }
+        let fleet = welcome.fleet.id;
+        if log.proves(&fleet, &self.me.device.0) && log.proves(&fleet, &inviter.0) { Ok(welcome) } else { Err(unproved()) }
+    }
+
+    /// Alone again, in a new fleet, with all that is known.
+    pub(super) fn leave(&mut self, now: Now, out: &mut Effects) -> Reply {
+        self.acts += 1;
+        let mut life = self.life;
+        life.nonce = life.nonce.wrapping_add(self.acts);
+        let (fleet, genesis) = found(&self.me, life);
+        self.fleet = fleet;
+        self.keep_fleet(out);
+        self.write("fleet", &[saved::member(&genesis)], out);
+        self.learn_changed(now);
+        self.members_changed(now);
+        for link in std::mem::take(&mut self.links).into_values() {
+            out.tell.push(LinkAction::HangUp { link: link.id, why: crate::model::message::Bye::Left });
+        }
+        out.tell.push(LinkAction::Fleet(self.fleet.clone()));
+        Reply::Left
+    }
+}
