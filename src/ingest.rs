@@ -1,1 +1,6 @@
 //! Bytes of the tools' files become nouns: pure, one file for each format.
+
+pub mod claude;
+pub mod claude_todos;
+mod escapes;
+pub mod tail;

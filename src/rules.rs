@@ -1,1 +1,5 @@
 //! Judgements over plain facts: pure; each file opens with the sentence that stays true.
+
+pub mod agents;
+pub mod projects;
+pub mod sessions;
