@@ -299,7 +299,7 @@ mod tests {
                 return true;
             }
             let window = usize::try_from(WINDOW).expect("fits").min(read);
-            let place = if place % 2 == 0 { place % window } else { read - 1 - place % window };
+            let place = if place.is_multiple_of(2) { place % window } else { read - 1 - place % window };
             let mut other = bytes.clone();
             other[place] ^= 1;
             catch_up(&end, stat(1, &other, 1), &other).0 == Verdict::Replaced
