@@ -351,6 +351,8 @@ mod tests {
             let (verdict, _, next) = catch_up(&first, stat, bytes);
             assert_eq!((verdict, next.generation), (Verdict::Replaced, 1), "{what}");
         }
+        let shrunk = FileStat { size: 4, ..first.stat };
+        assert_eq!(judge(&first, &shrunk, b"one\ntwo\n", b"one\ntwo\n"), Verdict::Replaced, "shorter than what was read");
         let touched = stat(1, b"one\ntwo\n", 999);
         assert_eq!(catch_up(&first, touched, b"one\ntwo\n").0, Verdict::Same, "only its time changed");
     }

@@ -225,6 +225,7 @@ mod tests {
             "ext::sh -c 'ssh %S'",
             "git@example.com:",
             "https://a b/c",
+            "https://example.com:port/x",
             "/.git",
         ] {
             assert_eq!(of(remote), "/home/sam/work/demo", "{remote}");
