@@ -6,6 +6,7 @@
 //! each element is parsed from its own `{`, and after a damaged one the next whole element is searched.
 //! A reading with `malformed > 0` does not say what the list lacks.
 
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::escapes;
@@ -16,7 +17,7 @@ use crate::model::todo::{Listed, Reading, Status};
 /// Bytes of one half of a file's name; a UUID has 36.
 const ID_BYTES_MAX: usize = 128;
 /// Places at which a whole element is searched for in one damaged file, so that no file can keep us busy.
-const TRIES_MAX: usize = 1_000;
+const TRIES_MAX: usize = 250;
 /// Bytes of an element that is searched for behind a damaged one: three texts of `TEXT_BYTES_MAX`, every byte escaped.
 const SOUGHT_BYTES_MAX: usize = 288 * 1024;
 
@@ -146,8 +147,8 @@ fn piecewise(list: &[u8]) -> Result<Reading, Malformed> {
 }
 
 /// The JSON value at the beginning of `bytes`, and how many of them it takes.
-fn value_at(bytes: &[u8]) -> Option<(Value, usize)> {
-    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Value>();
+fn value_at<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, usize)> {
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<T>();
     let value = values.next()?.ok()?;
     Some((value, values.byte_offset()))
 }
@@ -161,7 +162,9 @@ fn next_element<'a>(damaged: &'a [u8], tries: &mut usize) -> Result<Option<(Valu
             return Err(Malformed { why: "the file is damaged in too many places" });
         }
         let window = &damaged[at..damaged.len().min(at + SOUGHT_BYTES_MAX)];
-        if let Some((element, length)) = value_at(window).filter(|(element, _)| is_element(element)) {
+        // Most places lead nowhere: skimming them costs a fifth of reading them.
+        let Some((_, length)) = value_at::<IgnoredAny>(window) else { continue };
+        if let Some((element, _)) = value_at(&window[..length]).filter(|(element, _)| is_element(element)) {
             return Ok(Some((element, damaged[at + length..].trim_ascii_start())));
         }
     }
