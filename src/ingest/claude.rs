@@ -123,3 +123,119 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+    use std::path::{Path, PathBuf};
+
+    #[test]
+    fn the_lines_say_where_a_session_works() {
+        let head = head(include_bytes!("../../tests/data/claude-transcripts/head.jsonl"));
+        assert_eq!(head.session.as_deref(), Some("5c0e1f2a-0000-4000-8000-000000000001"));
+        assert_eq!(head.cwd.as_deref(), Some("/srv/demo"), "the first one known stays");
+        assert_eq!(head.branch.as_deref(), Some("main"));
+        assert_eq!(head.title.as_deref(), Some("Sort the shelves"), "the newest that a person gave");
+        assert_eq!(head.started, Some(1_782_900_000_500));
+    }
+
+    #[test]
+    fn a_title_is_what_says_most() {
+        let prompt = r#"{"type":"user","message":{"role":"user","content":"\n Fix the roof \nplease"}}"#;
+        let blocks = r#"{"type":"user","message":{"role":"user","content":[{"type":"image"},{"type":"text","text":"Fix the door"}]}}"#;
+        let summary = r#"{"type":"summary","summary":"Roof work","leafUuid":"x"}"#;
+        let ai = r#"{"type":"ai-title","aiTitle":"Roof repair","sessionId":"x"}"#;
+        let title = |lines: &[&str]| head(format!("{}\n", lines.join("\n")).as_bytes()).title;
+        assert_eq!(title(&[prompt, blocks]).as_deref(), Some("Fix the roof"));
+        assert_eq!(title(&[blocks]).as_deref(), Some("Fix the door"));
+        assert_eq!(title(&[prompt, summary]).as_deref(), Some("Roof work"));
+        assert_eq!(title(&[ai, prompt, summary]).as_deref(), Some("Roof repair"));
+        for none in [
+            r#"{"type":"user","isMeta":true,"message":{"content":"Caveat: …"}}"#,
+            r#"{"type":"user","isSidechain":true,"message":{"content":"You are a helper"}}"#,
+            r#"{"type":"user","message":{"content":"<command-name>/clear</command-name>"}}"#,
+            r#"{"type":"user","message":{"content":[{"type":"tool_result","content":"ok"}]}}"#,
+            r#"{"type":"assistant","message":{"content":"Hello"}}"#,
+        ] {
+            assert_eq!(title(&[none]), None, "{none}");
+        }
+        assert_eq!(title(&[&prompt.replace("Fix the roof", &"x".repeat(500))]).map(|title| title.len()), Some(TITLE_CHARS_MAX));
+    }
+
+    #[test]
+    fn a_bad_line_costs_that_line_and_a_torn_one_is_not_read() {
+        let good = r#"{"cwd":"/srv/demo"}"#;
+        assert_eq!(head(format!("{{\"cwd\":\"/x\n\0\0{good}\r\n").as_bytes()).cwd.as_deref(), Some("/srv/demo"), "after a crash");
+        assert_eq!(head(good.as_bytes()), Head::default(), "no newline yet");
+        assert_eq!(head(b"{\"cwd\":\"caf\xe9\"}\n{\"cwd\":7}\n[]\n{\"cwd\":\"\"}\n"), Head::default());
+        let cut = format!("{{\"last\":\"\\ud83d\",{}\n", &good[1..]);
+        assert_eq!(head(cut.as_bytes()).cwd.as_deref(), Some("/srv/demo"), "half an emoji");
+        let far = format!("{}\n{good}\n", "x".repeat(usize::try_from(HEAD_BYTES_MAX).expect("fits")));
+        assert_eq!(head(far.as_bytes()), Head::default(), "bounded");
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for (text, ms) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1969-12-31T23:59:59.999Z", -1),
+            ("2000-02-29T12:00:00.5Z", 951_825_600_500),
+            ("2026-07-01T10:00:03.120Z", 1_782_900_003_120),
+            ("2024-12-31T23:59:59.123456Z", 1_735_689_599_123),
+        ] {
+            assert_eq!(moment(text), Some(ms), "{text}");
+        }
+        for bad in [
+            "",
+            "Z",
+            "2026-07-01",
+            "2026-13-01T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-07-01T24:00:00Z",
+            "2026-07-01T10:00:03",
+            "-1-07-01T10:00:00Z",
+            "x",
+        ] {
+            assert_eq!(moment(bad), None, "{bad}");
+        }
+    }
+
+    quickcheck! {
+        fn no_bytes_panic(bytes: Vec<u8>, text: String) -> bool {
+            let _ = (head(&bytes), moment(&text), moment(&format!("{text}T{text}Z")));
+            true
+        }
+
+        fn what_stands_behind_does_not_change_where_it_began(cwd: String, behind: Vec<u8>) -> bool {
+            let cwd = format!("/{}", cwd.trim());
+            let line = format!("{}\n", serde_json::json!({ "cwd": cwd.as_str() }));
+            head(&[line.as_bytes(), &behind].concat()).cwd.as_deref() == Some(cwd.trim())
+        }
+    }
+
+    /// The corpus of real files stands beside the project where it was built; elsewhere there is nothing to check.
+    #[test]
+    fn every_real_transcript_that_says_where_it_worked_is_understood() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/claude/transcripts");
+        for path in files_below(&corpus).into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")) {
+            let bytes = std::fs::read(&path).expect("a readable file");
+            let front = &bytes[..bytes.len().min(usize::try_from(HEAD_BYTES_MAX).expect("fits"))];
+            let whole = front.iter().rposition(|b| *b == b'\n').map_or(0, |last| last + 1);
+            let values = front[..whole].split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+            let values: Vec<Value> = values.collect();
+            let first = |key: &str| {
+                values.iter().filter_map(|value| value.get(key)?.as_str()).find(|text| !text.trim().is_empty()).map(str::to_owned)
+            };
+            let head = head(&bytes);
+            assert_eq!((head.cwd, head.session), (first("cwd"), first("sessionId")), "{}", path.display());
+            assert_eq!(head.started.is_some(), first("timestamp").is_some(), "{}", path.display());
+        }
+    }
+
+    fn files_below(dir: &Path) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        let paths = entries.map(|entry| entry.expect("a readable directory").path());
+        paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+    }
+}

@@ -37,3 +37,45 @@ fn half(bytes: &[u8], at: usize) -> Option<Half> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    #[test]
+    fn a_lone_half_is_mended_and_nothing_else_is_touched() {
+        for (before, after) in [
+            (r#""\ud83d""#, r#""\ufffd""#),
+            (r#""\uDE00x""#, r#""\ufffdx""#),
+            (r#""\ud83d\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\ud83d\ude00\ude00""#, r#""\ud83d\ude00\ufffd""#),
+            (r#""\\ud83d""#, r#""\\ud83d""#),
+            (r#""\\\ud83d""#, r#""\\\ufffd""#),
+            (r#""\ud7ff\ue000\n""#, r#""\ud7ff\ue000\n""#),
+            (r#""\ud8"#, r#""\ud8"#),
+            ("\\", "\\"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&mend(before.as_bytes())), after);
+        }
+    }
+
+    quickcheck! {
+        fn whatever_is_cut_from_a_text_can_be_read_after_mending(halves: Vec<u16>) -> bool {
+            let escaped: String = halves.iter().map(|half| format!("\\u{:04x}", half | 0xd000)).collect();
+            let text = format!("\"{escaped}\"");
+            let mended = mend(text.as_bytes());
+            mended.len() == text.len() && serde_json::from_slice::<String>(&mended).is_ok()
+        }
+
+        fn what_can_be_read_stays(text: String) -> bool {
+            let json = serde_json::to_vec(&text).expect("a string serialises");
+            *mend(&json) == *json
+        }
+
+        fn mending_twice_changes_nothing(bytes: Vec<u8>) -> bool {
+            let once = mend(&bytes).into_owned();
+            once.len() == bytes.len() && *mend(&once) == *once
+        }
+    }
+}

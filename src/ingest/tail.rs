@@ -203,3 +203,180 @@ impl FileMark {
 fn hash(bytes: &[u8]) -> Hash {
     *blake3::hash(bytes).as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+    use std::collections::BTreeSet;
+
+    fn stat(ino: u64, bytes: &[u8], mtime_ms: i64) -> FileStat {
+        FileStat { dev: 1, ino, size: bytes.len() as u64, mtime_ms }
+    }
+
+    fn part(bytes: &[u8], from: u64, to: u64) -> &[u8] {
+        let at = |place: u64| usize::try_from(place).expect("fits").min(bytes.len());
+        &bytes[at(from)..at(to)]
+    }
+
+    /// What a tool's own record names look like here: `{"s":…,"u":…}`.
+    fn named(line: &[u8]) -> Option<(String, String)> {
+        let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+        Some((value.get("s")?.as_str()?.to_owned(), value.get("u")?.as_str()?.to_owned()))
+    }
+
+    /// Judges and reads on, as the replica does.
+    fn catch_up(from: &Checkpoint, stat: FileStat, bytes: &[u8]) -> (Verdict, Vec<LineKey>, Checkpoint) {
+        let tail = part(bytes, from.offset - from.tail_len(), from.offset);
+        let verdict = judge(from, &stat, part(bytes, 0, WINDOW), tail);
+        let (start, tail) = match verdict {
+            Verdict::Same => return (verdict, Vec::new(), Checkpoint { stat, ..*from }),
+            Verdict::Grown => (*from, tail),
+            Verdict::Replaced => (Checkpoint::new(stat, from.generation + 1), [].as_slice()),
+        };
+        let (lines, next) = start.read_on(stat, tail, part(bytes, start.offset, u64::MAX), named);
+        (verdict, lines.into_iter().map(|(key, _)| key).collect(), next)
+    }
+
+    fn whole(bytes: &[u8]) -> (Vec<LineKey>, Checkpoint) {
+        let stat = stat(1, bytes, 0);
+        let first = Checkpoint::new(FileStat { size: 0, ..stat }, 0);
+        let (_, keys, next) = catch_up(&first, stat, bytes);
+        (keys, next)
+    }
+
+    /// Bytes with many newlines, some of them long enough to outgrow the window.
+    fn file(seed: &[u8], stretched: bool) -> Vec<u8> {
+        let line = |b: &u8| match b % 5 {
+            0 => b"\n".to_vec(),
+            1 => b"same\r\n".to_vec(),
+            2 => format!("{{\"s\":\"5c\",\"u\":\"{b}\"}}\n").into_bytes(),
+            3 if stretched => vec![*b | 32; 3000],
+            _ => vec![*b],
+        };
+        seed.iter().flat_map(line).collect()
+    }
+
+    quickcheck! {
+        fn any_pieces_give_the_same_lines_with_the_same_names(seed: Vec<u8>, cuts: Vec<u16>, stretched: bool) -> bool {
+            let bytes = file(&seed, stretched);
+            let mut sizes: Vec<usize> = cuts.iter().map(|cut| usize::from(*cut) % (bytes.len() + 1)).collect();
+            sizes.push(bytes.len());
+            sizes.sort_unstable();
+            let mut at = Checkpoint::new(stat(1, &[], -1), 0);
+            let mut keys = Vec::new();
+            for (time, size) in (0..).zip(sizes) {
+                let (verdict, new, next) = catch_up(&at, stat(1, &bytes[..size], time), &bytes[..size]);
+                if verdict == Verdict::Replaced {
+                    return false;
+                }
+                keys.extend(new);
+                at = next;
+            }
+            let (at_once, end) = whole(&bytes);
+            keys == at_once && at.offset == end.offset && at.head == end.head && at.tail == end.tail && at.namer == end.namer
+        }
+
+        fn reading_twice_changes_nothing(seed: Vec<u8>, stretched: bool) -> bool {
+            let bytes = file(&seed, stretched);
+            let (keys, end) = whole(&bytes);
+            let (verdict, none, same) = catch_up(&end, end.stat, &bytes);
+            let (again, _) = whole(&bytes);
+            (verdict, none.len(), same) == (Verdict::Same, 0, end) && again == keys
+        }
+
+        fn nothing_is_consumed_beyond_a_newline(bytes: Vec<u8>) -> bool {
+            let (lines, consumed) = whole_lines(&bytes);
+            let newlines = bytes.iter().filter(|b| **b == b'\n').count();
+            lines.len() == newlines && !bytes[consumed..].contains(&b'\n') && (consumed == 0 || bytes[consumed - 1] == b'\n')
+        }
+
+        fn a_byte_changed_in_either_window_is_noticed(seed: Vec<u8>, place: usize) -> bool {
+            let bytes = file(&seed, true);
+            let (_, end) = whole(&bytes);
+            let read = usize::try_from(end.offset).expect("fits");
+            if read == 0 {
+                return true;
+            }
+            let window = usize::try_from(WINDOW).expect("fits").min(read);
+            let place = if place.is_multiple_of(2) { place % window } else { read - 1 - place % window };
+            let mut other = bytes.clone();
+            other[place] ^= 1;
+            catch_up(&end, stat(1, &other, 1), &other).0 == Verdict::Replaced
+        }
+
+        fn a_file_cut_below_what_was_read_begins_anew_and_loses_no_name(seed: Vec<u8>, keep: usize, more: Vec<u8>) -> bool {
+            let bytes = file(&seed, false);
+            let (keys, end) = whole(&bytes);
+            let read = usize::try_from(end.offset).expect("fits");
+            if read == 0 {
+                return true;
+            }
+            let cut = [&bytes[..keep % read], more.as_slice()].concat();
+            let (verdict, new, next) = catch_up(&end, stat(1, &cut, 1), &cut);
+            let whole_again = cut.starts_with(&bytes[..read]);
+            let known: BTreeSet<&LineKey> = keys.iter().collect();
+            let kept = whole_lines(&bytes[..keep % read]).0.len();
+            whole_again
+                || verdict == Verdict::Replaced && next.generation == 1 && new.iter().take(kept).all(|key| known.contains(key))
+        }
+
+        fn a_mark_reads_back_and_no_row_panics(size: u64, mtime_ms: i64, bytes: Vec<u8>, stamp: u8, read_ms: i64) -> bool {
+            let mark = FileMark::new(FileStat { dev: 1, ino: 2, size, mtime_ms }, &bytes, [stamp; 16], read_ms);
+            let _ = FileMark::decode(&bytes);
+            FileMark::decode(&mark.encode()) == Some(mark) && FileMark::decode(&mark.encode()[1..]) != Some(mark)
+        }
+    }
+
+    #[test]
+    fn a_torn_tail_that_is_completed_later_is_one_line() {
+        let (_, first) = whole(b"one\ntw");
+        assert_eq!(first.offset, 4, "however complete it looks");
+        let (verdict, keys, second) = catch_up(&first, stat(1, b"one\ntwo\n", 1), b"one\ntwo\n");
+        assert_eq!((verdict, second.offset), (Verdict::Grown, 8));
+        assert_eq!(keys, [LineKey::Line { hash: hash(b"two"), nth: 0 }]);
+        let (verdict, keys, never) = catch_up(&first, stat(1, b"one\n", 1), b"one\n");
+        assert_eq!((verdict, keys.len(), never.offset), (Verdict::Same, 0, 4), "the torn tail was cut off");
+    }
+
+    #[test]
+    fn another_file_under_the_same_name_is_read_from_its_beginning() {
+        let (_, first) = whole(b"one\ntwo\n");
+        for (what, stat, bytes) in [
+            ("renamed over, same beginning", stat(2, b"one\ntwo\nx\n", 0), b"one\ntwo\nx\n".as_slice()),
+            ("truncated and grown past the old end", stat(1, b"another one\n", 0), b"another one\n"),
+            ("the inode was used again", stat(1, b"uno\ndue\n", 0), b"uno\ndue\n"),
+            ("emptied", stat(1, b"", 0), b""),
+        ] {
+            let (verdict, _, next) = catch_up(&first, stat, bytes);
+            assert_eq!((verdict, next.generation), (Verdict::Replaced, 1), "{what}");
+        }
+        let shrunk = FileStat { size: 4, ..first.stat };
+        assert_eq!(judge(&first, &shrunk, b"one\ntwo\n", b"one\ntwo\n"), Verdict::Replaced, "shorter than what was read");
+        let touched = stat(1, b"one\ntwo\n", 999);
+        assert_eq!(catch_up(&first, touched, b"one\ntwo\n").0, Verdict::Same, "only its time changed");
+    }
+
+    #[test]
+    fn equal_neighbours_have_names_of_their_own() {
+        let (keys, _) = whole(b"a\na\nb\n{\"s\":\"5c\",\"u\":\"7f\"}\na\r\n");
+        let line = |text: &[u8], nth| LineKey::Line { hash: hash(text), nth };
+        let record = LineKey::Record { session: "5c".into(), uuid: "7f".into() };
+        assert_eq!(keys, [line(b"a", 0), line(b"a", 1), line(b"b", 0), record, line(b"a", 0)]);
+    }
+
+    #[test]
+    fn a_small_file_is_read_again_when_anything_about_it_differs() {
+        let was = FileStat { dev: 1, ino: 2, size: 2, mtime_ms: 10_000 };
+        let mark = FileMark::new(was, b"[]", [7; 16], 12_001);
+        assert!(mark.holds(&was, &[7; 16]) && !mark.holds(&was, &[8; 16]), "other documents void it");
+        for other in [FileStat { dev: 9, ..was }, FileStat { ino: 9, ..was }, FileStat { size: 9, ..was }, FileStat { mtime_ms: 9, ..was }]
+        {
+            assert!(!mark.holds(&other, &[7; 16]));
+        }
+        assert!(mark.has_read(b"[]", &[7; 16]) && !mark.has_read(b"[1", &[7; 16]) && !mark.has_read(b"[]", &[8; 16]));
+        for soon in [12_000, 10_000, 9_000, i64::MIN] {
+            assert!(!FileMark::new(was, b"[]", [7; 16], soon).holds(&was, &[7; 16]), "written while it was read: {soon}");
+        }
+    }
+}

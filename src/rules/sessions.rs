@@ -48,3 +48,73 @@ pub fn view<'a>(
     let last_activity = newest_beat.max(lists.read_at).map_or(fact.started, |at| at.max(fact.started));
     SessionView { id, fact: fact.clone(), state, last_activity, end, todos: lists.todos, open: lists.open, done: lists.done }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::DeviceId;
+    use quickcheck::quickcheck;
+
+    fn fact() -> SessionFact {
+        SessionFact {
+            rev: 1,
+            device: DeviceId([1; 32]),
+            tool: "claude".into(),
+            tool_session: "5c".into(),
+            agent: "sam".into(),
+            project: None,
+            cwd: None,
+            branch: None,
+            title: None,
+            started: 1000,
+        }
+    }
+
+    fn end(outcome: &str, at: i64) -> EndFact {
+        EndFact { outcome: outcome.into(), result: None, at }
+    }
+
+    fn seen(ends: &[EndFact], beats: &[(AgentState, i64)]) -> SessionView {
+        view(SessionId::of(&[b"s"]), &fact(), ends, beats.iter().copied(), Lists::default())
+    }
+
+    #[test]
+    fn it_is_over_else_what_its_agent_is_else_quiet() {
+        assert_eq!(seen(&[], &[]).state, SessionState::Quiet);
+        let two = [(AgentState::Done, 3000), (AgentState::Working, 2000)];
+        assert_eq!(seen(&[], &two).state, SessionState::Agent(AgentState::Working));
+        assert_eq!(seen(&[], &two[..1]).state, SessionState::Agent(AgentState::Done));
+        let over = seen(&[end("done", 2000)], &two);
+        assert_eq!((over.state, over.end), (SessionState::Ended, Some(end("done", 2000))));
+    }
+
+    #[test]
+    fn who_speaks_after_the_end_goes_on() {
+        let ends = [end("done", 2000), end("inferred", 2500)];
+        assert_eq!(seen(&ends, &[(AgentState::Unknown, 2400)]).end, Some(end("inferred", 2500)));
+        let on = seen(&ends, &[(AgentState::Late, 2501)]);
+        assert_eq!((on.state, on.end), (SessionState::Agent(AgentState::Late), None));
+        assert_eq!(seen(&ends, &[(AgentState::Done, 9000)]).state, SessionState::Ended, "a last word is no going on");
+    }
+
+    #[test]
+    fn the_last_activity_is_the_newest_of_beat_and_list() {
+        assert_eq!(seen(&[], &[]).last_activity, 1000);
+        assert_eq!(seen(&[], &[(AgentState::Idle, 500)]).last_activity, 1000, "never before it began");
+        let lists = Lists { read_at: Some(4000), open: 2, done: 1, ..Lists::default() };
+        let whole = view(SessionId::of(&[b"s"]), &fact(), &[], [(AgentState::Idle, 3000)], lists);
+        assert_eq!((whole.last_activity, whole.open, whole.done), (4000, 2, 1));
+    }
+
+    quickcheck! {
+        fn the_order_of_facts_changes_nothing(ends: Vec<(String, i8)>, beats: Vec<(u8, i8)>) -> bool {
+            let states = [AgentState::Working, AgentState::NeedsInput, AgentState::Done, AgentState::Stale, AgentState::Idle];
+            let mut ends: Vec<EndFact> = ends.iter().map(|(outcome, at)| end(outcome, i64::from(*at))).collect();
+            let mut beats: Vec<_> = beats.iter().map(|(state, at)| (states[usize::from(*state) % states.len()], i64::from(*at))).collect();
+            let one = seen(&ends, &beats);
+            ends.reverse();
+            beats.reverse();
+            seen(&ends, &beats) == one && (one.state == SessionState::Ended) == one.end.is_some()
+        }
+    }
+}
