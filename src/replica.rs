@@ -1,1 +1,5 @@
 //! The documents and the conversations.
+
+pub mod chunks;
+pub mod genesis;
+pub mod guard;
