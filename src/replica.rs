@@ -3,3 +3,4 @@
 pub mod chunks;
 pub mod genesis;
 pub mod guard;
+pub mod lineage;

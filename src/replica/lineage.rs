@@ -1,0 +1,180 @@
+//! Whether a checked change follows from the document it is for: what `guard` cannot know from its bytes alone.
+//!
+//! The library asks for none of this (automerge 0.12.0). A change that overwrites an operation which is not there, or which
+//! is on another key, is applied without complaint, and from then on the document saves to a file that does not load; a gap
+//! in an actor's sequence panics; a counter ahead of its dependencies' brings every later edit nearer to the panic at
+//! `u32::MAX`. What is demanded here is what the library itself does when it writes: sequence and counters go on from the
+//! change's own dependencies, so every replica decides alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use automerge::{ActorId, Automerge, Change, ChangeHash, ExpandedChange, ObjId, ReadDoc};
+
+use super::genesis;
+use super::guard::{Checked, Overwritten, Unfit, fits};
+use crate::model::limits::HEADS_MAX;
+
+/// What may be applied now, and what never may.
+#[derive(Debug, Default)]
+pub struct Ready {
+    /// In this order, dependencies first.
+    pub changes: Vec<Checked>,
+    /// With the reason; they are out of `waiting`, too.
+    pub unfit: Vec<(ChangeHash, Unfit)>,
+}
+
+/// Takes out of `waiting` what `doc` can take now. What lacks a dependency stays; so does what overwrites an operation that
+/// has not come, which no honest change does. Costs O(n log n) for n waiting changes.
+#[must_use]
+pub fn ready(doc: &Automerge, waiting: &mut BTreeMap<ChangeHash, Checked>) -> Ready {
+    waiting.retain(|hash, _| !holds(doc, hash));
+    let (mut open, mut dependents) = waits(doc, waiting);
+    let mut next: BTreeSet<ChangeHash> = waiting.keys().filter(|hash| !open.contains_key(*hash)).copied().collect();
+    let mut line = Line { doc, links: BTreeMap::new(), writers: BTreeMap::new() };
+    let mut ready = Ready::default();
+    let mut refused: BTreeSet<ChangeHash> = BTreeSet::new();
+    while let Some(hash) = next.pop_first() {
+        let Some(change) = waiting.get(&hash) else { continue };
+        let follows_refused = change.deps().iter().any(|dep| refused.contains(dep));
+        match if follows_refused { Err(Unfit::Follows) } else { line.judge(change, &ready.changes) } {
+            Ok(false) => continue,
+            Ok(true) => {
+                line.take(change, ready.changes.len());
+                ready.changes.extend(waiting.remove(&hash));
+            }
+            Err(why) => {
+                refused.insert(hash);
+                waiting.remove(&hash);
+                ready.unfit.push((hash, why));
+            }
+        }
+        for dependent in dependents.remove(&hash).unwrap_or_default() {
+            if let Some(left) = open.get_mut(&dependent) {
+                *left -= 1;
+                if *left == 0 {
+                    next.insert(dependent);
+                }
+            }
+        }
+    }
+    ready
+}
+
+/// How many dependencies each waiting change lacks, and who waits for whom.
+fn waits(doc: &Automerge, waiting: &BTreeMap<ChangeHash, Checked>) -> (BTreeMap<ChangeHash, usize>, BTreeMap<ChangeHash, Vec<ChangeHash>>) {
+    let mut open: BTreeMap<ChangeHash, usize> = BTreeMap::new();
+    let mut dependents: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
+    for (hash, change) in waiting {
+        for dep in change.deps().iter().filter(|dep| waiting.contains_key(*dep) || !holds(doc, dep)) {
+            *open.entry(*hash).or_default() += 1;
+            dependents.entry(*dep).or_default().push(*hash);
+        }
+    }
+    (open, dependents)
+}
+
+fn holds(doc: &Automerge, hash: &ChangeHash) -> bool {
+    doc.get_change_meta_by_hash(hash).is_some()
+}
+
+/// What a change's successors go on from.
+struct Link {
+    actor: ActorId,
+    seq: u64,
+    max_op: u64,
+}
+
+/// The document, and the changes that are ready to be applied to it.
+struct Line<'a> {
+    doc: &'a Automerge,
+    links: BTreeMap<ChangeHash, Link>,
+    /// Which of the ready changes begins at which operation, by (actor, counter of the first).
+    writers: BTreeMap<(ActorId, u64), usize>,
+}
+
+impl Line<'_> {
+    fn take(&mut self, change: &Checked, at: usize) {
+        let link = Link { actor: change.change().actor_id().clone(), seq: change.change().seq(), max_op: change.max_op() };
+        if change.ops() > 0 {
+            self.writers.insert((link.actor.clone(), change.start_op()), at);
+        }
+        self.links.insert(change.change().hash(), link);
+    }
+
+    /// Whether a change whose dependencies are all known may follow; false when an operation that it overwrites is missing.
+    fn judge(&self, change: &Checked, ready: &[Checked]) -> Result<bool, Unfit> {
+        let (mut max_op, mut own_seq) = (0, 0);
+        for dep in change.deps() {
+            let known = self.links.get(dep).map(|link| (link.max_op, link.seq, link.actor == *change.change().actor_id()));
+            let in_doc = || {
+                let meta = self.doc.get_change_meta_by_hash(dep)?;
+                Some((meta.max_op, meta.seq, *meta.actor == *change.change().actor_id()))
+            };
+            let (dep_max_op, seq, own) = known.or_else(in_doc).ok_or(Unfit::Discontinuous)?;
+            max_op = max_op.max(dep_max_op);
+            own_seq = if own { own_seq.max(seq) } else { own_seq };
+        }
+        // The library names an actor's own last change among the dependencies even when it is no head.
+        if !fits(change, max_op) || change.change().seq() != own_seq + 1 {
+            return Err(Unfit::Discontinuous);
+        }
+        for overwritten in change.overwritten() {
+            match self.overwrites(change, overwritten, ready) {
+                Some(true) => {}
+                Some(false) => return Err(Unfit::Overwrite),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether an overwritten operation is on the key of the put that overwrites it; `None` when it is not there.
+    fn overwrites(&self, change: &Checked, overwritten: &Overwritten, ready: &[Checked]) -> Option<bool> {
+        let Overwritten { put, counter, actor } = overwritten;
+        let key = &change.puts()[*put].0;
+        let is_on_key = |writer: &Checked| {
+            let at = usize::try_from(counter.checked_sub(writer.start_op())?).ok()?;
+            writer.puts().get(at).map(|(other, _)| other == key)
+        };
+        if actor == change.change().actor_id() && *counter >= change.start_op() {
+            return is_on_key(change);
+        }
+        let before = self.writers.range((actor.clone(), 0)..=(actor.clone(), *counter)).next_back();
+        if let Some(on_key) = before.and_then(|(_, at)| is_on_key(&ready[*at])) {
+            return Some(on_key);
+        }
+        let id = ObjId::Id(*counter, actor.clone(), 0);
+        let writer = self.doc.hash_for_opid(&id)?;
+        let name = key.to_string();
+        let then = self.doc.get_all_at(genesis::bucket_object(genesis::bucket(&name)), name, &[writer]).ok()?;
+        Some(then.iter().any(|(_, other)| *other == id))
+    }
+}
+
+/// The change that joins some of a document's heads when they are more than [`HEADS_MAX`], so that none of our changes names
+/// more dependencies than others take; `None` when there is no need. To be applied, and asked for again. It writes nothing.
+///
+/// The library cannot make it: a transaction at chosen heads gets another actor and a counter ahead of its dependencies'.
+#[must_use]
+pub fn joining(doc: &Automerge) -> Option<Change> {
+    let heads = doc.get_heads();
+    if heads.len() <= HEADS_MAX {
+        return None;
+    }
+    let last = doc.get_last_local_change();
+    let mut deps: BTreeSet<ChangeHash> = heads.into_iter().take(HEADS_MAX).collect();
+    deps.extend(last.as_ref().map(Change::hash));
+    let max_op = deps.iter().filter_map(|dep| doc.get_change_meta_by_hash(dep)).map(|meta| meta.max_op).max()?;
+    Some(Change::from(ExpandedChange {
+        operations: Vec::new(),
+        actor_id: doc.get_actor().clone(),
+        author: None,
+        hash: None,
+        seq: last.map_or(1, |last| last.seq() + 1),
+        start_op: std::num::NonZeroU64::new(max_op + 1)?,
+        time: 0,
+        message: None,
+        deps: deps.into_iter().collect(),
+        extra_bytes: Vec::new(),
+    }))
+}
