@@ -178,3 +178,161 @@ pub fn joining(doc: &Automerge) -> Option<Change> {
         extra_bytes: Vec::new(),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fact::FactKey;
+    use crate::model::limits::CHANGE_DEPS_MAX;
+    use crate::replica::guard::tests::{busy, document, one_change, put, seen, twisted};
+    use automerge::legacy::OpId;
+    use quickcheck::QuickCheck;
+
+    fn checked(change: &Change) -> (ChangeHash, Checked) {
+        (change.hash(), one_change(change.raw_bytes()).unwrap())
+    }
+
+    fn apply(doc: &mut Automerge, ready: Ready) {
+        doc.apply_changes(ready.changes.into_iter().map(Checked::into_change).collect::<Vec<_>>()).unwrap();
+    }
+
+    #[test]
+    fn changes_in_any_order_and_any_portions_come_to_the_same_document() {
+        fn law(order: Vec<u8>, portion: u8) -> bool {
+            thread_local! {
+                static DOC: Automerge = busy();
+                static CHANGES: Vec<(ChangeHash, Checked)> = DOC.with(|doc| doc.get_changes(&[])[1..].iter().map(checked).collect());
+            }
+            let mut shuffled: Vec<_> = CHANGES.with(Clone::clone).into_iter().enumerate().collect();
+            shuffled.sort_by_key(|(at, change)| (order.get(*at).copied().unwrap_or(7), change.0));
+            let (mut doc, mut waiting) = (document(8), BTreeMap::new());
+            for some in shuffled.chunks(usize::from(portion % 50) + 1) {
+                waiting.extend(some.iter().map(|(_, change)| change.clone()));
+                let ready = ready(&doc, &mut waiting);
+                assert_eq!(ready.unfit, vec![]);
+                apply(&mut doc, ready);
+            }
+            waiting.is_empty() && DOC.with(|all| all.get_heads()) == doc.get_heads()
+        }
+        QuickCheck::new().tests(60).quickcheck(law as fn(_, _) -> bool);
+    }
+
+    #[test]
+    fn a_long_chain_told_backwards_is_taken_at_once() {
+        let mut doc = document(1);
+        let mut waiting: BTreeMap<_, _> =
+            (0..500).map(|n| checked(&put(&mut doc, &[(seen(n % 7), &format!("{{\"rev\":{n}}}"))]))).collect();
+        let mut other = document(2);
+        let ready = ready(&other, &mut waiting);
+        assert_eq!((ready.changes.len(), ready.unfit.len(), waiting.len()), (500, 0, 0));
+        apply(&mut other, ready);
+        assert_eq!(other.get_heads(), doc.get_heads());
+    }
+
+    /// A document, and a change of actor 9 on it that overwrites the fact `seen(1)`.
+    fn scene() -> (Automerge, Change) {
+        let mut doc = document(1);
+        put(&mut doc, &[(seen(1), "{\"a\":1}"), (seen(2), "{\"a\":2}")]);
+        let mut other = doc.clone();
+        other.set_actor(ActorId::from([9; 16]));
+        let change = put(&mut other, &[(seen(1), "{\"a\":3}")]);
+        (doc, change)
+    }
+
+    fn judged(doc: &Automerge, bytes: &[u8]) -> (usize, Vec<Unfit>, usize) {
+        let change = one_change(bytes).unwrap();
+        let mut waiting = [(ChangeHash(change.hash()), change)].into();
+        let ready = ready(doc, &mut waiting);
+        (ready.changes.len(), ready.unfit.into_iter().map(|(_, why)| why).collect(), waiting.len())
+    }
+
+    #[test]
+    fn what_does_not_follow_is_refused() {
+        let (doc, change) = scene();
+        assert_eq!(judged(&doc, change.raw_bytes()), (1, vec![], 0));
+        let start = |n: u64| std::num::NonZeroU64::new(n).unwrap();
+        let broken = (0, vec![Unfit::Discontinuous], 0);
+        assert_eq!(judged(&doc, &twisted(&change, |c| c.seq = 2)), broken);
+        assert_eq!(judged(&doc, &twisted(&change, |c| c.start_op = start(260))), broken);
+        let no_pred = |c: &mut ExpandedChange| c.operations[0].pred = vec![].into();
+        assert_eq!(judged(&doc, &twisted(&change, |c| (c.start_op = start(257), no_pred(c)).0)), broken);
+        // As the author of the document's last change, with a sequence number that is taken.
+        assert_eq!(judged(&doc, &twisted(&change, |c| c.actor_id = ActorId::from([1; 16]))), broken);
+    }
+
+    #[test]
+    fn overwriting_on_another_key_is_refused_for_it_would_cost_the_document() {
+        let (doc, change) = scene();
+        let other_key = twisted(&change, |c| c.operations[0].pred = vec![OpId(258, ActorId::from([1; 16]))].into());
+        assert_eq!(judged(&doc, &other_key), (0, vec![Unfit::Overwrite], 0));
+        // What the library does with it: it takes it, and saves what it cannot load.
+        let mut poisoned = doc.clone();
+        poisoned.apply_changes([Change::from_bytes(other_key).unwrap()]).unwrap();
+        assert!(Automerge::load(&poisoned.save()).is_err());
+        // Within the same message, and within the same change.
+        let mut both = doc.clone();
+        let first = put(&mut both, &[(seen(3), "{}"), (seen(4), "{}")]);
+        let second = put(&mut both, &[(seen(4), "{\"a\":1}"), (seen(4), "{\"a\":2}")]);
+        let mut waiting: BTreeMap<_, _> = [checked(&first), checked(&second)].into();
+        assert_eq!(ready(&doc, &mut waiting).changes.len(), 2);
+        let id = |counter| vec![OpId(counter, ActorId::from([1; 16]))].into();
+        let crossed = twisted(&second, |c| c.operations[0].pred = id(first.start_op().get()));
+        let mut waiting: BTreeMap<_, _> = [checked(&first), checked(&Change::from_bytes(crossed).unwrap())].into();
+        let taken = ready(&doc, &mut waiting);
+        assert_eq!((taken.changes.len(), taken.unfit[0].1.clone()), (1, Unfit::Overwrite));
+    }
+
+    #[test]
+    fn what_overwrites_the_unknown_waits_and_what_follows_the_refused_is_refused() {
+        let (doc, change) = scene();
+        for (counter, actor) in [(257, 7), (258, 9)] {
+            let unknown = twisted(&change, |c| c.operations[0].pred = vec![OpId(counter, ActorId::from([actor; 16]))].into());
+            assert_eq!(judged(&doc, &unknown), (0, vec![], 1));
+        }
+        let gap = Change::from_bytes(twisted(&change, |c| c.seq = 2)).unwrap();
+        let after = twisted(&change, |c| (c.seq, c.deps, c.start_op) = (3, vec![gap.hash()], std::num::NonZeroU64::new(260).unwrap()));
+        let mut waiting: BTreeMap<_, _> = [checked(&gap), checked(&Change::from_bytes(after).unwrap())].into();
+        let ready = ready(&doc, &mut waiting);
+        assert_eq!(ready.unfit.iter().map(|(_, why)| why.clone()).collect::<Vec<_>>(), vec![Unfit::Discontinuous, Unfit::Follows]);
+        assert!(waiting.is_empty() && ready.changes.is_empty());
+    }
+
+    #[test]
+    fn a_change_waits_for_its_dependency() {
+        let mut doc = document(1);
+        put(&mut doc, &[(seen(1), "{}")]);
+        let second = put(&mut doc, &[(seen(1), "{\"a\":1}")]);
+        assert_eq!(judged(&document(2), second.raw_bytes()), (0, vec![], 1));
+        assert_eq!(judged(&doc, second.raw_bytes()), (0, vec![], 0));
+    }
+
+    #[test]
+    fn many_heads_are_joined_by_changes_that_others_take() {
+        let mut doc = document(1);
+        put(&mut doc, &[(seen(1), "{}")]);
+        for n in 0..450u64 {
+            let mut other = document(2);
+            other.set_actor(ActorId::from(&[[3; 8], n.to_be_bytes()].concat()[..]));
+            let facts: Vec<(FactKey, String)> = (0..n % 5).map(|m| (seen(100 + m), format!("{{\"rev\":{n}}}"))).collect();
+            put(&mut other, &[(seen(1), "{}"), (seen(n), "{}")]);
+            put(&mut other, &facts.iter().map(|(key, value)| (key.clone(), value.as_str())).collect::<Vec<_>>());
+            doc.merge(&mut other).unwrap();
+        }
+        let mut other = doc.clone();
+        let mut joined = 0;
+        while let Some(change) = joining(&doc) {
+            assert!(change.deps().len() <= CHANGE_DEPS_MAX && joined < 10);
+            let ready = ready(&other, &mut [checked(&change)].into());
+            assert_eq!((ready.changes.len(), ready.unfit.len()), (1, 0));
+            apply(&mut other, ready);
+            doc.apply_changes([change]).unwrap();
+            joined += 1;
+        }
+        assert!(joined > 0 && doc.get_heads().len() <= HEADS_MAX);
+        let last = put(&mut doc, &[(seen(1), "{\"last\":1}")]);
+        let ready = ready(&other, &mut [checked(&last)].into());
+        apply(&mut other, ready);
+        assert_eq!(other.get_heads(), vec![last.hash()]);
+        assert_eq!(Automerge::load(&other.save()).unwrap().get_heads(), other.get_heads());
+    }
+}
