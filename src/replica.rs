@@ -4,3 +4,5 @@ pub mod chunks;
 pub mod genesis;
 pub mod guard;
 pub mod lineage;
+#[cfg(test)]
+mod samples;

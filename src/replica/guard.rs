@@ -447,72 +447,15 @@ fn read_facts(collection: Collection, change: &ExpandedChange) -> Result<Facts, 
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::lineage::ready;
+    use super::super::samples::{busy, document, one_change, put, rank, seen, twisted};
     use super::*;
-    use crate::model::id::{ItemId, SessionId};
-    use crate::model::todo::Status;
+    use crate::model::id::SessionId;
     use automerge::sync::{State, SyncDoc};
-    use automerge::transaction::{CommitOptions, Transactable};
     use automerge::{Automerge, ReadDoc};
     use quickcheck::{QuickCheck, TestResult};
     use std::io::Read;
-
-    /// A document with the genesis change, whose edits are made by actor `n`.
-    pub(in crate::replica) fn document(n: u8) -> Automerge {
-        let mut doc = Automerge::new();
-        doc.apply_changes([Change::from_bytes(genesis::genesis().0).unwrap()]).unwrap();
-        doc.set_actor(ActorId::from([n; 16]));
-        doc
-    }
-
-    pub(in crate::replica) fn put(doc: &mut Automerge, facts: &[(FactKey, &str)]) -> Change {
-        let mut tx = doc.transaction();
-        for (key, value) in facts {
-            let key = key.to_string();
-            tx.put(genesis::bucket_object(genesis::bucket(&key)), &key, ScalarValue::Str((*value).into())).unwrap();
-        }
-        tx.commit_with(CommitOptions::default().with_time(1_793_000_000_123));
-        doc.get_last_local_change().unwrap()
-    }
-
-    pub(in crate::replica) fn seen(n: u64) -> FactKey {
-        FactKey::Seen(ItemId::of(&[&n.to_le_bytes()]))
-    }
-
-    fn rank(n: u64) -> FactKey {
-        FactKey::Rank(ItemId::of(&[&n.to_le_bytes()]), 1 + n % 3, Status::Completed)
-    }
-
-    /// Several actors who write, merge and overwrite each other.
-    pub(in crate::replica) fn busy() -> Automerge {
-        let mut docs = [document(3), document(1), document(2)];
-        for round in 0..6u64 {
-            for (who, doc) in docs.iter_mut().enumerate() {
-                let value = format!("{{\"rev\":{round},\"by\":{who}}}");
-                put(doc, &[0, 1, 2, 3, 4].map(|n| (seen(n), value.as_str())));
-                put(doc, &[(rank(round * 10 + who as u64), "{\"at\":\"größe\"}"), (seen(7), &value), (seen(7), "{}")]);
-            }
-            let mut other = docs[(round % 3) as usize].clone();
-            docs[((round + 1) % 3) as usize].merge(&mut other).unwrap();
-        }
-        let [mut all, mut b, mut c] = docs;
-        all.merge(&mut b).unwrap();
-        all.merge(&mut c).unwrap();
-        put(&mut all, &[(seen(1), "{\"last\":true}")]);
-        all.empty_commit(CommitOptions::default().with_time(0));
-        all
-    }
-
-    /// `change` with something else in it, spelled by the library.
-    pub(in crate::replica) fn twisted(change: &Change, twist: impl FnOnce(&mut ExpandedChange)) -> Vec<u8> {
-        let mut expanded = change.decode();
-        twist(&mut expanded);
-        Change::from(expanded).raw_bytes().to_vec()
-    }
-
-    pub(in crate::replica) fn one_change(bytes: &[u8]) -> Result<Checked, Unfit> {
-        changes(Collection::Todos, bytes).map(|mut all| all.remove(0))
-    }
 
     /// A change chunk, spelled by hand.
     fn spelled(raw: &Raw<'_>, columns: &[(u8, &[u8])]) -> Vec<u8> {
@@ -805,14 +748,14 @@ pub(super) mod tests {
                 Ok(checked) => {
                     let doc = DOC.with(Clone::clone);
                     let hash = ChangeHash(checked.hash());
-                    let ready = crate::replica::lineage::ready(&doc, &mut [(hash, checked)].into());
+                    let taken = ready(&doc, &mut [(hash, checked)].into());
                     let mut after = doc.clone();
-                    if after.apply_changes(ready.changes.iter().map(|c| c.change().clone()).collect::<Vec<_>>()).is_err() {
+                    if after.apply_changes(taken.changes.iter().map(|c| c.change().clone()).collect::<Vec<_>>()).is_err() {
                         return TestResult::from_bool(true);
                     }
                     let loaded = Automerge::load(&after.save()).expect("what was taken can be saved and loaded");
-                    let again = after.get_change_by_hash(&hash).filter(|_| !ready.changes.is_empty());
-                    let same = again.iter().zip(&ready.changes).all(|(again, taken)| again.raw_bytes() == taken.change().raw_bytes());
+                    let again = after.get_change_by_hash(&hash).filter(|_| !taken.changes.is_empty());
+                    let same = again.iter().zip(&taken.changes).all(|(again, taken)| again.raw_bytes() == taken.change().raw_bytes());
                     TestResult::from_bool(loaded.get_heads() == after.get_heads() && same)
                 }
             }

@@ -181,10 +181,10 @@ pub fn joining(doc: &Automerge) -> Option<Change> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{busy, document, one_change, put, seen, twisted};
     use super::*;
     use crate::model::fact::FactKey;
     use crate::model::limits::CHANGE_DEPS_MAX;
-    use crate::replica::guard::tests::{busy, document, one_change, put, seen, twisted};
     use automerge::legacy::OpId;
     use quickcheck::QuickCheck;
 
