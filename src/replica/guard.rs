@@ -584,6 +584,15 @@ mod tests {
         let same = Unfit::Layout("columns of different lengths");
         assert_eq!(one_change(&respelled(&change, chunks::OBJECT_COUNTER, &with(&[9]))).unwrap_err(), same);
         assert_eq!(one_change(&respelled(&change, chunks::INSERT, &run)).unwrap_err(), same);
+        // Counters of overwritten operations beyond `u32`, below zero, and in the genesis change; and one more column.
+        for counter in [&run[..], &[0x70], &[9]] {
+            let literal = [&[0x7f], counter].concat();
+            assert_eq!(one_change(&respelled(&change, chunks::PRED_COUNTER, &literal)).unwrap_err(), Unfit::Counter);
+        }
+        let raw = Raw::read(change.raw_bytes()).unwrap();
+        let mut columns: Vec<(u8, &[u8])> = raw.columns.iter().map(|(spec, data)| (*spec as u8, *data)).collect();
+        columns.insert(2, (0x13, &[2, 1]));
+        assert_eq!(one_change(&spelled(&raw, &columns)).unwrap_err(), Unfit::Layout("a column that facts do not need"));
     }
 
     #[test]
