@@ -1,5 +1,3 @@
 //! Judgements over plain facts: pure; each file opens with the sentence that stays true.
 
-pub mod agents;
-pub mod projects;
-pub mod sessions;
+pub mod members;

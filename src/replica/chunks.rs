@@ -313,3 +313,65 @@ pub fn each_run<'a, T, E: From<Broken>>(
     }
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    #[test]
+    fn a_number_has_one_spelling_and_a_largest_value() {
+        let read = |bytes: &[u8]| Reader::new(bytes).number();
+        assert_eq!(read(&[0x80, 0x00]), Err(Broken::Number));
+        assert_eq!(read(&[0x80]), Err(Broken::Short));
+        assert_eq!(read(&[0xff; 10]), Err(Broken::Number));
+        assert_eq!(read(&[&[0xff; 9][..], &[2]].concat()), Err(Broken::Number));
+        let signed = |bytes: &[u8]| Reader::new(bytes).signed();
+        assert_eq!((signed(&[0x7e]), signed(&[0x80, 0x7e]), signed(&[0xc0, 0x00])), (Ok(-2), Ok(-256), Ok(64)));
+        assert_eq!(signed(&[0x80; 10]), Err(Broken::Number));
+    }
+
+    #[test]
+    fn a_column_is_walked_run_by_run() {
+        let column = [2, 7, 0, 3, 0x7e, 8, 9];
+        let mut runs = Vec::new();
+        let walked: Result<u64, Broken> = each_run(&column, Reader::number, |count, value| {
+            runs.push((count, value));
+            Ok(())
+        });
+        assert_eq!((walked, runs), (Ok(7), vec![(2, Some(7)), (3, None), (1, Some(8)), (1, Some(9))]));
+        let cut: Result<u64, Broken> = each_run(&column[..6], Reader::number, |_, _| Ok(()));
+        assert_eq!(cut, Err(Broken::Short));
+    }
+
+    #[test]
+    fn a_wrong_checksum_another_type_and_bytes_behind_the_end_are_found() {
+        let chunk = seal(&[1, 2, 3]);
+        let next = |bytes: &[u8], mut allowance: u64| next_change(&mut Reader::new(bytes), &mut allowance);
+        assert_eq!(next(&chunk, 3), Ok(chunk.clone()));
+        assert_eq!(next(&chunk, 2), Err(Broken::Bomb));
+        let with = |at: usize, byte: u8| chunk.iter().enumerate().map(|(i, b)| if i == at { byte } else { *b }).collect::<Vec<_>>();
+        assert_eq!(next(&with(11, 9), 99), Err(Broken::Checksum));
+        assert_eq!(next(&with(8, 3), 99), Err(Broken::Type(3)));
+        assert_eq!(next(&with(0, 0), 99), Err(Broken::Magic));
+        assert_eq!(next(&chunk[..11], 99), Err(Broken::Short));
+        // A deflated chunk with a byte behind the end of its stream.
+        let mut deflated = Vec::new();
+        flate2::read::DeflateEncoder::new(&[1u8, 2, 3][..], flate2::Compression::default()).read_to_end(&mut deflated).unwrap();
+        let deflate = |data: &[u8]| [&chunk[..8], &[DEFLATED, data.len() as u8], data].concat();
+        assert_eq!(next(&deflate(&deflated), 3), Ok(chunk.clone()));
+        assert_eq!(next(&deflate(&deflated), 2), Err(Broken::Bomb));
+        assert_eq!(next(&deflate(&[&deflated[..], &[0]].concat()), 99), Err(Broken::Leftover));
+        assert_eq!(next(&deflate(&[0xff, 0xff]), 99), Err(Broken::Deflate));
+    }
+
+    quickcheck! {
+        fn a_number_reads_back_what_was_written(number: u64, shift: u8) -> bool {
+            let number = number >> (shift % 64);
+            let mut bytes = Vec::new();
+            put_number(&mut bytes, number);
+            let mut from = Reader::new(&bytes);
+            from.number() == Ok(number) && from.is_done()
+        }
+    }
+}

@@ -7,6 +7,7 @@
 //! as the library spells it would come out with another hash. So a change is taken only if it holds facts and nothing else,
 //! in the one spelling; only this file can make a [`Checked`].
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 
@@ -68,6 +69,15 @@ pub enum Unfit {
     /// Something else than facts in their buckets.
     #[error("not a fact in its place: {0}")]
     Layout(&'static str),
+    /// It does not continue where its dependencies end.
+    #[error("a change that does not continue where its dependencies end")]
+    Discontinuous,
+    /// It overwrites an operation on something else.
+    #[error("a change that overwrites what it does not stand on")]
+    Overwrite,
+    /// It follows a change that was refused.
+    #[error("a change that follows one that was refused")]
+    Follows,
     /// Not spelled as the library would spell it, so that its hash could not be kept.
     #[error("a change that is not in its one spelling")]
     Spelling,
@@ -80,10 +90,35 @@ pub enum Unfit {
 }
 
 /// A change that holds facts in their buckets and nothing else. Only this file makes one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Checked {
     change: Change,
+    facts: Facts,
+}
+
+/// Its hash only: what it says is nobody's business in a log.
+impl fmt::Debug for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Checked({})", self.change.hash())
+    }
+}
+
+/// What a change's operations say.
+#[derive(Clone, Default)]
+struct Facts {
     puts: Vec<(FactKey, String)>,
+    overwritten: Vec<Overwritten>,
+}
+
+/// An earlier operation that a put overwrites.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Overwritten {
+    /// Which of the change's puts overwrites it.
+    pub(super) put: usize,
+    /// Its counter.
+    pub(super) counter: u64,
+    /// Whose it is.
+    pub(super) actor: ActorId,
 }
 
 impl Checked {
@@ -132,7 +167,12 @@ impl Checked {
     /// The facts it writes, in order: key and JSON.
     #[must_use]
     pub fn puts(&self) -> &[(FactKey, String)] {
-        &self.puts
+        &self.facts.puts
+    }
+
+    /// What it overwrites.
+    pub(super) fn overwritten(&self) -> &[Overwritten] {
+        &self.facts.overwritten
     }
 }
 
@@ -256,11 +296,11 @@ impl Allowance {
         let take = || -> Result<Checked, Unfit> {
             let change = Change::from_bytes(chunk).map_err(|_| Unfit::Refused)?;
             let expanded = change.decode();
-            let puts = if is_genesis { Vec::new() } else { read_puts(collection, &expanded)? };
+            let facts = if is_genesis { Facts::default() } else { read_facts(collection, &expanded)? };
             if Change::from(expanded).raw_bytes() != change.raw_bytes() {
                 return Err(Unfit::Spelling);
             }
-            Ok(Checked { change, puts })
+            Ok(Checked { change, facts })
         };
         catch_unwind(AssertUnwindSafe(take)).unwrap_or(Err(Unfit::Panicked))
     }
@@ -381,10 +421,10 @@ fn one(holds: bool, why: &'static str) -> Result<(), Unfit> {
     if holds { Ok(()) } else { Err(Unfit::Layout(why)) }
 }
 
-/// Reads the facts out of the operations, each of which must stand in the bucket of its key.
-fn read_puts(collection: Collection, change: &ExpandedChange) -> Result<Vec<(FactKey, String)>, Unfit> {
+/// Reads the facts out of the operations, each of which must stand in the bucket of its key, and what they overwrite.
+fn read_facts(collection: Collection, change: &ExpandedChange) -> Result<Facts, Unfit> {
     let nobody = ActorId::from(&genesis::ACTOR[..]);
-    let mut puts = Vec::with_capacity(change.operations.len());
+    let mut facts = Facts::default();
     for (op, id) in change.operations.iter().zip(change.start_op.get()..) {
         let legacy::Key::Map(key) = &op.key else { return Err(Unfit::Layout("an operation without a key")) };
         let home = legacy::OpId(u64::from(genesis::bucket(key)) + 1, nobody.clone());
@@ -394,67 +434,59 @@ fn read_puts(collection: Collection, change: &ExpandedChange) -> Result<Vec<(Fac
         let fact = FactKey::from_str(key).map_err(|_| Unfit::Layout("a key that names no fact"))?;
         one(fact.collection() == collection, "a fact of another collection")?;
         one(!fact.is_once() || op.pred.is_empty(), "a fact that never changes, overwritten")?;
-        let preds: Vec<&legacy::OpId> = op.pred.iter().collect();
-        let ordered = preds.is_sorted_by(|a, b| (a.0, &a.1) < (b.0, &b.1)) && preds.last().is_none_or(|last| last.0 < id);
-        if !ordered || preds.iter().any(|pred| pred.1 == nobody) {
+        let earlier = op.pred.iter().map(|pred| Overwritten { put: facts.puts.len(), counter: pred.0, actor: pred.1.clone() });
+        let earlier: Vec<Overwritten> = earlier.collect();
+        let ordered = earlier.is_sorted_by(|a, b| (a.counter, &a.actor) < (b.counter, &b.actor));
+        if !ordered || earlier.iter().any(|pred| pred.actor == nobody || pred.counter >= id) {
             return Err(Unfit::Counter);
         }
-        puts.push((fact, value.to_string()));
+        facts.overwritten.extend(earlier);
+        facts.puts.push((fact, value.to_string()));
     }
-    Ok(puts)
+    Ok(facts)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::lineage::ready;
+    use super::super::samples::{busy, document, one_change, put, rank, seen, twisted};
     use super::*;
-    use crate::model::id::ItemId;
-    use crate::model::todo::Status;
-    use automerge::Automerge;
-    use automerge::transaction::{CommitOptions, Transactable};
+    use crate::model::id::SessionId;
+    use automerge::sync::{State, SyncDoc};
+    use automerge::{Automerge, ReadDoc};
+    use quickcheck::{QuickCheck, TestResult};
+    use std::io::Read;
 
-    /// A document with the genesis change, whose edits are made by actor `n`.
-    fn document(n: u8) -> Automerge {
-        let mut doc = Automerge::new();
-        doc.apply_changes([Change::from_bytes(genesis::genesis().0).unwrap()]).unwrap();
-        doc.set_actor(ActorId::from([n; 16]));
-        doc
-    }
-
-    fn put(doc: &mut Automerge, facts: &[(FactKey, String)]) {
-        let mut tx = doc.transaction();
-        for (key, value) in facts {
-            let key = key.to_string();
-            tx.put(genesis::bucket_object(genesis::bucket(&key)), &key, ScalarValue::Str(value.as_str().into())).unwrap();
-        }
-        tx.commit_with(CommitOptions::default().with_time(1_793_000_000_123));
-    }
-
-    fn seen(n: u64) -> FactKey {
-        FactKey::Seen(ItemId::of(&[&n.to_le_bytes()]))
-    }
-
-    fn rank(n: u64) -> FactKey {
-        FactKey::Rank(ItemId::of(&[&n.to_le_bytes()]), 1 + n % 3, Status::Completed)
-    }
-
-    /// Several actors who write, merge and overwrite each other.
-    fn busy() -> Automerge {
-        let mut docs = [document(3), document(1), document(2)];
-        for round in 0..6u64 {
-            for (who, doc) in docs.iter_mut().enumerate() {
-                let facts: Vec<_> = (0..5).map(|n| (seen(n), format!("{{\"rev\":{round},\"by\":{who}}}"))).collect();
-                put(doc, &facts);
-                put(doc, &[(rank(round * 10 + who as u64), "{\"at\":\"größe\"}".to_owned())]);
+    /// A change chunk, spelled by hand.
+    fn spelled(raw: &Raw<'_>, columns: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut body = vec![raw.deps.len() as u8];
+        body.extend(raw.deps.concat());
+        for bytes in [&[raw.actor][..], &raw.others].concat().iter().enumerate() {
+            if bytes.0 == 1 {
+                body.push(raw.others.len() as u8);
             }
-            let other = docs[(round % 3) as usize].clone();
-            docs[((round + 1) % 3) as usize].merge(&mut other.clone()).unwrap();
+            body.push(bytes.1.len() as u8);
+            body.extend(*bytes.1);
+            if bytes.0 == 0 {
+                chunks::put_number(&mut body, raw.seq);
+                chunks::put_number(&mut body, raw.start_op);
+                body.extend([0, 0]);
+            }
         }
-        let [mut all, mut b, mut c] = docs;
-        all.merge(&mut b).unwrap();
-        all.merge(&mut c).unwrap();
-        put(&mut all, &[(seen(1), "{\"last\":true}".to_owned())]);
-        all.empty_commit(CommitOptions::default().with_time(0));
-        all
+        body.push(columns.len() as u8);
+        for (spec, data) in columns {
+            body.push(*spec);
+            chunks::put_number(&mut body, data.len() as u64);
+        }
+        columns.iter().for_each(|(_, data)| body.extend(*data));
+        chunks::seal(&body)
+    }
+
+    fn respelled(change: &Change, column: u8, data: &[u8]) -> Vec<u8> {
+        let raw = Raw::read(change.raw_bytes()).unwrap();
+        let columns: Vec<_> =
+            raw.columns.iter().map(|(spec, old)| (*spec as u8, if *spec == u32::from(column) { data } else { old })).collect();
+        spelled(&raw, &columns)
     }
 
     #[test]
@@ -468,5 +500,275 @@ mod tests {
         let max = |hash: &ChangeHash| checked.iter().find(|c| c.hash() == hash.0).unwrap().max_op();
         assert!(checked.iter().all(|c| fits(c, c.deps().iter().map(max).max().unwrap_or(0))));
         assert!(checked.iter().any(|c| c.ops() == 0) && checked.iter().any(|c| c.puts().len() == 5));
+        assert_eq!(changes(Collection::Sessions, &bytes).unwrap_err(), Unfit::Layout("a fact of another collection"));
+    }
+
+    #[test]
+    fn a_change_of_two_thousand_operations_is_taken_plain_and_deflated() {
+        let mut doc = document(1);
+        let facts: Vec<_> =
+            (0..2_000).map(|n| (if n % 2 == 0 { seen(n) } else { rank(n) }, "{\"status\":\"completed\",\"at\":1}")).collect();
+        put(&mut doc, &facts);
+        let mut change =
+            put(&mut doc, &facts.iter().filter(|(key, _)| !key.is_once()).map(|(key, _)| (key.clone(), "{}")).collect::<Vec<_>>());
+        let deflated = change.bytes().into_owned();
+        assert!(deflated.len() < change.raw_bytes().len());
+        for bytes in [change.raw_bytes(), &deflated] {
+            let checked = one_change(bytes).unwrap();
+            assert_eq!((checked.ops(), checked.puts().len(), checked.overwritten().len()), (1_000, 1_000, 1_000));
+            assert_eq!(checked.puts()[3], (seen(6), "{}".to_owned()));
+        }
+    }
+
+    #[test]
+    fn two_documents_talk_through_the_guard_until_they_agree() {
+        let (mut a, mut b) = (busy(), document(9));
+        put(&mut b, &[(seen(2), "{\"rev\":99}")]);
+        let (mut to_b, mut to_a) = (State::new(), State::new());
+        for _ in 0..20 {
+            let spoke = [say(&mut a, &mut to_b, &mut b, &mut to_a), say(&mut b, &mut to_a, &mut a, &mut to_b)];
+            if spoke == [false, false] {
+                assert_eq!(a.get_heads(), b.get_heads());
+                return;
+            }
+        }
+        panic!("they never fell silent");
+    }
+
+    fn say(from: &mut Automerge, state: &mut State, to: &mut Automerge, other: &mut State) -> bool {
+        let Some(mut message) = from.generate_sync_message(state) else { return false };
+        message.flags = None;
+        let (message, checked) = sync_message(Collection::Todos, &message.encode()).unwrap();
+        assert!(message.changes.is_empty() && message.flags.is_none());
+        to.apply_changes(checked.into_iter().map(Checked::into_change).collect::<Vec<_>>()).unwrap();
+        to.receive_sync_message(other, message).unwrap();
+        true
+    }
+
+    #[test]
+    fn the_known_killers_are_refused() {
+        let message = |bytes: &[u8]| sync_message(Collection::Todos, bytes).map(|_| ()).unwrap_err();
+        // P2P A.6: no bits per entry, and 2^32 - 1 probes.
+        assert_eq!(message(&[0x42, 0, 0, 1, 0, 3, 1, 0, 7, 0]), Unfit::Bloom);
+        assert_eq!(message(&[0x42, 0, 0, 1, 0, 9, 1, 10, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0]), Unfit::Bloom);
+        assert_eq!(message(&[0x42, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]), Unfit::TooMuch("summaries"));
+        let whole = busy().save();
+        assert_eq!(one_change(&whole).unwrap_err(), Unfit::Broken(Broken::Type(0)));
+        assert_eq!(message(&[0x43, 0, 0, 0, 0]), Unfit::Version(0x43));
+        // 100 KiB that inflate to 100 MiB.
+        let mut bomb = Vec::new();
+        let zeros = std::io::repeat(0).take(100 * 1024 * 1024);
+        flate2::read::DeflateEncoder::new(zeros, flate2::Compression::fast()).read_to_end(&mut bomb).unwrap();
+        let mut chunk = [0x85, 0x6f, 0x4a, 0x83, 1, 2, 3, 4, 2].to_vec();
+        chunks::put_number(&mut chunk, bomb.len() as u64);
+        chunk.extend(&bomb);
+        assert_eq!(one_change(&chunk).unwrap_err(), Unfit::Broken(Broken::Bomb));
+    }
+
+    #[test]
+    fn a_counter_near_its_end_and_a_run_without_one_are_refused() {
+        let mut doc = document(1);
+        put(&mut doc, &[(seen(1), "{}")]);
+        let change = put(&mut doc, &[(seen(1), "{\"a\":1}"), (seen(2), "{\"a\":1}")]);
+        for start in [u64::from(u32::MAX), OP_COUNTER_MAX - 1, 256, u64::MAX] {
+            let bytes = twisted(&change, |c| c.start_op = std::num::NonZeroU64::new(start).unwrap());
+            assert_eq!(one_change(&bytes).unwrap_err(), Unfit::Counter, "{start}");
+        }
+        assert!(one_change(&twisted(&change, |c| c.start_op = std::num::NonZeroU64::new(OP_COUNTER_MAX - 2).unwrap())).is_ok());
+        // 2^40 rows in six bytes: sets; overwritten operations; keys.
+        let run = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20];
+        let with = |value: &[u8]| [&run[..], value].concat();
+        assert_eq!(one_change(&respelled(&change, chunks::ACTION, &with(&[1]))).unwrap_err(), Unfit::TooMuch("operations"));
+        assert_eq!(one_change(&respelled(&change, chunks::PRED_COUNT, &with(&[9]))).unwrap_err(), Unfit::TooMuch("overwritten"));
+        assert_eq!(one_change(&respelled(&change, chunks::KEY, &with(&[2, b'a', b'b']))).unwrap_err(), Unfit::TooMuch("keys"));
+        let same = Unfit::Layout("columns of different lengths");
+        assert_eq!(one_change(&respelled(&change, chunks::OBJECT_COUNTER, &with(&[9]))).unwrap_err(), same);
+        assert_eq!(one_change(&respelled(&change, chunks::INSERT, &run)).unwrap_err(), same);
+        // Counters of overwritten operations beyond `u32`, below zero, and in the genesis change; and one more column.
+        for counter in [&run[..], &[0x70], &[9]] {
+            let literal = [&[0x7f], counter].concat();
+            assert_eq!(one_change(&respelled(&change, chunks::PRED_COUNTER, &literal)).unwrap_err(), Unfit::Counter);
+        }
+        let raw = Raw::read(change.raw_bytes()).unwrap();
+        let mut columns: Vec<(u8, &[u8])> = raw.columns.iter().map(|(spec, data)| (*spec as u8, *data)).collect();
+        columns.insert(2, (0x13, &[2, 1]));
+        assert_eq!(one_change(&spelled(&raw, &columns)).unwrap_err(), Unfit::Layout("a column that facts do not need"));
+    }
+
+    #[test]
+    fn rows_that_cost_no_bytes_are_counted_over_the_whole_message() {
+        let mut doc = document(1);
+        let change = put(&mut doc, &vec![[(seen(1), ""), (seen(1), "x")]; 1_000].concat());
+        let mut allowance = Allowance { bytes: INFLATED_BYTES_MAX, rows: 5_000 };
+        let mut take = |n: usize| allowance.take_changes(Collection::Todos, &change.raw_bytes().repeat(n), &mut Vec::new());
+        assert_eq!((take(2), take(1)), (Ok(()), Err(Unfit::TooMuch("operations"))));
+        let too_many = put(&mut doc, &vec![[(seen(1), ""), (seen(1), "x")]; 5_001].concat());
+        assert_eq!(one_change(too_many.raw_bytes()).unwrap_err(), Unfit::TooMuch("operations"));
+    }
+
+    #[test]
+    fn only_facts_in_their_place_are_taken() {
+        let mut doc = document(1);
+        put(&mut doc, &[(seen(1), "{}")]);
+        let change = put(&mut doc, &[(seen(1), "{\"a\":1}"), (rank(2), "{\"a\":1}")]);
+        let nobody = || ActorId::from(&genesis::ACTOR[..]);
+        let place = |key: &str| legacy::ObjectId::Id(legacy::OpId(u64::from(genesis::bucket(key)) + 1, nobody()));
+        type Twist<'a> = Box<dyn Fn(&mut ExpandedChange) + 'a>;
+        let name = |key: String| -> Twist<'_> {
+            Box::new(move |c| (c.operations[0].obj, c.operations[0].key) = (place(&key), legacy::Key::Map(key.as_str().into())))
+        };
+        let action = |action: legacy::OpType| -> Twist<'_> { Box::new(move |c| c.operations[0].action = action.clone()) };
+        let session = FactKey::Session(SessionId::of(&[b"s"])).to_string();
+        let long = "x".repeat(FACT_BYTES_MAX + 1);
+        let cases: Vec<(&str, Twist<'_>)> = vec![
+            ("another bucket", Box::new(|c| c.operations[0].obj = place("x"))),
+            ("the root", Box::new(|c| c.operations[0].obj = legacy::ObjectId::Root)),
+            ("an object of its own", Box::new(|c| c.operations[0].obj = legacy::ObjectId::Id(legacy::OpId(9, ActorId::from([1; 16]))))),
+            ("bucket 257", Box::new(|c| c.operations[0].obj = legacy::ObjectId::Id(legacy::OpId(257, nobody())))),
+            ("a key that names nothing", name("x/y".into())),
+            ("a fact of another collection", name(session)),
+            ("an overlong key", name("k".repeat(KEY_BYTES_MAX + 1))),
+            (
+                "a once fact overwritten",
+                Box::new(|c| c.operations[1].pred = c.operations[0].pred.iter().cloned().collect::<Vec<_>>().into()),
+            ),
+            ("a bucket overwritten", Box::new(|c| c.operations[0].pred = vec![legacy::OpId(9, nobody())].into())),
+            ("itself overwritten", Box::new(|c| c.operations[0].pred = vec![legacy::OpId(258, ActorId::from([1; 16]))].into())),
+            ("a deletion", action(legacy::OpType::Delete)),
+            ("an increment", action(legacy::OpType::Increment(1))),
+            ("an object", action(legacy::OpType::Make(automerge::ObjType::Map))),
+            ("a number", action(legacy::OpType::Put(ScalarValue::Int(1)))),
+            ("bytes", action(legacy::OpType::Put(ScalarValue::Bytes(vec![1])))),
+            ("a long text", action(legacy::OpType::Put(ScalarValue::Str(long.as_str().into())))),
+            ("an insertion", Box::new(|c| c.operations[0].insert = true)),
+            ("a list's element", Box::new(|c| c.operations[0].key = legacy::Key::Seq(legacy::ElementId::Head))),
+            ("no dependencies", Box::new(|c| c.deps.clear())),
+            ("a dependency twice", Box::new(|c| c.deps.push(c.deps[0]))),
+            ("257 dependencies", Box::new(|c| c.deps = (0..=CHANGE_DEPS_MAX).map(|n| ChangeHash([n as u8; 32])).collect())),
+            ("a short actor", Box::new(|c| c.actor_id = ActorId::from([7; 15]))),
+            ("a long actor", Box::new(|c| c.actor_id = ActorId::from([7; 17]))),
+            ("nobody", Box::new(|c| c.actor_id = nobody())),
+            ("no sequence", Box::new(|c| c.seq = 0)),
+            ("an author", Box::new(|c| c.extra_bytes = vec![1, 1, 1])),
+            ("a long message", Box::new(|c| c.message = Some("m".repeat(COMMENT_BYTES_MAX + 1)))),
+        ];
+        assert!(one_change(&twisted(&change, |_| {})).is_ok());
+        for (what, twist) in cases {
+            let refused = one_change(&twisted(&change, twist)).map(|_| ());
+            assert!(!matches!(refused, Ok(()) | Err(Unfit::Panicked | Unfit::Refused)), "{what}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_is_taken_and_nothing_that_claims_to_be_it() {
+        let (bytes, hash) = genesis::genesis();
+        let checked = one_change(&bytes).unwrap();
+        assert_eq!((checked.hash(), checked.puts().len(), checked.max_op()), (hash, 0, 256));
+        assert!(fits(&checked, 0) && !fits(&checked, 1));
+        let change = checked.into_change();
+        assert_eq!(one_change(&twisted(&change, |c| c.time = 1)).unwrap_err(), Unfit::Genesis);
+        assert_eq!(one_change(&twisted(&change, |c| c.seq = 2)).unwrap_err(), Unfit::Genesis);
+    }
+
+    #[test]
+    fn a_change_in_another_spelling_is_refused() {
+        let mut doc = document(1);
+        let change = put(&mut doc, &[(seen(1), "{\"a\":1}"), (seen(2), "{\"b\":1}")]);
+        let raw = Raw::read(change.raw_bytes()).unwrap();
+        assert_eq!(raw.column(chunks::ACTION), [2, 1]);
+        assert!(one_change(&respelled(&change, chunks::ACTION, &[2, 1])).is_ok());
+        let literally = respelled(&change, chunks::ACTION, &[0x7e, 1, 1]);
+        assert_eq!(Change::from_bytes(literally.clone()).unwrap().decode().operations, change.decode().operations);
+        assert_eq!(one_change(&literally).unwrap_err(), Unfit::Spelling);
+    }
+
+    /// A byte changed, the end cut, a stretch put elsewhere, a stretch repeated.
+    fn mutate(bytes: &mut Vec<u8>, steps: &[(u8, u16, u16, u8)]) {
+        for (what, at, length, to) in steps.iter().take(4) {
+            let at = usize::from(*at) % bytes.len().max(1);
+            let end = (at + usize::from(*length) % 40).min(bytes.len());
+            let stretch = bytes[at.min(end)..end].to_vec();
+            match what % 5 {
+                0 => bytes.truncate(at),
+                1 => drop(bytes.splice(at..at, stretch)),
+                2 => drop(bytes.splice(usize::from(*to) % (at + 1)..at, stretch)),
+                _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = *to),
+            }
+        }
+    }
+
+    fn body(chunk: &[u8]) -> Vec<u8> {
+        let mut from = Reader::new(&chunk[9..]);
+        from.counted().unwrap().to_vec()
+    }
+
+    #[test]
+    fn no_bytes_panic() {
+        fn law(bytes: Vec<u8>, which: u8, steps: Vec<(u8, u16, u16, u8)>) -> bool {
+            thread_local! {
+                static REAL: [Vec<u8>; 2] = {
+                    let mut doc = busy();
+                    let mut message = doc.generate_sync_message(&mut State::new()).unwrap();
+                    let changes: Vec<Vec<u8>> = doc.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect();
+                    message.changes = changes.into();
+                    put(&mut doc, &[(seen(1), "{}")]);
+                    [doc.save_after(&[]), message.encode()]
+                };
+            }
+            let mut real = REAL.with(|real| real[usize::from(which % 2)].clone());
+            mutate(&mut real, &steps);
+            [bytes, real].iter().all(|bytes| {
+                let one = changes(Collection::Todos, bytes).err();
+                let two = sync_message(Collection::Todos, bytes).err();
+                ![one, two].contains(&Some(Unfit::Panicked))
+            })
+        }
+        QuickCheck::new().tests(1_000).quickcheck(law as fn(_, _, _) -> bool);
+    }
+
+    #[test]
+    fn a_mutated_change_with_a_right_checksum_panics_nowhere_and_harms_no_document() {
+        fn law(which: u8, column: u8, steps: Vec<(u8, u16, u16, u8)>) -> TestResult {
+            thread_local! {
+                static DOC: Automerge = busy();
+                static CHANGES: Vec<Change> = DOC.with(|doc| doc.get_changes(&[])[1..].to_vec());
+            }
+            let change = CHANGES.with(|all| all[usize::from(which) % all.len()].clone());
+            let raw = Raw::read(change.raw_bytes()).unwrap();
+            let mut columns: Vec<(u8, Vec<u8>)> = raw.columns.iter().map(|(spec, data)| (*spec as u8, data.to_vec())).collect();
+            // Half of the time within one column, whose length stays right, else anywhere.
+            let chosen = usize::from(column) % (2 * columns.len()).max(1);
+            if let Some((_, data)) = columns.get_mut(chosen) {
+                mutate(data, &steps[..steps.len().min(2)]);
+            }
+            let columns: Vec<(u8, &[u8])> = columns.iter().map(|(spec, data)| (*spec, &data[..])).collect();
+            let mut chunk = spelled(&raw, &columns);
+            if chosen >= columns.len() {
+                let mut body = body(&chunk);
+                for (_, at, _, to) in steps.iter().take(2) {
+                    let at = usize::from(*at) % body.len();
+                    body[at] = *to;
+                }
+                chunk = chunks::seal(&body);
+            }
+            match one_change(&chunk) {
+                Err(Unfit::Panicked) => TestResult::error("the library panicked over it"),
+                Err(_) => TestResult::from_bool(true),
+                Ok(checked) => {
+                    let doc = DOC.with(Clone::clone);
+                    let hash = ChangeHash(checked.hash());
+                    let taken = ready(&doc, &mut [(hash, checked)].into());
+                    let mut after = doc.clone();
+                    if after.apply_changes(taken.changes.iter().map(|c| c.change().clone()).collect::<Vec<_>>()).is_err() {
+                        return TestResult::from_bool(true);
+                    }
+                    let loaded = Automerge::load(&after.save()).expect("what was taken can be saved and loaded");
+                    let again = after.get_change_by_hash(&hash).filter(|_| !taken.changes.is_empty());
+                    let same = again.iter().zip(&taken.changes).all(|(again, taken)| again.raw_bytes() == taken.change().raw_bytes());
+                    TestResult::from_bool(loaded.get_heads() == after.get_heads() && same)
+                }
+            }
+        }
+        QuickCheck::new().tests(3_000).quickcheck(law as fn(_, _, _) -> TestResult);
     }
 }

@@ -417,6 +417,20 @@ mod tests {
     }
 
     #[test]
+    fn who_was_let_in_by_a_thief_must_stand_on_an_entry_that_counts() {
+        let begin = genesis(&key(1), [9; 16]);
+        let thief = add(&key(1), &[begin.0], device(2));
+        let remove = remove(&key(1), &[thief.0], device(2));
+        let backdated = add(&key(2), &[thief.0], device(3));
+        let on_the_thief = add(&key(3), &[backdated.0], device(4));
+        let honest = add(&key(1), &[remove.0], device(3));
+        let all = [&begin, &thief, &remove, &honest, &backdated, &on_the_thief];
+        assert_eq!(devices(&log(&all), begin.0), sorted(&[1, 3]));
+        let on_the_honest = add(&key(3), &[honest.0], device(5));
+        assert_eq!(devices(&log(&[&all[..], &[&on_the_honest]].concat()), begin.0), sorted(&[1, 3, 5]));
+    }
+
+    #[test]
     fn what_the_removal_has_seen_stays_unless_another_removal_has_not() {
         let begin = genesis(&key(1), [9; 16]);
         let second = add(&key(1), &[begin.0], device(2));
@@ -466,11 +480,11 @@ mod tests {
         let thief = add(&key(1), &[begin.0], device(2));
         let honest = add(&key(1), &[begin.0], device(3));
         let mut log = log(&[&begin, &thief, &honest]);
-        for n in 0..=PARENTS_MAX as u8 {
+        for n in 0..=2 * PARENTS_MAX as u8 {
             log.learn(&add(&key(2), &[thief.0], DeviceId([n; 32])).1).unwrap();
         }
         let fleet = FleetId(begin.0);
-        assert!(log.heads(&fleet).len() > PARENTS_MAX);
+        assert!(!log.heads(&fleet)[..PARENTS_MAX].contains(&honest.0), "choose another nonce, so that the flood hides it");
         let remove = remove(&key(3), &log.parents(&fleet, &device(3).0), device(2));
         log.learn(&remove.1).unwrap();
         assert!(log.is_removed(&fleet, &device(2).0));
