@@ -8,11 +8,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// The format that this program reads and writes.
 const FORMAT: u64 = 1;
 /// Bytes of `lock`, `format` and `life` that are read; each holds one number.
 const NUMBER_BYTES_MAX: u64 = 64;
+/// How often and how long to wait for the lock: a holder that is just ending, or a child of it between fork and exec, lets go soon.
+const LOCK_TRIES: u32 = 10;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// What can be wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -245,10 +250,14 @@ impl Lock {
     fn take(dir: &Path) -> Result<Lock, Error> {
         let path = dir.join("lock");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(at(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked { pid: holder(&file) }),
-            Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+        let mut tries = 0..LOCK_TRIES;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries.next().is_some() => sleep(LOCK_WAIT),
+                Err(TryLockError::WouldBlock) => return Err(Error::Locked { pid: holder(&file) }),
+                Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+            }
         }
         let left_open = file.metadata().map_err(at(&path))?.len() > 0;
         // The pid is for people: a full disk must not keep us from opening. Written over, not anew, so it needs no space twice.
@@ -340,4 +349,164 @@ fn check_mode(path: &Path, fix: u32) -> Result<(), Error> {
         return Err(Error::Exposed { path: path.to_owned(), mode, fix });
     }
     Ok(())
+}
+
+/// A place for a data directory, which is not there yet, for the tests of this room.
+#[cfg(test)]
+pub(super) fn spare() -> (tempfile::TempDir, PathBuf) {
+    let base = tempfile::tempdir().unwrap();
+    let dir = base.path().join("data");
+    (base, dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    /// Every file under `dir` with its bytes and its time of change; directories too.
+    fn snapshot(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, i64, i64)> {
+        let mut all = BTreeMap::new();
+        let mut folders = vec![dir.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).chain([folder.clone()]) {
+                let found = fs::symlink_metadata(&path).unwrap();
+                let bytes = if found.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+                if found.is_dir() && path != folder {
+                    folders.push(path.clone());
+                }
+                all.insert(path, (bytes, found.mtime_nsec() + found.mtime() * 1_000_000_000, found.ctime_nsec()));
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_new_home_is_its_owners_alone_and_has_a_format() {
+        let (_base, dir) = spare();
+        let dir = dir.join("share/hubless");
+        let home = Home::open(&dir, false).unwrap();
+        home.keep_fleet(b"secret").unwrap();
+        assert_eq!(home.fleet().as_deref(), Some(&b"secret"[..]));
+        assert_eq!(fs::read(dir.join("format")).unwrap(), b"1\n");
+        assert_eq!([mode_of(&dir), mode_of(&dir.join("keys")), mode_of(&dir.join("docs"))], [0o700; 3]);
+        assert_eq!(mode_of(&dir.join("keys/fleet")), 0o600);
+    }
+
+    #[test]
+    fn what_others_can_read_is_refused_with_its_fix() {
+        let (_base, dir) = spare();
+        Home::open(&dir, false).unwrap().keep_fleet(b"secret").unwrap();
+        for (path, wrong, right) in [(dir.clone(), 0o750, 0o700), (dir.join("keys"), 0o701, 0o700), (dir.join("keys/fleet"), 0o640, 0o600)]
+        {
+            set_mode(&path, wrong);
+            let before = snapshot(&dir);
+            for read_only in [false, true] {
+                let error = Home::open(&dir, read_only).unwrap_err();
+                let text = error.to_string();
+                assert!(
+                    matches!(&error, Error::Exposed { path: found, mode, fix } if (found, *mode, *fix) == (&path, wrong, right)),
+                    "{text}"
+                );
+                assert!(text.contains(&format!("fix: chmod {right:o} {}", path.display())), "{text}");
+            }
+            assert_eq!(snapshot(&dir), before);
+            set_mode(&path, right);
+            drop(Home::open(&dir, false).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_home_of_somebody_else_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED a_home_of_somebody_else_is_refused: only root can give a directory away");
+            return;
+        }
+        let (_base, dir) = spare();
+        drop(Home::open(&dir, false).unwrap());
+        std::os::unix::fs::chown(&dir, Some(65_534), None).unwrap();
+        assert!(matches!(Home::open(&dir, false), Err(Error::NotOurs { owner: 65_534, .. })));
+    }
+
+    #[test]
+    fn the_second_one_is_told_who_holds_it() {
+        let (_base, dir) = spare();
+        let first = Home::open(&dir, false).unwrap();
+        let error = Home::open(&dir, false).unwrap_err();
+        assert!(matches!(error, Error::Locked { pid: Some(pid) } if pid == std::process::id()), "{error}");
+        assert!(Home::open(&dir, true).is_ok(), "who only looks needs no lock");
+        drop(first);
+        assert!(Home::open(&dir, false).is_ok());
+    }
+
+    #[test]
+    fn a_newer_format_is_left_as_it_is() {
+        let (_base, dir) = spare();
+        drop(Home::open(&dir, false).unwrap());
+        fs::write(dir.join("format"), "2\n").unwrap();
+        fs::write(dir.join("docs/todos.new"), "of a newer one").unwrap();
+        fs::remove_file(dir.join("lock")).unwrap();
+        let before = snapshot(&dir);
+        for read_only in [false, true] {
+            assert!(matches!(Home::open(&dir, read_only), Err(Error::NewerFormat { found: 2, known: 1 })));
+        }
+        assert_eq!(snapshot(&dir), before);
+        fs::write(dir.join("format"), "0\n").unwrap();
+        assert!(matches!(Home::open(&dir, false), Err(Error::NoFormat { .. })));
+    }
+
+    #[test]
+    fn who_only_looks_changes_nothing() {
+        let (_base, dir) = spare();
+        Home::open(&dir, false).unwrap().raise_life(7).unwrap();
+        let before = snapshot(&dir);
+        let home = Home::open(&dir, true).unwrap();
+        assert_eq!(home.life(), 7);
+        assert!(matches!(home.raise_life(8), Err(Error::ReadOnly)));
+        assert!(matches!(home.keep_fleet(b"x"), Err(Error::ReadOnly)));
+        assert_eq!(snapshot(&dir), before);
+        let nowhere = dir.join("nowhere");
+        assert!(Home::open(&nowhere, true).is_ok() && !nowhere.exists());
+    }
+
+    #[test]
+    fn the_life_counter_only_rises_and_a_broken_one_is_said() {
+        let (_base, dir) = spare();
+        let home = Home::open(&dir, false).unwrap();
+        home.raise_life(3).unwrap();
+        home.raise_life(2).unwrap();
+        assert_eq!((home.life(), home.notes().len()), (3, 0));
+        drop(home);
+        assert_eq!(Home::open(&dir, false).unwrap().life(), 3);
+        fs::write(dir.join("life"), [0xff; 9]).unwrap();
+        let home = Home::open(&dir, false).unwrap();
+        assert_eq!((home.life(), home.notes().len()), (0, 1));
+    }
+
+    #[test]
+    fn a_holder_that_was_killed_or_failed_is_noticed() {
+        let (_base, dir) = spare();
+        let home = Home::open(&dir, false).unwrap();
+        assert!(!home.was_left_open());
+        let held = fs::read(dir.join("lock")).unwrap();
+        drop(home);
+        assert_eq!(fs::read(dir.join("lock")).unwrap(), b"");
+        fs::write(dir.join("lock"), held).unwrap();
+        let home = Home::open(&dir, false).unwrap();
+        assert!(home.was_left_open());
+        home.distrust();
+        drop(home);
+        assert!(Home::open(&dir, false).unwrap().was_left_open());
+        assert!(!Home::open(&dir, false).unwrap().was_left_open());
+    }
 }

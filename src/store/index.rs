@@ -159,3 +159,107 @@ fn set_aside(dir: &Path) -> Result<(), String> {
     }
     sync_dir(dir).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::home::spare;
+    use super::*;
+
+    fn broken(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name.starts_with("index.broken-"));
+        names.sort();
+        names
+    }
+
+    fn garble(dir: &Path) {
+        for file in ["conf", "db"] {
+            fs::write(dir.join("index").join(file), [0x55; 3_000]).unwrap();
+        }
+    }
+
+    #[test]
+    fn rows_are_there_after_an_opening_and_in_order() {
+        let (_base, dir) = spare();
+        let index = Index::open(&dir);
+        for (key, value) in [("file/b", "2"), ("file/a", "1"), ("filf", "3"), ("file/c", "4")] {
+            index.write(key, Some(value.as_bytes()));
+        }
+        index.write("file/c", None);
+        drop(index);
+        let index = Index::open(&dir);
+        assert_eq!(index.keys("file/"), ["file/a", "file/b"]);
+        assert_eq!((index.get("file/b").as_deref(), index.get("file/c")), (Some(&b"2"[..]), None));
+        assert_eq!((index.keys("").len(), index.notes().len()), (3, 0));
+    }
+
+    #[test]
+    fn the_largest_row_is_taken() {
+        let (_base, dir) = spare();
+        let (key, value) = ("k".repeat(KEY_BYTES_MAX), [7; VALUE_BYTES_MAX]);
+        let index = Index::open(&dir);
+        for n in 0..64 {
+            index.write(&format!("{n:02}{}", &key[2..]), Some(&value));
+        }
+        assert_eq!(index.keys("").len(), 64);
+        assert!(!dir.join("index/blobs").read_dir().is_ok_and(|mut blobs| blobs.next().is_some()), "no row goes to a file of its own");
+    }
+
+    #[test]
+    fn a_broken_one_is_set_aside_and_begun_anew_and_two_are_kept() {
+        let (_base, dir) = spare();
+        drop(Index::open(&dir));
+        for n in 1..=4 {
+            garble(&dir);
+            let index = Index::open(&dir);
+            assert_eq!(index.notes().len(), 1, "{:?}", index.notes());
+            index.write("key", Some(&[n]));
+            assert_eq!(index.get("key"), Some(vec![n]));
+        }
+        assert_eq!(broken(&dir), ["index.broken-3", "index.broken-4"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_or_a_file_is_begun_anew() {
+        let (_base, dir) = spare();
+        drop(Index::open(&dir));
+        fs::remove_dir_all(dir.join("index")).unwrap();
+        fs::write(dir.join("index"), "a file").unwrap();
+        let index = Index::open(&dir);
+        index.write("key", Some(b"value"));
+        assert_eq!((index.get("key").as_deref(), index.notes().len()), (Some(&b"value"[..]), 1));
+    }
+
+    #[test]
+    fn an_unfinished_snapshot_does_not_keep_it_from_opening() {
+        let (_base, dir) = spare();
+        let index = Index::open(&dir);
+        index.write("key", Some(b"value"));
+        drop(index);
+        fs::write(dir.join("index/snap.FFFFFFFFFFFFFFFF.generating"), [0; 40]).unwrap();
+        let index = Index::open(&dir);
+        assert_eq!((index.get("key").as_deref(), index.notes().len()), (Some(&b"value"[..]), 0));
+    }
+
+    #[test]
+    fn a_row_that_is_not_what_was_written_is_not_there() {
+        let (_base, dir) = spare();
+        let index = Index::open(&dir);
+        index.write("here", Some(b"value"));
+        let row = index.with(|db| db.get("here")).unwrap().unwrap();
+        index.with(|db| db.insert("elsewhere", row).and_then(|_| db.insert("short", "x")));
+        assert_eq!([index.get("elsewhere"), index.get("short")], [None, None]);
+    }
+
+    #[test]
+    fn an_error_or_a_panic_in_use_begins_it_anew() {
+        let (_base, dir) = spare();
+        let index = Index::open(&dir);
+        index.write("key", Some(b"value"));
+        assert_eq!(index.with(|_| Err::<(), _>(sled::Error::Unsupported("a test".to_owned()))), None);
+        assert_eq!(index.with(|_| -> sled::Result<()> { panic!("a test") }), None);
+        assert_eq!((index.get("key"), index.notes().len()), (None, 2));
+        index.write("key", Some(b"value"));
+        assert!(index.get("key").is_some());
+    }
+}

@@ -183,3 +183,147 @@ impl Mender<'_> {
         Ok(place)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::chunks::chunk;
+    use super::*;
+
+    const PAGE: usize = 4_096;
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        doc: DocId,
+        chunks: Vec<Vec<u8>>,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let dir = tempfile::tempdir().unwrap();
+            let bench = Bench {
+                dir,
+                doc: DocId::parse("local/todos/2026-11.2").unwrap(),
+                chunks: [300, 90, 5_000, 64, 4_000, 700, 80].iter().zip(1..).map(|(length, n)| chunk(&vec![n; *length])).collect(),
+            };
+            make_dir(bench.path().parent().unwrap()).unwrap();
+            bench
+        }
+
+        fn path(&self) -> PathBuf {
+            path_of(&self.dir.path().join("docs"), &self.doc)
+        }
+
+        fn whole(&self) -> Vec<u8> {
+            self.chunks.concat()
+        }
+
+        /// Opens what `bytes` are twice, and checks what holds for any: looking changes nothing and sees the same, what damage is
+        /// set aside is the original, and the second opening finds nothing to mend.
+        fn open(&self, bytes: &[u8]) -> (Option<Vec<u8>>, Found) {
+            let _ = fs::remove_dir_all(self.dir.path().join("quarantine"));
+            fs::write(self.path(), bytes).unwrap();
+            let looked = open(self.dir.path(), true, false).unwrap();
+            assert_eq!(fs::read(self.path()).unwrap(), bytes);
+            let found = open(self.dir.path(), false, false).unwrap();
+            assert_eq!((&looked.quarantined, &looked.lengths), (&found.quarantined, &found.lengths));
+            let left = found.lengths.contains_key(&self.doc).then(|| fs::read(self.path()).unwrap());
+            assert_eq!(found.lengths.get(&self.doc).copied(), left.as_ref().map(|left| left.len() as u64));
+            let aside = fs::read(self.dir.path().join("quarantine/local/todos/2026-11.2.1")).ok();
+            assert_eq!(aside.is_some(), !found.quarantined.is_empty());
+            assert!(aside.is_none_or(|aside| aside == bytes), "the original is set aside as it was");
+            let again = open(self.dir.path(), false, false).unwrap();
+            assert_eq!((again.lengths, again.quarantined.len(), again.notes.len()), (found.lengths.clone(), 0, 0));
+            (left, found)
+        }
+
+        /// All chunks but those that `hit` says.
+        fn without(&self, hit: impl Fn(std::ops::Range<usize>) -> bool) -> Vec<u8> {
+            let mut at = 0;
+            let mut left = Vec::new();
+            for chunk in &self.chunks {
+                if !hit(at..at + chunk.len()) {
+                    left.extend(chunk);
+                }
+                at += chunk.len();
+            }
+            left
+        }
+    }
+
+    #[test]
+    fn a_torn_tail_is_cut_at_every_length() {
+        let bench = Bench::new();
+        let whole = bench.whole();
+        let good = whole.len() - bench.chunks.last().unwrap().len();
+        for end in good..=whole.len() {
+            let (left, found) = bench.open(&whole[..end]);
+            let expected = if end == whole.len() { end } else { good };
+            assert_eq!(left.as_deref(), Some(&whole[..expected]), "cut at {end}");
+            assert_eq!((found.quarantined.len(), found.notes.len()), (0, usize::from(end != expected)));
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_costs_its_chunk_and_no_other() {
+        let bench = Bench::new();
+        let whole = bench.whole();
+        for at in (0..whole.len()).step_by(64).chain(0..24) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at / 64 % 8);
+            let (left, found) = bench.open(&bytes);
+            assert_eq!(left.unwrap(), bench.without(|chunk| chunk.contains(&at)), "bit in byte {at}");
+            assert_eq!(found.quarantined, [bench.doc.to_string()]);
+        }
+    }
+
+    #[test]
+    fn a_zeroed_page_costs_the_chunks_in_it_and_no_other() {
+        let bench = Bench::new();
+        let whole = bench.whole();
+        for page in (0..whole.len()).step_by(PAGE) {
+            let end = whole.len().min(page + PAGE);
+            let mut bytes = whole.clone();
+            bytes[page..end].fill(0);
+            let (left, found) = bench.open(&bytes);
+            assert_eq!(left.unwrap(), bench.without(|chunk| chunk.start < end && page < chunk.end), "page at {page}");
+            assert_eq!(found.quarantined, [bench.doc.to_string()]);
+        }
+    }
+
+    #[test]
+    fn of_a_document_without_a_whole_chunk_the_original_is_kept() {
+        let bench = Bench::new();
+        for bytes in [&b""[..], b"no document", &[0; 8_192], &chunk(&[1; 50])[..40]] {
+            let (left, found) = bench.open(bytes);
+            assert_eq!((left, found.quarantined), (None, vec![bench.doc.to_string()]));
+        }
+    }
+
+    #[test]
+    fn damage_twice_is_set_aside_twice() {
+        let bench = Bench::new();
+        for n in 1..=3 {
+            fs::write(bench.path(), [bench.chunks[0].as_slice(), &[n; 40], &bench.chunks[1]].concat()).unwrap();
+            open(bench.dir.path(), false, n == 2).unwrap();
+            let aside = fs::read(bench.dir.path().join(format!("quarantine/local/todos/2026-11.2.{n}"))).unwrap();
+            assert_eq!(aside[bench.chunks[0].len()], n);
+        }
+    }
+
+    #[test]
+    fn what_is_no_document_is_neither_touched_nor_followed() {
+        let bench = Bench::new();
+        fs::write(bench.path(), bench.whole()).unwrap();
+        let todos = bench.dir.path().join("docs/todos");
+        make_dir(&todos).unwrap();
+        fs::write(todos.join("notes.txt"), "mine").unwrap();
+        fs::write(todos.join("UPPER.automerge"), "mine").unwrap();
+        std::os::unix::fs::symlink(bench.path(), todos.join("2026-12.automerge")).unwrap();
+        std::os::unix::fs::symlink(bench.dir.path(), todos.join("round")).unwrap();
+        fs::write(todos.join("2026-11.automerge.new"), "half").unwrap();
+        let found = open(bench.dir.path(), false, false).unwrap();
+        assert_eq!(found.lengths.keys().collect::<Vec<_>>(), [&bench.doc]);
+        assert_eq!((found.notes.len(), found.quarantined.len()), (4, 0));
+        assert!(todos.join("notes.txt").exists() && !todos.join("2026-11.automerge.new").exists());
+    }
+}
