@@ -314,6 +314,7 @@ mod tests {
             assert_eq!(open.document(&doc("fleet")), None);
         }
         drop(open);
+        assert_ne!(fs::read(dir.join("lock")).unwrap(), b"", "after a failed keep the next opening syncs what it reads");
         let open = store(&dir);
         open.keep(&batch([append("fleet", 3, 50)])).unwrap();
         assert_eq!(open.document(&doc("fleet")), Some(chunk(&[3; 50])));
