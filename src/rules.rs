@@ -3,3 +3,4 @@
 pub mod agents;
 pub mod projects;
 pub mod sessions;
+pub mod todos;
