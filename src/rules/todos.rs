@@ -101,7 +101,7 @@ impl Todos {
         self.index.list(id, old, &fact);
         self.facts.items.insert(id, fact);
         self.put(id);
-        self.dirty.extend(self.place(id));
+        self.dirty_named_by(id);
     }
 
     fn learn_rank(&mut self, item: ItemId, round: u64, status: Status, fact: RankFact) {
@@ -195,14 +195,19 @@ impl Todos {
         let place = self.would_be(item, fact);
         let Some(old) = self.index.put(item, place) else { return };
         self.dirty.extend(old);
+        self.dirty_named_by(item);
+        // Who waits for it shows its todo.
+        for waiting in self.index.waits_for.get(&item).into_iter().flatten() {
+            self.dirty.extend(self.index.places.get(waiting).map(|place| place.todo));
+        }
+    }
+
+    /// The todo that holds an item, and those that facts once named for it, which lead to where it is now.
+    fn dirty_named_by(&mut self, item: ItemId) {
         self.dirty.extend(self.place(item));
-        // Names that facts once gave to this item lead to where it is now; who waits for it shows its todo.
         self.dirty.extend(self.facts.ranks.get(&item).into_iter().flatten().map(|(_, _, rank)| rank.todo));
         for act in self.index.acts_on.get(&item).into_iter().flatten() {
             self.dirty.extend(self.facts.acts.get(act).into_iter().flatten().map(|fact| fact.todo));
-        }
-        for waiting in self.index.waits_for.get(&item).into_iter().flatten() {
-            self.dirty.extend(self.index.places.get(waiting).map(|place| place.todo));
         }
     }
 

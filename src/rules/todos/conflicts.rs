@@ -25,7 +25,8 @@ pub(super) fn of(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
 
 fn of_status(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
     let state = group.state();
-    let result = if group.deleted_by().is_some() { "deleted" } else { state.1.word() };
+    let delete = group.deleted_by();
+    let result = if delete.is_some() { "deleted" } else { state.1.word() };
     let make = |id: ConflictId, local: Side, remote: Side, rule| Conflict {
         id,
         todo: group.id,
@@ -42,11 +43,11 @@ fn of_status(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
     for (item, held) in &group.items {
         let Some(seen) = held.seen.filter(|seen| seen.listed) else { continue };
         let id = name(&item.0, seen.round, "status");
-        if let Some((_, delete)) = group.deleted_by().filter(|(_, fact)| !seen.status.is_finished() && seen.at > fact.at.ms) {
+        if let Some((_, delete)) = delete.filter(|(_, fact)| !seen.status.is_finished() && seen.at > fact.at.ms) {
             let local = Side { value: "deleted".into(), device: delete.by.device, session: delete.by.session, at: delete.at.ms };
             all.push(make(id, local, side_of_seen(held, seen), "deleted-stays"));
         } else if let Some(winner) = winner.filter(|winner| (seen.round, seen.status) < state && seen.at > winner.at) {
-            let rule = if is_relisted(group, &winner, held) { "relisted" } else { "completed-stays" };
+            let rule = if is_relisted(facts, &winner, held) { "relisted" } else { "completed-stays" };
             all.push(make(id, side(&winner), side_of_seen(held, seen), rule));
         }
     }
@@ -61,9 +62,9 @@ fn of_status(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
 }
 
 /// Whether another list began to list it after it was finished (T4).
-fn is_relisted(group: &Group<'_>, winner: &Word<'_>, loser: &Held<'_>) -> bool {
+fn is_relisted(facts: &Facts, winner: &Word<'_>, loser: &Held<'_>) -> bool {
     let same_list = match winner.source {
-        Source::Item(item) => group.items.get(&item).is_some_and(|held| held.fact.list == loser.fact.list),
+        Source::Item(item) => facts.items.get(&item).is_some_and(|item| item.list == loser.fact.list),
         Source::Act(_) => winner.by.session.is_some() && winner.by.session == session(loser),
     };
     winner.status.is_finished() && !same_list && loser.fact.first_seen > winner.at

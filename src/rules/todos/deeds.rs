@@ -194,7 +194,7 @@ impl Writer<'_> {
                     .because(format!("This conflict is about the {}.", conflict.field))
                     .fix(format!("hubless todos resolve {} --keep local, or remote", conflict.id.short(8))));
             }
-            (Keeping::Text(text), _) => now.0 = self.set(&group, Field::Content, text)?.unwrap_or(now.0),
+            (Keeping::Text(text), field) => now.0 = self.set(&group, field.unwrap_or(Field::Content), text)?.unwrap_or(now.0),
         }
         if !conflict.resolved {
             // `add` of a finished text has taken the deed's own name.

@@ -51,13 +51,17 @@ fn moved(todos: &Todos, typed: &str) -> Vec<TodoId> {
 /// The conflict that was meant: its own id, or a todo with exactly one that is open.
 pub(super) fn conflict(todos: &Todos, typed: &str) -> Result<Conflict, Refusal> {
     let typed = typed.trim();
-    if let Ok(todo) = todo(todos, typed) {
+    let as_todo = todo(todos, typed);
+    if let Ok(todo) = as_todo {
         let open: Vec<Conflict> = of(todos, todo).into_iter().filter(|conflict| !conflict.resolved).collect();
         return only(typed, open).unwrap_or_else(|| Err(no_conflict(&format!("The todo {typed} has no open conflict."))));
     }
     let all = todos.index.held.keys().flat_map(|todo| of(todos, *todo));
     let meant = only(typed, all.filter(|conflict| conflict.id.begins_with(typed)).collect());
-    meant.unwrap_or_else(|| Err(no_conflict(&format!("No todo and no conflict begins with {typed:?}."))))
+    meant.unwrap_or_else(|| match as_todo {
+        Err(several) if several.code == Code::AmbiguousId => Err(several),
+        _ => Err(no_conflict(&format!("No todo and no conflict begins with {typed:?}."))),
+    })
 }
 
 fn of(todos: &Todos, todo: TodoId) -> Vec<Conflict> {

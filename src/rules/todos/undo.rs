@@ -18,23 +18,29 @@ use crate::model::reply::{Code, Refusal};
 use crate::model::text::Foreign;
 use crate::model::todo::{ActFact, Deed, Field, Status};
 
-/// Takes back the latest (at, id) action on a todo that is no undo and was not undone; where the todo is then, and whether a
-/// round of it began.
+/// Takes back the latest deed on a todo that is no undo and was not undone: its latest (at, id) action, with the others that
+/// came of the same deed (one stamp, one author). Says where the todo is then, and whether a round of it began.
 pub(super) fn undo(writer: &mut Writer<'_>, todo: TodoId) -> Result<(TodoId, bool), Refusal> {
     let group = writer.todos.group(todo);
     let undone = &writer.todos.facts.undone;
-    let acts = group.acts.iter().filter(|(id, fact)| fact.undoes.is_none() && !undone.contains(id));
-    let Some((id, fact)) = acts.max_by_key(|(id, fact)| (fact.at, *id)).copied() else {
+    let mut acts: Vec<(ActId, &ActFact)> = group.acts.clone();
+    acts.retain(|(id, fact)| fact.undoes.is_none() && !undone.contains(id));
+    let Some(last) = acts.iter().max_by_key(|(id, fact)| (fact.at, *id)).map(|(_, fact)| *fact) else {
         return Err(Refusal::new(Code::NothingToUndo, format!("Nothing was done to the todo {} that could be undone.", todo.short(8)))
             .because("What lists say is not undone: the list is changed, or the todo done or reopened."));
     };
-    if let Deed::Set { field, .. } = &fact.deed {
-        return unset(writer, &group, id, fact, *field).map(|todo| (todo, false));
+    let (mut now, mut opens) = (todo, false);
+    for (n, (id, fact)) in acts.iter().filter(|(_, fact)| fact.at == last.at && fact.by == last.by).enumerate() {
+        let part = if n == 0 { String::new() } else { id.to_string() };
+        if let Deed::Set { field, .. } = &fact.deed {
+            now = unset(writer, &group, (*id, fact), *field, &part)?.unwrap_or(now);
+            continue;
+        }
+        let deed = opposite(&group, *id, fact)?;
+        opens |= matches!(deed, Deed::Open { .. });
+        writer.act(&part, todo, group.items.keys().copied().collect(), deed, Some(*id));
     }
-    let deed = opposite(&group, id, fact)?;
-    let opens = matches!(deed, Deed::Open { .. });
-    writer.act("", todo, group.items.keys().copied().collect(), deed, Some(id));
-    Ok((todo, opens))
+    Ok((now, opens))
 }
 
 fn opposite(group: &Group<'_>, id: ActId, fact: &ActFact) -> Result<Deed, Refusal> {
@@ -71,15 +77,21 @@ fn was_deleted(group: &Group<'_>, round: u64) -> bool {
     group.acts.iter().any(|(_, fact)| matches!(fact.deed, Deed::Delete { round: of } if of + 1 == round))
 }
 
-/// Writes the values that count without an action, for the items that it named.
-fn unset(writer: &mut Writer<'_>, group: &Group<'_>, id: ActId, fact: &ActFact, field: Field) -> Result<TodoId, Refusal> {
+/// Writes the values that count without an action, for the items that it named; says where the todo is then, if it moved.
+fn unset(
+    writer: &mut Writer<'_>,
+    group: &Group<'_>,
+    (id, fact): (ActId, &ActFact),
+    field: Field,
+    part: &str,
+) -> Result<Option<TodoId>, Refusal> {
     let rev = next(group.field_rev(field))?;
     let others = || group.settings(field).filter(|setting| setting.id != id);
     if field != Field::Content {
         let former = others().max_by_key(Setting::order).map(|setting| setting.value.clone());
         let value = former.or_else(|| group.listed_value(field)).unwrap_or_default();
-        writer.act("", group.id, group.items.keys().copied().collect(), Deed::Set { field, value, rev }, Some(id));
-        return Ok(group.id);
+        writer.act(part, group.id, group.items.keys().copied().collect(), Deed::Set { field, value, rev }, Some(id));
+        return Ok(None);
     }
     // Only the items that the edit named go back: it may have brought them to others that always said this.
     let mut former: BTreeMap<Foreign, BTreeSet<ItemId>> = BTreeMap::new();
@@ -87,12 +99,9 @@ fn unset(writer: &mut Writer<'_>, group: &Group<'_>, id: ActId, fact: &ActFact, 
         let edit = others().filter(|setting| setting.fact.items.contains(item)).max_by_key(Setting::order);
         former.entry(edit.map_or(&held.fact.text, |setting| setting.value).clone()).or_default().insert(*item);
     }
-    let mut todo = group.id;
+    let todo = former.keys().next().map(|text| place_of(group, text));
     for (n, (value, items)) in former.into_iter().enumerate() {
-        if n == 0 {
-            todo = place_of(group, &value);
-        }
-        let part = if n == 0 { String::new() } else { value.normalised() };
+        let part = if n == 0 { part.to_owned() } else { format!("{part}\n{}", value.json()) };
         writer.act(&part, group.id, items, Deed::Set { field, value, rev }, Some(id));
     }
     Ok(todo)
