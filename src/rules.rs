@@ -1,3 +1,6 @@
 //! Judgements over plain facts: pure; each file opens with the sentence that stays true.
 
-pub mod members;
+pub mod agents;
+pub mod projects;
+pub mod sessions;
+pub mod todos;

@@ -1,56 +1,403 @@
-//! stub
-use crate::model::id::*;
+//! Completed work never becomes undone, and nothing that was said is lost: a todo's (round, rank) only ever rises.
+//!
+//! *Place first, then state.* An item's place is its project and its text; a todo is the group of items at one place. A fact
+//! counts for the todo it names and for every todo that now holds one of its items, so that learning a project, an alias or
+//! an edit moves items without losing what was done to them (DESIGN §5). Facts come in through [`Todos::learn`] in any
+//! order, any number of times; nothing depends on that order, on this device, or on a clock.
+//!
+//! Places are kept up to date as facts come in; what people see of a todo is computed when asked for, or by
+//! [`Todos::settle`] for what changed. [`Todos::from_scratch`] is the same without any index: the specification.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::id::{ActId, ConflictId, ItemId, SessionId, TodoId};
+use crate::model::limits::COUNT_MAX;
+use crate::model::text::Foreign;
 use crate::model::time::Stamp;
-use crate::model::todo::*;
-use crate::model::view::*;
-use std::collections::*;
-#[derive(Default)]
-pub struct Todos;
+use crate::model::todo::{ActFact, Deed, Field, ItemFact, List, RankFact, SeenFact, Status, TodoFact};
+use crate::model::view::{Conflict, TodoView};
+
+mod conflicts;
+pub mod deeds;
+mod history;
+mod naming;
+mod places;
+pub mod reading;
+mod state;
+mod undo;
+
+use places::{Index, Place};
+use state::Group;
+
+/// What is known of all todos.
+#[derive(Debug, Default)]
+pub struct Todos {
+    facts: Facts,
+    index: Index,
+    dirty: BTreeSet<TodoId>,
+    /// Where each conflict was shown when it was last settled, so that settling it finds its todo.
+    shown: BTreeMap<ConflictId, BTreeSet<TodoId>>,
+    conflicts_of: BTreeMap<TodoId, BTreeSet<ConflictId>>,
+}
+
+/// The facts themselves, each kind joined as DESIGN §4 says.
+#[derive(Debug, Default)]
+struct Facts {
+    items: BTreeMap<ItemId, ItemFact>,
+    ranks: BTreeMap<ItemId, BTreeSet<(u64, Status, RankFact)>>,
+    /// All values of one name count (DESIGN §4): a second, lower one must not take back what the first one did.
+    acts: BTreeMap<ActId, BTreeSet<ActFact>>,
+    seen: BTreeMap<ItemId, SeenFact>,
+    sessions: BTreeMap<SessionId, String>,
+    aliases: super::projects::Aliases,
+    /// Conflict → the actions that settle it.
+    resolves: BTreeMap<ConflictId, BTreeSet<ActId>>,
+    /// Actions that were taken back.
+    undone: BTreeSet<ActId>,
+}
+
+/// What changed, or all there is: an entry for each todo that was computed.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settled {
+    /// What people see; `None`: it holds no items.
     pub todos: BTreeMap<TodoId, Option<TodoView>>,
+    /// Where the items went that facts once named under it; `None`: it holds items, or nothing is known of it.
     pub moved: BTreeMap<TodoId, Option<Vec<TodoId>>>,
+    /// All its conflicts, resolved ones too, sorted by (field, id); perhaps none.
     pub conflicts: BTreeMap<TodoId, Vec<Conflict>>,
 }
+
+/// What the name of a todo means now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It holds items.
+    Here,
+    /// The items that facts named under it are all there.
+    Elsewhere(TodoId),
+    /// They are at several places.
+    Several(Vec<TodoId>),
+    /// No fact names it.
+    Nowhere,
+}
+
 impl Todos {
-    pub fn learn(&mut self, _: TodoFact) {}
-    pub fn learn_session(&mut self, _: SessionId, _: Option<&str>) {}
-    pub fn learn_alias(&mut self, _: &str, _: &str, _: Stamp, _: ActId) {}
+    /// Takes a fact in. Idempotent, commutative, monotone. A revision or round above `limits::COUNT_MAX`, and a round 0,
+    /// make it no fact (DESIGN §4).
+    pub fn learn(&mut self, fact: TodoFact) {
+        match fact {
+            TodoFact::Item(id, fact) => self.learn_item(id, fact),
+            TodoFact::Rank(item, round, status, fact) if is_round(round) => self.learn_rank(item, round, status, fact),
+            TodoFact::Act(id, fact) if is_act(&fact) => self.learn_act(id, fact),
+            TodoFact::Seen(item, fact) if is_round(fact.round) && fact.rev <= COUNT_MAX => self.learn_seen(item, fact),
+            TodoFact::Rank(..) | TodoFact::Act(..) | TodoFact::Seen(..) => {}
+        }
+    }
+
+    fn learn_item(&mut self, id: ItemId, fact: ItemFact) {
+        let old = self.facts.items.get(&id);
+        if old.is_some_and(|old| *old <= fact) {
+            return;
+        }
+        self.index.list(id, old, &fact);
+        self.facts.items.insert(id, fact);
+        self.put(id);
+        self.dirty_named_by(id);
+    }
+
+    fn learn_rank(&mut self, item: ItemId, round: u64, status: Status, fact: RankFact) {
+        let todo = fact.todo;
+        if self.facts.ranks.entry(item).or_default().insert((round, status, fact)) {
+            self.index.ranks_of.entry(todo).or_default().insert(item);
+            self.dirty.insert(todo);
+            self.dirty.extend(self.place(item));
+        }
+    }
+
+    fn learn_act(&mut self, id: ActId, fact: ActFact) {
+        let values = self.facts.acts.entry(id).or_default();
+        if !values.insert(fact.clone()) {
+            return;
+        }
+        self.index.acts_of.entry(fact.todo).or_default().insert(id);
+        for item in &fact.items {
+            self.index.acts_on.entry(*item).or_default().insert(id);
+        }
+        if let Some(undone) = fact.undoes {
+            self.facts.undone.insert(undone);
+            self.dirty_conflicts_settled_by(undone);
+        } else if let Deed::Resolve { conflict } = fact.deed {
+            self.facts.resolves.entry(conflict).or_default().insert(id);
+        }
+        self.dirty_conflicts_settled_by(id);
+        let edits = places::edit(id, &fact).is_some();
+        for item in &fact.items {
+            if edits {
+                self.put(*item);
+            }
+            self.dirty.extend(self.place(*item));
+        }
+        self.dirty.insert(fact.todo);
+    }
+
+    fn dirty_conflicts_settled_by(&mut self, act: ActId) {
+        for fact in self.facts.acts.get(&act).into_iter().flatten() {
+            if let Deed::Resolve { conflict } = fact.deed {
+                self.dirty.extend(self.shown.get(&conflict).into_iter().flatten());
+            }
+        }
+    }
+
+    fn learn_seen(&mut self, item: ItemId, fact: SeenFact) {
+        if self.facts.seen.get(&item).is_some_and(|old| !is_newer(&fact, old)) {
+            return;
+        }
+        for other in &fact.blocked_by {
+            self.index.waits_for.entry(*other).or_default().insert(item);
+        }
+        self.facts.seen.insert(item, fact);
+        self.dirty.extend(self.place(item));
+    }
+
+    /// Learns the project of a session, or that it has none; the last word counts, as the sessions' own rule has joined it.
+    pub fn learn_session(&mut self, session: SessionId, project: Option<&str>) {
+        if self.facts.sessions.get(&session).map(String::as_str) == project {
+            return;
+        }
+        match project {
+            Some(project) => self.facts.sessions.insert(session, project.to_owned()),
+            None => self.facts.sessions.remove(&session),
+        };
+        for item in self.index.by_session.get(&session).cloned().unwrap_or_default() {
+            self.put(item);
+        }
+    }
+
+    /// Learns that what is listed under the project `from` belongs to `to`; of several the highest (at, id) counts.
+    pub fn learn_alias(&mut self, from: &str, to: &str, at: Stamp, id: ActId) {
+        if self.facts.aliases.learn(from, to, at, id) {
+            for item in self.index.by_base.get(from).cloned().unwrap_or_default() {
+                self.put(item);
+            }
+        }
+    }
+
+    /// Where an item with this fact is, or would be.
+    fn would_be(&self, item: ItemId, fact: &ItemFact) -> Place {
+        let acts = self.index.acts_on.get(&item).into_iter().flatten();
+        let values = acts.flat_map(|act| self.facts.acts.get(act).into_iter().flatten().map(move |fact| (*act, fact)));
+        let edit = values.filter(|(_, fact)| fact.items.contains(&item)).filter_map(|(act, fact)| places::edit(act, fact)).max();
+        self.facts.place(fact, edit.map(|edit| edit.text))
+    }
+
+    /// Computes where an item is, and notes who has to be told when that is another place than before.
+    fn put(&mut self, item: ItemId) {
+        let Some(fact) = self.facts.items.get(&item) else { return };
+        let place = self.would_be(item, fact);
+        let Some(old) = self.index.put(item, place) else { return };
+        self.dirty.extend(old);
+        self.dirty_named_by(item);
+        // Who waits for it shows its todo.
+        for waiting in self.index.waits_for.get(&item).into_iter().flatten() {
+            self.dirty.extend(self.index.places.get(waiting).map(|place| place.todo));
+        }
+    }
+
+    /// The todo that holds an item, and those that facts once named for it, which lead to where it is now.
+    fn dirty_named_by(&mut self, item: ItemId) {
+        self.dirty.extend(self.place(item));
+        self.dirty.extend(self.facts.ranks.get(&item).into_iter().flatten().map(|(_, _, rank)| rank.todo));
+        for act in self.index.acts_on.get(&item).into_iter().flatten() {
+            self.dirty.extend(self.facts.acts.get(act).into_iter().flatten().map(|fact| fact.todo));
+        }
+    }
+
+    /// Computes again what changed since the last time.
     pub fn settle(&mut self) -> Settled {
-        todo!()
+        let mut settled = Settled::default();
+        for todo in std::mem::take(&mut self.dirty) {
+            let group = self.group(todo);
+            let conflicts = conflicts::of(&self.facts, &group);
+            let named = if group.items.is_empty() { self.named_items(todo) } else { BTreeSet::new() };
+            settled.add(&group, conflicts, &named, &self.index.places);
+            let now: BTreeSet<ConflictId> = settled.conflicts.get(&todo).into_iter().flatten().map(|conflict| conflict.id).collect();
+            self.note_shown(todo, now);
+        }
+        settled
     }
-    pub fn item(&self, _: ItemId) -> Option<&ItemFact> {
-        None
+
+    fn note_shown(&mut self, todo: TodoId, now: BTreeSet<ConflictId>) {
+        for id in &now {
+            self.shown.entry(*id).or_default().insert(todo);
+        }
+        let old = if now.is_empty() { self.conflicts_of.remove(&todo) } else { self.conflicts_of.insert(todo, now.clone()) };
+        for gone in old.unwrap_or_default().difference(&now) {
+            if let Some(todos) = self.shown.get_mut(gone) {
+                todos.remove(&todo);
+                if todos.is_empty() {
+                    self.shown.remove(gone);
+                }
+            }
+        }
     }
-    pub fn seen(&self, _: ItemId) -> Option<&SeenFact> {
-        None
+
+    /// The same for all todos that hold items or are named by facts, from the facts alone, without any index: what
+    /// [`Todos::settle`] has to come to (I13). Costs todos × facts.
+    #[must_use]
+    pub fn from_scratch(&self) -> Settled {
+        let places = self.facts.all_places();
+        let mut ids: BTreeSet<TodoId> = places.values().map(|place| place.todo).collect();
+        ids.extend(self.facts.ranks.values().flatten().map(|(_, _, rank)| rank.todo));
+        ids.extend(self.facts.acts.values().flatten().map(|act| act.todo));
+        let mut settled = Settled::default();
+        for todo in ids {
+            let group = Group::plainly(todo, &self.facts, &places);
+            let named = if group.items.is_empty() { self.facts.named_plainly(todo) } else { BTreeSet::new() };
+            settled.add(&group, conflicts::of(&self.facts, &group), &named, &places);
+        }
+        settled
     }
-    pub fn act(&self, _: ActId) -> Option<&ActFact> {
-        None
+
+    /// The todo that holds an item; `None` while the item itself is not known.
+    #[must_use]
+    pub fn place(&self, item: ItemId) -> Option<TodoId> {
+        self.index.places.get(&item).map(|place| place.todo)
     }
-    pub fn session_items(&self, _: SessionId) -> impl Iterator<Item = (ItemId, &SeenFact, TodoId)> {
-        std::iter::empty()
+
+    /// The items that a todo holds.
+    #[must_use]
+    pub fn items(&self, todo: TodoId) -> BTreeSet<ItemId> {
+        self.index.held.get(&todo).cloned().unwrap_or_default()
+    }
+
+    /// How far a todo is: (round, status); `None` when it holds no items.
+    #[must_use]
+    pub fn state(&self, todo: TodoId) -> Option<(u64, Status)> {
+        self.index.held.contains_key(&todo).then(|| self.group(todo).state())
+    }
+
+    /// What a list says of an item now.
+    #[must_use]
+    pub fn seen(&self, item: ItemId) -> Option<&SeenFact> {
+        self.facts.seen.get(&item)
+    }
+
+    /// An item's fact.
+    #[must_use]
+    pub fn item(&self, item: ItemId) -> Option<&ItemFact> {
+        self.facts.items.get(&item)
+    }
+
+    /// The highest revision of a field that is known of a todo; 0: it was never set.
+    #[must_use]
+    pub fn field_rev(&self, todo: TodoId, field: Field) -> u64 {
+        self.group(todo).field_rev(field)
+    }
+
+    /// An action; of several values of one name the lowest.
+    #[must_use]
+    pub fn act(&self, act: ActId) -> Option<&ActFact> {
+        self.facts.acts.get(&act).and_then(BTreeSet::first)
+    }
+
+    /// What the name of a todo means now.
+    #[must_use]
+    pub fn find(&self, todo: TodoId) -> Found {
+        if self.index.held.contains_key(&todo) {
+            return Found::Here;
+        }
+        let places: BTreeSet<TodoId> = self.named_items(todo).into_iter().filter_map(|item| self.place(item)).collect();
+        let places: Vec<TodoId> = places.into_iter().collect();
+        match places.as_slice() {
+            [] => Found::Nowhere,
+            [one] => Found::Elsewhere(*one),
+            _ => Found::Several(places),
+        }
+    }
+
+    /// The items that a session's lists say something of, with the todos that hold them.
+    pub fn session_items(&self, session: SessionId) -> impl Iterator<Item = (ItemId, &SeenFact, TodoId)> {
+        let items = self.index.by_session.get(&session).into_iter().flatten();
+        items.filter_map(|item| Some((*item, self.facts.seen.get(item)?, self.place(*item)?)))
+    }
+
+    /// The items of one list, those that it no longer lists too.
+    pub fn in_list(&self, list: &List) -> impl Iterator<Item = ItemId> {
+        self.index.by_list.get(list).into_iter().flatten().copied()
+    }
+
+    /// The items that facts named under a todo.
+    fn named_items(&self, todo: TodoId) -> BTreeSet<ItemId> {
+        let mut items = self.index.ranks_of.get(&todo).cloned().unwrap_or_default();
+        for act in self.index.acts_of.get(&todo).into_iter().flatten() {
+            let values = self.facts.acts.get(act).into_iter().flatten();
+            items.extend(values.filter(|fact| fact.todo == todo).flat_map(|fact| &fact.items));
+        }
+        items
+    }
+
+    /// Whether a list, or a person, has said that this item has this status in this round.
+    fn has_rank(&self, item: ItemId, round: u64, status: Status) -> bool {
+        self.facts.ranks.get(&item).is_some_and(|ranks| ranks.iter().any(|(r, s, _)| (*r, *s) == (round, status)))
     }
 }
-pub mod reading {
-    use super::*;
-    pub fn read(_: &Todos, _: &List, _: DeviceId, _: &Reading, _: i64) -> Vec<TodoFact> {
-        vec![]
+
+impl Facts {
+    fn place(&self, item: &ItemFact, edit: Option<&Foreign>) -> Place {
+        Place::of(item, edit, &self.sessions, &self.aliases)
+    }
+
+    fn all_acts(&self) -> impl Iterator<Item = (ActId, &ActFact)> {
+        self.acts.iter().flat_map(|(id, values)| values.iter().map(|fact| (*id, fact)))
+    }
+
+    fn all_places(&self) -> BTreeMap<ItemId, Place> {
+        let mut edits: BTreeMap<ItemId, places::Edit<'_>> = BTreeMap::new();
+        for (id, fact) in self.all_acts() {
+            let Some(edit) = places::edit(id, fact) else { continue };
+            for item in &fact.items {
+                let best = edits.entry(*item).or_insert(edit);
+                *best = edit.max(*best);
+            }
+        }
+        self.items.iter().map(|(id, fact)| (*id, self.place(fact, edits.get(id).map(|edit| edit.text)))).collect()
+    }
+
+    fn named_plainly(&self, todo: TodoId) -> BTreeSet<ItemId> {
+        let ranked = self.ranks.iter().filter(|(_, ranks)| ranks.iter().any(|(_, _, rank)| rank.todo == todo)).map(|(item, _)| *item);
+        let acted = self.all_acts().filter(|(_, fact)| fact.todo == todo).flat_map(|(_, fact)| fact.items.iter().copied());
+        ranked.chain(acted).collect()
+    }
+
+    /// Whether somebody settled a conflict and nobody took that back.
+    fn is_resolved(&self, conflict: ConflictId) -> bool {
+        self.resolves.get(&conflict).is_some_and(|acts| acts.iter().any(|act| !self.undone.contains(act)))
     }
 }
-pub mod deeds {
-    use super::*;
-    pub struct Decision {
-        pub facts: Vec<TodoFact>,
-        pub todo: TodoId,
-        pub created: bool,
+
+impl Settled {
+    fn add(&mut self, group: &Group<'_>, conflicts: Vec<Conflict>, named: &BTreeSet<ItemId>, places: &BTreeMap<ItemId, Place>) {
+        let open = conflicts.iter().any(|conflict| !conflict.resolved);
+        let moved: BTreeSet<TodoId> = named.iter().filter_map(|item| places.get(item)).map(|place| place.todo).collect();
+        self.todos.insert(group.id, group.view(open, places));
+        self.moved.insert(group.id, (!moved.is_empty()).then(|| moved.into_iter().collect()));
+        self.conflicts.insert(group.id, conflicts);
     }
-    pub fn decide(
-        _: &Todos,
-        _: &crate::model::ask::TodoDeed,
-        _: &By,
-        _: Stamp,
-        _: ActId,
-    ) -> Result<Decision, crate::model::reply::Refusal> {
-        todo!()
+}
+
+fn is_round(round: u64) -> bool {
+    (1..=COUNT_MAX).contains(&round)
+}
+
+fn is_act(fact: &ActFact) -> bool {
+    match fact.deed {
+        Deed::Mark { round, .. } | Deed::Open { round, .. } | Deed::Delete { round } => is_round(round),
+        Deed::Set { rev, .. } => rev <= COUNT_MAX,
+        Deed::Resolve { .. } => true,
     }
+}
+
+/// Whether a latest fact counts instead of another: by (rev, bytes).
+fn is_newer(new: &SeenFact, old: &SeenFact) -> bool {
+    let bytes = |fact: &SeenFact| serde_json::to_vec(fact).expect("because its keys are texts and its numbers finite");
+    new.rev > old.rev || (new.rev == old.rev && new != old && bytes(new) > bytes(old))
 }

@@ -1,0 +1,122 @@
+//! Every word that was later than what counts, and does not count, is shown once, equal on every device: `local` is the
+//! winner, `remote` the loser.
+
+use super::Facts;
+use super::state::{Group, Held, Source, Word, word};
+use crate::model::id::{ConflictId, SessionId};
+use crate::model::text::Foreign;
+use crate::model::todo::{Field, List, SeenFact};
+use crate::model::view::{Conflict, Side};
+
+/// All conflicts of a todo that holds items, sorted by (field, id).
+pub(super) fn of(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
+    if group.items.is_empty() {
+        return Vec::new();
+    }
+    let mut all = of_status(facts, group);
+    for field in [Field::Content, Field::Owner, Field::Priority] {
+        all.extend(of_field(facts, group, field));
+    }
+    all.sort_by(|a, b| (&a.field, a.id).cmp(&(&b.field, b.id)));
+    // Two values of one action's name make one record.
+    all.dedup_by_key(|conflict| conflict.id);
+    all
+}
+
+fn of_status(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
+    let state = group.state();
+    let delete = group.deleted_by();
+    let result = if delete.is_some() { "deleted" } else { state.1.word() };
+    let make = |id: ConflictId, local: Side, remote: Side, rule| Conflict {
+        id,
+        todo: group.id,
+        content: group.content(),
+        field: "status".to_owned(),
+        local,
+        remote,
+        rule,
+        result: result.into(),
+        resolved: facts.is_resolved(id),
+    };
+    let mut all = Vec::new();
+    let winner = group.winner();
+    for (item, held) in &group.items {
+        let Some(seen) = held.seen.filter(|seen| seen.listed) else { continue };
+        let id = name(&item.0, seen.round, "status");
+        if let Some((_, delete)) = delete.filter(|(_, fact)| !seen.status.is_finished() && seen.at > fact.at.ms) {
+            let local = Side { value: "deleted".into(), device: delete.by.device, session: delete.by.session, at: delete.at.ms };
+            all.push(make(id, local, side_of_seen(held, seen), "deleted-stays"));
+        } else if let Some(winner) = winner.filter(|winner| (seen.round, seen.status) < state && seen.at > winner.at) {
+            let rule = if is_relisted(facts, &winner, held) { "relisted" } else { "completed-stays" };
+            all.push(make(id, side(&winner), side_of_seen(held, seen), rule));
+        }
+    }
+    let Some(winner) = winner else { return all };
+    for loser in group.acts.iter().filter_map(|(id, fact)| word(*id, fact)) {
+        let Source::Act(act) = loser.source else { continue };
+        if (loser.round, loser.status) < state && loser.at > winner.at {
+            all.push(make(name(&act.0, loser.round, "status"), side(&winner), side(&loser), "completed-stays"));
+        }
+    }
+    all
+}
+
+/// Whether another list began to list it after it was finished (T4).
+fn is_relisted(facts: &Facts, winner: &Word<'_>, loser: &Held<'_>) -> bool {
+    let same_list = match winner.source {
+        Source::Item(item) => facts.items.get(&item).is_some_and(|item| item.list == loser.fact.list),
+        Source::Act(_) => winner.by.session.is_some() && winner.by.session == session(loser),
+    };
+    winner.status.is_finished() && !same_list && loser.fact.first_seen > winner.at
+}
+
+fn of_field(facts: &Facts, group: &Group<'_>, field: Field) -> Vec<Conflict> {
+    let Some(winner) = group.setting(field) else { return Vec::new() };
+    let differs = |value: &Foreign| match field {
+        Field::Content => !value.is_blank() && value.normalised() != winner.value.normalised(),
+        Field::Owner | Field::Priority => value != winner.value,
+    };
+    let losers = group.settings(field).filter(|loser| loser.rev == winner.rev && differs(loser.value));
+    let side = |setting: &super::state::Setting<'_>| Side {
+        value: setting.value.clone(),
+        device: setting.fact.by.device,
+        session: setting.fact.by.session,
+        at: setting.fact.at.ms,
+    };
+    losers
+        .map(|loser| {
+            let id = name(&loser.id.0, loser.rev, field.word());
+            Conflict {
+                id,
+                todo: group.id,
+                content: group.content(),
+                field: field.word().to_owned(),
+                local: side(&winner),
+                remote: side(&loser),
+                rule: "later-edit",
+                result: winner.value.clone(),
+                resolved: facts.is_resolved(id),
+            }
+        })
+        .collect()
+}
+
+/// The name of a conflict: what lost, in which round (of a field: at which revision), of which field.
+fn name(loser: &[u8; 16], round: u64, field: &str) -> ConflictId {
+    ConflictId::of(&[loser, &round.to_le_bytes(), field.as_bytes()])
+}
+
+fn side(word: &Word<'_>) -> Side {
+    Side { value: word.status.word().into(), device: word.by.device, session: word.by.session, at: word.at }
+}
+
+fn side_of_seen(held: &Held<'_>, seen: &SeenFact) -> Side {
+    Side { value: seen.status.word().into(), device: seen.device, session: session(held), at: seen.at }
+}
+
+fn session(held: &Held<'_>) -> Option<SessionId> {
+    match &held.fact.list {
+        List::Session { session, .. } => Some(*session),
+        List::Person { .. } => None,
+    }
+}

@@ -1,0 +1,265 @@
+//! A todo's state is the highest (round, status) over the facts that count for it: nothing else raises it, nothing lowers it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::places::Place;
+use super::{Facts, Todos, history};
+use crate::model::id::{ActId, DeviceId, ItemId, TodoId};
+use crate::model::text::Foreign;
+use crate::model::time::Stamp;
+use crate::model::todo::{ActFact, By, Deed, Field, ItemFact, List, RankFact, SeenFact, Status};
+use crate::model::view::{Origin, TodoView};
+
+/// One todo: the items it holds and the facts that count for it.
+pub(super) struct Group<'a> {
+    /// Which.
+    pub(super) id: TodoId,
+    /// Its items.
+    pub(super) items: BTreeMap<ItemId, Held<'a>>,
+    /// The ranks that count, by (item, round, status).
+    pub(super) ranks: Vec<Rank<'a>>,
+    /// The actions that count, by (id, value).
+    pub(super) acts: Vec<(ActId, &'a ActFact)>,
+}
+
+/// An item where it is.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'a> {
+    pub(super) fact: &'a ItemFact,
+    pub(super) place: &'a Place,
+    pub(super) seen: Option<&'a SeenFact>,
+}
+
+/// A rank with its name.
+#[derive(Clone, Copy)]
+pub(super) struct Rank<'a> {
+    pub(super) item: ItemId,
+    pub(super) round: u64,
+    pub(super) status: Status,
+    pub(super) fact: &'a RankFact,
+}
+
+/// Who said a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// The list of this item.
+    Item(ItemId),
+    /// This action.
+    Act(ActId),
+}
+
+/// A status that somebody said.
+#[derive(Clone, Copy)]
+pub(super) struct Word<'a> {
+    pub(super) round: u64,
+    pub(super) status: Status,
+    pub(super) at: i64,
+    pub(super) by: &'a By,
+    pub(super) source: Source,
+}
+
+/// A field that somebody set.
+#[derive(Clone, Copy)]
+pub(super) struct Setting<'a> {
+    pub(super) id: ActId,
+    pub(super) fact: &'a ActFact,
+    pub(super) rev: u64,
+    pub(super) value: &'a Foreign,
+}
+
+/// Whether an action counts for a todo that holds these items.
+pub(super) fn counts(act: &ActFact, todo: TodoId, held: &BTreeMap<ItemId, Held<'_>>) -> bool {
+    let names_one = || act.items.iter().any(|item| held.contains_key(item));
+    match &act.deed {
+        Deed::Delete { .. } => act.todo == todo || (!held.is_empty() && held.keys().all(|item| act.items.contains(item))),
+        Deed::Set { field: Field::Content, .. } => names_one(),
+        Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Resolve { .. } => act.todo == todo || names_one(),
+    }
+}
+
+impl Todos {
+    /// The todo with what counts for it, by the indexes.
+    pub(super) fn group(&self, todo: TodoId) -> Group<'_> {
+        let (facts, index) = (&self.facts, &self.index);
+        let held = index.held.get(&todo).into_iter().flatten();
+        let items: BTreeMap<ItemId, Held<'_>> = held
+            .filter_map(|item| {
+                Some((*item, Held { fact: facts.items.get(item)?, place: index.places.get(item)?, seen: facts.seen.get(item) }))
+            })
+            .collect();
+        let ranked: BTreeSet<ItemId> = items.keys().chain(index.ranks_of.get(&todo).into_iter().flatten()).copied().collect();
+        let ranks = ranked.into_iter().flat_map(|item| facts.ranks_of_item(item));
+        let ranks = ranks.filter(|rank| rank.fact.todo == todo || items.contains_key(&rank.item)).collect();
+        let mut acted: BTreeSet<ActId> = index.acts_of.get(&todo).cloned().unwrap_or_default();
+        acted.extend(items.keys().filter_map(|item| index.acts_on.get(item)).flatten());
+        let acts = acted.into_iter().flat_map(|id| facts.acts.get(&id).into_iter().flatten().map(move |fact| (id, fact)));
+        let acts = acts.filter(|(_, fact)| counts(fact, todo, &items)).collect();
+        Group { id: todo, items, ranks, acts }
+    }
+}
+
+impl Facts {
+    fn ranks_of_item(&self, item: ItemId) -> impl Iterator<Item = Rank<'_>> {
+        let ranks = self.ranks.get(&item).into_iter().flatten();
+        ranks.map(move |(round, status, fact)| Rank { item, round: *round, status: *status, fact })
+    }
+}
+
+impl<'a> Group<'a> {
+    /// The todo with what counts for it, from all facts.
+    pub(super) fn plainly(todo: TodoId, facts: &'a Facts, places: &'a BTreeMap<ItemId, Place>) -> Group<'a> {
+        let here = facts.items.iter().filter_map(|(id, fact)| Some((*id, fact, places.get(id)?))).filter(|(.., place)| place.todo == todo);
+        let items: BTreeMap<ItemId, Held<'_>> =
+            here.map(|(id, fact, place)| (id, Held { fact, place, seen: facts.seen.get(&id) })).collect();
+        let ranks = facts.ranks.keys().flat_map(|item| facts.ranks_of_item(*item));
+        let ranks = ranks.filter(|rank| rank.fact.todo == todo || items.contains_key(&rank.item)).collect();
+        let acts = facts.all_acts().filter(|(_, fact)| counts(fact, todo, &items)).collect();
+        Group { id: todo, items, ranks, acts }
+    }
+
+    /// All statuses that count.
+    pub(super) fn words(&self) -> impl Iterator<Item = Word<'a>> {
+        let listed = self.ranks.iter().map(|rank| Word {
+            round: rank.round,
+            status: rank.status,
+            at: rank.fact.at,
+            by: &rank.fact.by,
+            source: Source::Item(rank.item),
+        });
+        listed.chain(self.acts.iter().filter_map(|(id, fact)| word(*id, fact)))
+    }
+
+    /// (round, status): the highest that counts; of items without any word, pending in round 1.
+    pub(super) fn state(&self) -> (u64, Status) {
+        self.words().map(|word| (word.round, word.status)).max().unwrap_or((1, Status::Pending))
+    }
+
+    /// The fact that made the state what it is: the highest (round, status), then the lowest (at, device, id).
+    pub(super) fn winner(&self) -> Option<Word<'a>> {
+        self.words().min_by_key(|word| (Reverse((word.round, word.status)), word.at, word.by.device, word.source))
+    }
+
+    /// The delete that hides the todo, if its round was deleted.
+    pub(super) fn deleted_by(&self) -> Option<(ActId, &'a ActFact)> {
+        let (round, _) = self.state();
+        let deletes = self.acts.iter().filter_map(|(id, fact)| match fact.deed {
+            Deed::Delete { round: of } if of >= round => Some((of, *id, *fact)),
+            Deed::Delete { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Set { .. } | Deed::Resolve { .. } => None,
+        });
+        deletes.min_by_key(|(of, id, fact)| (Reverse(*of), fact.at, fact.by.device, *id)).map(|(_, id, fact)| (id, fact))
+    }
+
+    /// All that was set of a field.
+    pub(super) fn settings(&self, field: Field) -> impl Iterator<Item = Setting<'a>> {
+        self.acts.iter().filter_map(move |(id, fact)| match &fact.deed {
+            // A blank text is no edit, see `places::edit`.
+            Deed::Set { field: of, value, rev } if *of == field && !(field == Field::Content && value.is_blank()) => {
+                Some(Setting { id: *id, fact, rev: *rev, value })
+            }
+            Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Delete { .. } | Deed::Resolve { .. } => None,
+        })
+    }
+
+    /// The setting of a field that counts: the highest (rev, at, device, id).
+    pub(super) fn setting(&self, field: Field) -> Option<Setting<'a>> {
+        self.settings(field).max_by(|a, b| a.order().cmp(&b.order()))
+    }
+
+    /// The highest revision of a field.
+    pub(super) fn field_rev(&self, field: Field) -> u64 {
+        self.settings(field).map(|setting| setting.rev).max().unwrap_or(0)
+    }
+
+    /// What the todo says, as it is written in its lowest item.
+    pub(super) fn content(&self) -> Foreign {
+        self.items.values().next().map(|held| held.place.text.clone()).unwrap_or_default()
+    }
+
+    /// The field's value: an action outranks lists; with none, the lowest listed item that has it (T6). Blank is none.
+    pub(super) fn value(&self, field: Field) -> Option<Foreign> {
+        let set = self.setting(field).map(|setting| setting.value.clone());
+        set.or_else(|| self.listed_value(field)).filter(|value| !value.is_blank())
+    }
+
+    /// What the lists say of a field.
+    pub(super) fn listed_value(&self, field: Field) -> Option<Foreign> {
+        match field {
+            Field::Content => Some(self.content()),
+            Field::Owner => self.seen().find_map(|seen| seen.owner.clone()),
+            Field::Priority => self.seen().find_map(|seen| seen.priority.clone()),
+        }
+    }
+
+    /// What lists say that still list it, lowest item first.
+    fn seen(&self) -> impl Iterator<Item = &'a SeenFact> {
+        self.items.values().filter_map(|held| held.seen).filter(|seen| seen.listed)
+    }
+
+    fn origins(&self, own: Status) -> Vec<Origin> {
+        let origin = |(item, held): (&ItemId, &Held<'_>)| Origin {
+            item: *item,
+            device: held.seen.map(|seen| seen.device),
+            session: match &held.fact.list {
+                List::Session { session, .. } => Some(*session),
+                List::Person { .. } => None,
+            },
+            status: held.seen.map_or(own, |seen| seen.status),
+            listed: held.seen.is_none_or(|seen| seen.listed),
+        };
+        self.items.iter().map(origin).collect()
+    }
+
+    /// What people see of it; `None` when it holds no items.
+    pub(super) fn view(&self, conflict: bool, places: &BTreeMap<ItemId, Place>) -> Option<TodoView> {
+        let project = self.items.values().next()?.place.project.clone();
+        let (round, status) = self.state();
+        let completion = self.winner().filter(|_| status == Status::Completed);
+        let deleted = self.deleted_by().is_some();
+        let origins = self.origins(status);
+        let forms = || self.seen().filter(|seen| seen.active_form.is_some());
+        let form = forms().find(|seen| seen.status == Status::InProgress).or_else(|| forms().next());
+        let created = self.items.values().map(|held| held.fact.first_seen).min()?;
+        let times = self.ranks.iter().map(|rank| rank.fact.at).chain(self.acts.iter().map(|(_, fact)| fact.at.ms));
+        let times = times.chain(self.items.values().filter_map(|held| held.seen).map(|seen| seen.at));
+        let blockers = self.items.values().filter_map(|held| held.seen).flat_map(|seen| &seen.blocked_by);
+        let blockers: BTreeSet<TodoId> = blockers.filter_map(|item| places.get(item)).map(|place| place.todo).collect();
+        Some(TodoView {
+            id: self.id,
+            content: self.content(),
+            active_form: form.and_then(|seen| seen.active_form.clone()),
+            status,
+            round,
+            project,
+            priority: self.value(Field::Priority),
+            owner: self.value(Field::Owner),
+            created,
+            updated: times.max().unwrap_or(created),
+            completed: completion.map(|word| word.at),
+            completed_by: completion.map(|word| word.by.clone()),
+            listed: origins.iter().any(|origin| origin.listed),
+            origins,
+            deleted,
+            relisted: if deleted { u32::try_from(self.seen().count()).unwrap_or(u32::MAX) } else { 0 },
+            conflict,
+            blocked_by: blockers.into_iter().filter(|todo| *todo != self.id).collect(),
+            history: history::of(self).into(),
+        })
+    }
+}
+
+impl Setting<'_> {
+    pub(super) fn order(&self) -> (u64, Stamp, DeviceId, ActId, Foreign) {
+        (self.rev, self.fact.at, self.fact.by.device, self.id, self.value.clone())
+    }
+}
+
+/// The status that an action says, if it says one.
+pub(super) fn word(id: ActId, fact: &ActFact) -> Option<Word<'_>> {
+    match fact.deed {
+        Deed::Mark { round, status } | Deed::Open { round, status } => {
+            Some(Word { round, status, at: fact.at.ms, by: &fact.by, source: Source::Act(id) })
+        }
+        Deed::Set { .. } | Deed::Delete { .. } | Deed::Resolve { .. } => None,
+    }
+}
