@@ -1,8 +1,33 @@
-//! The documents and the conversations.
+//! The documents and the conversations: what happened goes in, what is asked of the world comes out. Pure.
+//!
+//! A step of [`machine::Replica`] learns facts into the [`library`], whose [`document`]s are automerge's; what changed is
+//! shown ([`showing`]) and told on each [`link`]. Whatever a stranger's bytes are, [`guard`] sees them first.
 
 pub mod chunks;
+pub mod dialing;
+pub mod document;
+pub mod epoch;
+pub mod export;
+pub mod facts;
 pub mod genesis;
 pub mod guard;
+pub mod library;
 pub mod lineage;
+pub mod link;
+pub mod machine;
+pub mod pinging;
+pub mod presence;
+pub mod reading;
+pub mod saved;
+pub mod showing;
+
+mod answers;
+mod duties;
+mod gathering;
+mod hearing;
+mod joining;
 #[cfg(test)]
 mod samples;
+
+pub use document::Damaged;
+pub use machine::{Identity, Replica};

@@ -10,15 +10,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::sync::{Message as SyncMessage, State as SyncState, SyncDoc};
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{ActorId, Automerge, Change, ChangeHash, LoadOptions, ObjId, OnPartialLoad, PatchLog, ReadDoc};
+use automerge::{ActorId, Automerge, Change, ChangeHash, LoadOptions, ObjId, OnPartialLoad, ReadDoc};
 
 use crate::model::fact::FactKey;
-use crate::model::id::{Collection, DeviceId, Id};
-use crate::model::limits::{CHANGE_DEPS_MAX, HEADS_MAX, ORPHAN_BYTES_MAX, ORPHANS_MAX};
+use crate::model::limits::{ORPHAN_BYTES_MAX, ORPHANS_MAX};
 use crate::model::message::Head;
 
 use super::genesis;
-use super::guard::{self, Checked};
+use super::guard::Checked;
+use super::lineage;
+
+/// Changes that one message asks for by name; more are asked for later (the guard of every device takes 1 024).
+const NEED_MAX: usize = 1_000;
 
 /// A document that does not load, or a foreign change that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +39,8 @@ pub struct Applied {
     pub keys: BTreeSet<FactKey>,
     /// Whether some wait for a dependency.
     pub missing: bool,
+    /// Why one of those that came can never be taken.
+    pub unfit: Option<String>,
 }
 
 fn bucket_of(name: &str) -> ObjId {
@@ -81,68 +86,58 @@ impl Document {
         Ok(Document::around(doc.with_actor(ActorId::from(&actor[..])), bytes.len()))
     }
 
-    /// Writes facts that belong together as one change, and gives its raw chunk.
+    /// Writes facts that belong together as one change, and gives its raw chunk; empty when nothing of it is new.
+    ///
+    /// A once fact that stands here already is not written again: a second value would replace the first, and no device
+    /// takes a change that does.
     pub fn put(&mut self, facts: &[(FactKey, String)]) -> Vec<u8> {
-        let Some((first, _)) = facts.first() else { return Vec::new() };
         let before = self.doc.get_heads();
-        self.tie_heads(first.collection());
+        while let Some(join) = lineage::joining(&self.doc) {
+            self.changes += 1;
+            self.doc.apply_changes([join]).expect("a change that joins heads of this document follows from them");
+        }
+        let new: Vec<_> = facts.iter().filter(|(key, _)| !key.is_once() || self.values(key).is_empty()).collect();
         let mut tx = self.doc.transaction();
-        for (key, value) in facts {
+        for (key, value) in new {
             let name = key.to_string();
             tx.put(bucket_of(&name), name, value.as_str()).expect("a bucket is a map of this document");
         }
-        tx.commit_with(CommitOptions::default().with_time(0));
+        let (written, _) = tx.commit_with(CommitOptions::default().with_time(0));
+        self.changes += u64::from(written.is_some());
         let chunk = self.doc.save_after(&before);
         self.appended_bytes += chunk.len();
-        self.changes += 1;
         chunk
     }
 
-    /// A change may name at most 256 dependencies; many heads are tied together in steps first. A step must write something:
-    /// it writes a knot, a latest fact without a revision, which is no fact.
-    fn tie_heads(&mut self, collection: Collection) {
-        const { assert!(HEADS_MAX < CHANGE_DEPS_MAX, "a knot must itself be a change that others take") };
-        let nothing = Id([0; 16]);
-        let knot = match collection {
-            Collection::Fleet => FactKey::Device(DeviceId([0; 32])),
-            Collection::Sessions => FactKey::Session(nothing),
-            Collection::Heartbeats => FactKey::Beat(nothing, String::new()),
-            Collection::Todos => FactKey::Seen(Id([0; 16])),
-        };
-        let name = knot.to_string();
-        while self.doc.get_heads().len() > HEADS_MAX {
-            let some: Vec<ChangeHash> = self.doc.get_heads().into_iter().take(HEADS_MAX).collect();
-            let mut tx = self.doc.transaction_at(PatchLog::inactive(), &some).expect("an inactive log belongs to every document");
-            tx.put(bucket_of(&name), &name, "{}").expect("a bucket is a map of this document");
-            tx.commit_with(CommitOptions::default().with_time(0));
-        }
-    }
-
-    /// Takes foreign changes, those that waited for them too. All or nothing: on an error the document is as before.
+    /// Takes foreign changes, those that waited for them too. What is unfit is left out and named; on an error the document
+    /// is as before.
     ///
     /// # Errors
-    /// [`Damaged`] when a change does not follow from its dependencies, or automerge refuses or panics on it.
+    /// [`Damaged`] when too many changes wait, or automerge refuses or panics on one.
     pub fn apply(&mut self, foreign: Vec<Checked>) -> Result<Applied, Damaged> {
         let mut waiting = self.orphans.clone();
+        let mut came = BTreeSet::new();
         for change in foreign {
             let hash = ChangeHash(change.hash());
             if self.doc.get_change_meta_by_hash(&hash).is_none() {
+                came.insert(hash);
                 waiting.insert(hash, change);
             }
         }
-        let ready = self.ready(&mut waiting)?;
-        let orphan_bytes = waiting.values().map(|c| c.change().raw_bytes().len()).sum::<usize>();
+        let ready = lineage::ready(&self.doc, &mut waiting);
+        let orphan_bytes: usize = waiting.values().map(|c| c.change().raw_bytes().len()).sum();
         if waiting.len() > ORPHANS_MAX || orphan_bytes > ORPHAN_BYTES_MAX {
             return Err(Damaged("more changes wait for their dependencies than are held".into()));
         }
-        let mut applied = Applied { missing: !waiting.is_empty(), ..Applied::default() };
-        if !ready.is_empty() {
-            let changes: Vec<Change> = ready.iter().map(|c| c.change().clone()).collect();
+        let unfit = ready.unfit.iter().find(|(hash, _)| came.contains(hash)).map(|(_, why)| why.to_string());
+        let mut applied = Applied { missing: !waiting.is_empty(), unfit, ..Applied::default() };
+        if !ready.changes.is_empty() {
+            let changes: Vec<Change> = ready.changes.iter().map(|c| c.change().clone()).collect();
             let mut next = self.doc.clone();
             let apply = AssertUnwindSafe(|| next.apply_changes(changes).map(|()| next));
             self.doc =
                 catch_unwind(apply).map_err(|_| Damaged("automerge panicked on a change".into()))?.map_err(|e| Damaged(e.to_string()))?;
-            for change in ready {
+            for change in ready.changes {
                 applied.chunk.extend(change.change().raw_bytes());
                 applied.keys.extend(change.puts().iter().map(|(key, _)| key.clone()));
                 applied.changes += 1;
@@ -152,34 +147,6 @@ impl Document {
         }
         self.orphans = waiting;
         Ok(applied)
-    }
-
-    /// Takes out of `waiting`, dependencies first, what can be applied now.
-    fn ready(&self, waiting: &mut BTreeMap<ChangeHash, Checked>) -> Result<Vec<Checked>, Damaged> {
-        let mut max_ops: BTreeMap<ChangeHash, u64> = BTreeMap::new();
-        let mut ready = Vec::new();
-        let mut round: Vec<ChangeHash> = waiting.keys().copied().collect();
-        while !round.is_empty() {
-            let mut later = Vec::new();
-            let before = ready.len();
-            for hash in round {
-                let Some(change) = waiting.get(&hash) else { continue };
-                let known =
-                    |dep: &ChangeHash| max_ops.get(dep).copied().or_else(|| self.doc.get_change_meta_by_hash(dep).map(|m| m.max_op));
-                let deps: Option<Vec<u64>> = change.change().deps().iter().map(known).collect();
-                let Some(deps) = deps else {
-                    later.push(hash);
-                    continue;
-                };
-                if !guard::fits(change, deps.into_iter().max().unwrap_or(0)) {
-                    return Err(Damaged("a change does not count on from its dependencies".into()));
-                }
-                max_ops.insert(hash, change.max_op());
-                ready.extend(waiting.remove(&hash));
-            }
-            round = if ready.len() > before { later } else { Vec::new() };
-        }
-        Ok(ready)
     }
 
     /// Every value of a fact that no later change of its writer replaced.
@@ -256,6 +223,7 @@ impl Document {
         message.need.extend(wanted.filter(|d| !self.orphans.contains_key(d) && self.doc.get_change_meta_by_hash(d).is_none()));
         message.need.sort_unstable();
         message.need.dedup();
+        message.need.truncate(NEED_MAX);
         Some(message.encode())
     }
 
@@ -272,7 +240,8 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::id::ItemId;
+    use crate::model::id::{Collection, ItemId};
+    use crate::replica::guard;
 
     fn item(n: u32) -> (FactKey, String) {
         (FactKey::Item(ItemId::of(&[&n.to_le_bytes()])), format!("{{\"n\":{n}}}"))

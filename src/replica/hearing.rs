@@ -1,7 +1,7 @@
 //! What the network says: links that come and go, frames in their order, proofs before anything else.
 
 use crate::model::effects::{Effects, Note};
-use crate::model::id::{DeviceId, LinkId};
+use crate::model::id::{DeviceId, DocId, LinkId};
 use crate::model::input::{LinkAction, PeerEvent};
 use crate::model::limits::{BLOCKED_MS, MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, SILENT_MS};
 use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
@@ -9,8 +9,7 @@ use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::time::{Millis, Now};
 use crate::model::view::Warning;
 
-use super::library::Fresh;
-use super::link::{Hold, Link, Measured, Stage};
+use super::link::{Link, Measured, Stage, Took};
 use super::machine::Replica;
 use super::saved;
 
@@ -100,12 +99,12 @@ impl Replica {
             }
             (Stage::Open, Message::Sync { doc, first, bytes }) if !doc.is_local() => {
                 let heard = link.hear_sync(&doc, first, &bytes, now, &mut self.library, out);
-                self.took(link, heard, out);
+                self.took(link, &doc, heard, out);
                 Ok(())
             }
             (Stage::Open, Message::Changes { doc, bytes }) if !doc.is_local() => {
                 let heard = link.hear_changes(&doc, &bytes, now, &mut self.library, out);
-                self.took(link, heard, out);
+                self.took(link, &doc, heard, out);
                 Ok(())
             }
             (_, Message::Presence(presence)) => self.hear_presence(link, &presence, now, out),
@@ -221,20 +220,17 @@ impl Replica {
         Ok(())
     }
 
-    fn took(&mut self, link: &mut Link, heard: Result<Option<Fresh>, Hold>, out: &mut Effects) {
-        match heard {
-            Ok(Some(fresh)) => {
-                self.foreign = true;
-                self.fresh.push((Some(link.id), fresh));
-            }
-            Ok(None) => {}
-            Err(Hold { doc, why }) => {
-                link.hold(&doc, out);
-                let name = self.showing.view.device_name(&link.device).plain();
-                let what = format!("document {doc} is held back from {name}: {why}");
-                out.note.push(Note::SetAside { what: what.clone() });
-                self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) });
-            }
+    fn took(&mut self, link: &mut Link, doc: &DocId, took: Took, out: &mut Effects) {
+        if let Some(fresh) = took.fresh {
+            self.foreign = true;
+            self.fresh.push((Some(link.id), fresh));
+        }
+        if let Some(why) = took.hold {
+            link.hold(doc, out);
+            let name = self.showing.view.device_name(&link.device).plain();
+            let what = format!("document {doc} is held back from {name}: {why}");
+            out.note.push(Note::SetAside { what: what.clone() });
+            self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) });
         }
     }
 

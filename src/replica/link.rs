@@ -58,12 +58,19 @@ pub struct Measured {
     pub askers: Vec<Asker>,
 }
 
-/// Why a document is no longer spoken of on a link.
-pub struct Hold {
-    /// Which document.
-    pub doc: DocId,
-    /// Why.
-    pub why: String,
+/// What came of one message about a document.
+#[derive(Default)]
+pub struct Took {
+    /// What was new in it.
+    pub fresh: Option<Fresh>,
+    /// Why no more is said or heard of that document on this link, if something of it cannot be taken.
+    pub hold: Option<String>,
+}
+
+impl Took {
+    fn hold(why: impl ToString) -> Took {
+        Took { fresh: None, hold: Some(why.to_string()) }
+    }
 }
 
 /// One link.
@@ -251,64 +258,55 @@ impl Link {
     }
 
     /// Hears one message of a talk.
-    ///
-    /// # Errors
-    /// [`Hold`] when what it carries cannot be taken.
-    pub fn hear_sync(
-        &mut self,
-        doc: &DocId,
-        first: bool,
-        bytes: &[u8],
-        now: Now,
-        library: &mut Library,
-        out: &mut Effects,
-    ) -> Result<Option<Fresh>, Hold> {
+    pub fn hear_sync(&mut self, doc: &DocId, first: bool, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
         if self.held.contains(doc) {
-            return Ok(None);
+            return Took::default();
         }
-        let hold = |why: String| Hold { doc: doc.clone(), why };
-        let (message, foreign) = guard::sync_message(doc.collection(), bytes).map_err(|e| hold(e.to_string()))?;
+        let (message, foreign) = match guard::sync_message(doc.collection(), bytes) {
+            Ok(heard) => heard,
+            Err(unfit) => return Took::hold(unfit),
+        };
         let silent = foreign.is_empty() && message.need.is_empty();
         let equal = message.heads.iter().map(|h| h.0).eq(library.heads_of(doc));
         let talking = self.talking.contains_key(doc);
         if !first && !talking && silent && equal {
-            return Ok(None);
+            return Took::default();
         }
         if first || !talking {
             self.talking.insert(doc.clone(), Talk { state: SyncState::new(), said: None, at: now.boot_ms });
         }
-        let (_, fresh) = library.apply(doc, foreign, &mut out.keep).map_err(|e| hold(e.to_string()))?;
-        let talk = self.talking.get_mut(doc).expect("it was put there just now");
-        let document = library.document(doc).map_err(|e| hold(e.to_string()))?;
-        document.hear(&mut talk.state, message).map_err(|e| hold(e.to_string()))?;
-        self.speak(doc, !first && !talking, now, library, out);
-        Ok(fresh)
+        let (applied, fresh) = match library.apply(doc, foreign, &mut out.keep) {
+            Ok(applied) => applied,
+            Err(damaged) => return Took::hold(damaged),
+        };
+        let talk = self.talking.entry(doc.clone()).or_insert_with(|| Talk { state: SyncState::new(), said: None, at: now.boot_ms });
+        let heard = library.document(doc).and_then(|document| document.hear(&mut talk.state, message));
+        let hold = heard.err().map(|damaged| damaged.to_string()).or(applied.unfit);
+        if hold.is_none() {
+            self.speak(doc, !first && !talking, now, library, out);
+        }
+        Took { fresh, hold }
     }
 
     /// Hears new changes of a level document; one whose dependency has not come starts a talk.
-    ///
-    /// # Errors
-    /// [`Hold`] when they cannot be taken.
-    pub fn hear_changes(
-        &mut self,
-        doc: &DocId,
-        bytes: &[u8],
-        now: Now,
-        library: &mut Library,
-        out: &mut Effects,
-    ) -> Result<Option<Fresh>, Hold> {
+    pub fn hear_changes(&mut self, doc: &DocId, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
         if self.held.contains(doc) {
-            return Ok(None);
+            return Took::default();
         }
-        let hold = |why: String| Hold { doc: doc.clone(), why };
-        let foreign = guard::changes(doc.collection(), bytes).map_err(|e| hold(e.to_string()))?;
-        let (applied, fresh) = library.apply(doc, foreign, &mut out.keep).map_err(|e| hold(e.to_string()))?;
-        if applied.missing {
+        let foreign = match guard::changes(doc.collection(), bytes) {
+            Ok(foreign) => foreign,
+            Err(unfit) => return Took::hold(unfit),
+        };
+        let (applied, fresh) = match library.apply(doc, foreign, &mut out.keep) {
+            Ok(applied) => applied,
+            Err(damaged) => return Took::hold(damaged),
+        };
+        if applied.unfit.is_none() && applied.missing {
             self.talk_afresh(doc, now, library, out);
-        } else if self.talking.contains_key(doc) {
+        } else if applied.unfit.is_none() && self.talking.contains_key(doc) {
             self.speak(doc, false, now, library, out);
         }
-        Ok(fresh)
+        Took { fresh, hold: applied.unfit }
     }
 
     /// No more is said of a document on this link, and the other is told so.
