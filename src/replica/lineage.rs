@@ -161,16 +161,18 @@ pub fn joining(doc: &Automerge) -> Option<Change> {
     if heads.len() <= HEADS_MAX {
         return None;
     }
-    let last = doc.get_last_local_change();
+    // The library forgets that an actor has written when all it wrote was applied, as these changes are.
+    let own = doc.get_changes_meta(&[]).into_iter().filter(|meta| *meta.actor == *doc.get_actor());
+    let last = own.max_by_key(|meta| meta.seq).map(|meta| (meta.hash, meta.seq));
     let mut deps: BTreeSet<ChangeHash> = heads.into_iter().take(HEADS_MAX).collect();
-    deps.extend(last.as_ref().map(Change::hash));
+    deps.extend(last.map(|(hash, _)| hash));
     let max_op = deps.iter().filter_map(|dep| doc.get_change_meta_by_hash(dep)).map(|meta| meta.max_op).max()?;
     Some(Change::from(ExpandedChange {
         operations: Vec::new(),
         actor_id: doc.get_actor().clone(),
         author: None,
         hash: None,
-        seq: last.map_or(1, |last| last.seq() + 1),
+        seq: last.map_or(1, |(_, seq)| seq + 1),
         start_op: std::num::NonZeroU64::new(max_op + 1)?,
         time: 0,
         message: None,
