@@ -25,6 +25,8 @@ mod places;
 pub mod reading;
 mod state;
 mod undo;
+#[cfg(test)]
+mod world;
 
 use places::{Index, Place};
 use state::Group;
@@ -400,4 +402,174 @@ fn is_act(fact: &ActFact) -> bool {
 fn is_newer(new: &SeenFact, old: &SeenFact) -> bool {
     let bytes = |fact: &SeenFact| serde_json::to_vec(fact).expect("because its keys are texts and its numbers finite");
     new.rev > old.rev || (new.rev == old.rev && new != old && bytes(new) > bytes(old))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::world::{Heard, Raw, World, todos_of};
+    use super::*;
+    use quickcheck::quickcheck;
+
+    /// The rule of DESIGN §5 once more, in the plainest words: places by a loop, the state by a maximum.
+    fn model(heard: &[Heard]) -> BTreeMap<TodoId, (u64, Status)> {
+        let items = world::lowest_items(heard);
+        let mut places: BTreeMap<ItemId, TodoId> = BTreeMap::new();
+        for (id, item) in &items {
+            let mut text = (0, Stamp::default(), None, None, item.text.clone());
+            for (act, fact) in world::acts(heard) {
+                if let Deed::Set { field: Field::Content, value, rev } = &fact.deed {
+                    let edit = (*rev, fact.at, Some(fact.by.device), Some(act), value.clone());
+                    if fact.items.contains(id) && !value.is_blank() && edit > text {
+                        text = edit;
+                    }
+                }
+            }
+            places.insert(*id, crate::model::todo::todo_id(&world::project(heard, item), &text.4));
+        }
+        let mut states = BTreeMap::new();
+        for todo in places.values() {
+            let names = |item: &ItemId| places.get(item) == Some(todo);
+            let mut state = (1, Status::Pending);
+            for (item, round, status, fact) in world::ranks(heard) {
+                if fact.todo == *todo || names(&item) {
+                    state = state.max((round, status));
+                }
+            }
+            for (_, fact) in world::acts(heard) {
+                if let Deed::Mark { round, status } | Deed::Open { round, status } = fact.deed
+                    && (fact.todo == *todo || fact.items.iter().any(names))
+                {
+                    state = state.max((round, status));
+                }
+            }
+            states.insert(*todo, state);
+        }
+        states
+    }
+
+    /// Settles after every few facts and lays what comes over what was.
+    fn accumulated(heard: &[Heard], every: usize) -> Settled {
+        let (mut todos, mut all) = (Todos::default(), Settled::default());
+        for part in heard.chunks(every) {
+            part.iter().for_each(|one| one.tell(&mut todos));
+            let settled = todos.settle();
+            all.todos.extend(settled.todos);
+            all.moved.extend(settled.moved);
+            all.conflicts.extend(settled.conflicts);
+        }
+        all
+    }
+
+    /// Without the entries that only say that there is nothing.
+    fn bare(mut settled: Settled) -> Settled {
+        settled.todos.retain(|_, view| view.is_some());
+        settled.moved.retain(|_, moved| moved.is_some());
+        settled.conflicts.retain(|_, conflicts| !conflicts.is_empty());
+        settled
+    }
+
+    fn same(a: &Settled, b: &Settled) -> bool {
+        a == b && format!("{a:?}") == format!("{b:?}")
+    }
+
+    quickcheck! {
+        // T1, L1-L3, L6.
+        fn any_order_twice_and_in_merged_halves_is_the_same(raw: Raw, order: u64) -> bool {
+            let once = todos_of(&raw.heard).from_scratch();
+            let mixed = world::mixed(&raw.heard, order);
+            let (left, right) = mixed.split_at(mixed.len() / 2);
+            let halves = [right, left, right].concat();
+            same(&once, &todos_of(&mixed).from_scratch()) && same(&once, &todos_of(&halves).from_scratch())
+        }
+
+        // I13.
+        fn what_was_settled_step_by_step_is_what_all_facts_say(raw: Raw, order: u64, every: u8) -> bool {
+            let mixed = world::mixed(&raw.heard, order);
+            same(&bare(accumulated(&mixed, usize::from(every % 7) + 1)), &bare(todos_of(&raw.heard).from_scratch()))
+        }
+
+        fn the_state_is_the_plain_maximum(raw: Raw) -> bool {
+            let todos = todos_of(&raw.heard);
+            let shown: BTreeMap<TodoId, (u64, Status)> =
+                todos.from_scratch().todos.into_iter().filter_map(|(id, view)| view.map(|view| (id, (view.round, view.status)))).collect();
+            let asked = shown.keys().filter_map(|id| Some((*id, todos.state(*id)?))).collect::<BTreeMap<_, _>>();
+            let model = model(&raw.heard);
+            shown == model && asked == model
+        }
+
+        // T2, L4: as long as no item leaves it, a todo never goes back, whatever else is learnt.
+        fn no_fact_lowers_a_todo_that_keeps_its_items(raw: Raw) -> bool {
+            let mut todos = Todos::default();
+            raw.heard.iter().all(|one| {
+                let before: Vec<(TodoId, BTreeSet<ItemId>, Option<(u64, Status)>)> =
+                    todos.index.held.iter().map(|(id, items)| (*id, items.clone(), todos.state(*id))).collect();
+                one.tell(&mut todos);
+                before.into_iter().all(|(id, items, state)| !items.is_subset(&todos.items(id)) || todos.state(id) >= state)
+            })
+        }
+
+        // T2: what was done to an item goes with it, wherever it is moved.
+        fn a_move_loses_nothing_that_was_done_to_the_item(raw: Raw) -> bool {
+            let todos = todos_of(&raw.heard);
+            todos.index.places.iter().all(|(item, place)| {
+                let ranks = world::ranks(&raw.heard).filter(|(of, ..)| of == item).map(|(_, round, status, _)| (round, status));
+                let acts = world::acts(&raw.heard).filter(|(_, fact)| fact.items.contains(item));
+                let done = acts.filter_map(|(id, fact)| state::word(id, fact)).map(|word| (word.round, word.status));
+                ranks.chain(done).max() <= todos.state(place.todo)
+            })
+        }
+
+        // T3: in everything that lists and people can say, a later round was opened by somebody's word.
+        fn rounds_are_opened_by_words_alone(world: World) -> bool {
+            let ran = world.run();
+            let opened: BTreeSet<u64> = ran.facts.iter().filter_map(|fact| match fact {
+                TodoFact::Act(_, ActFact { deed: Deed::Open { round, .. }, .. }) => Some(*round),
+                _ => None,
+            }).collect();
+            ran.merged().from_scratch().todos.values().flatten().all(|view| view.round == 1 || opened.contains(&view.round))
+        }
+
+        // P1, L6: two devices that have talked show the same, and what each has settled is what its facts say.
+        fn devices_that_have_talked_show_the_same(world: World) -> bool {
+            let mut ran = world.run();
+            ran.talk();
+            let shown: Vec<Settled> = ran.devices.iter().map(Todos::from_scratch).collect();
+            shown.windows(2).all(|pair| same(&pair[0], &pair[1]))
+        }
+
+        // A name that was shown leads on: to itself, or to wherever its items went.
+        fn a_name_that_was_given_still_finds(world: World) -> bool {
+            let ran = world.run();
+            let todos = ran.merged();
+            ran.named.iter().all(|id| todos.find(*id) != Found::Nowhere)
+        }
+    }
+
+    #[test]
+    fn counters_that_a_peer_used_up_are_no_facts() {
+        let raw = world::Fixed::new();
+        let mut todos = Todos::default();
+        raw.item(0).tell(&mut todos);
+        raw.rank(0, COUNT_MAX + 1, Status::Completed).tell(&mut todos);
+        raw.rank(0, 0, Status::Completed).tell(&mut todos);
+        raw.seen(0, COUNT_MAX + 1, 1, Status::Completed).tell(&mut todos);
+        raw.act(Deed::Open { round: u64::MAX, status: Status::Completed }).tell(&mut todos);
+        raw.act(Deed::Set { field: Field::Owner, value: "x".into(), rev: u64::MAX }).tell(&mut todos);
+        let (todo, item) = raw.todo(0);
+        assert_eq!(todos.state(todo), Some((1, Status::Pending)));
+        assert_eq!((todos.seen(item), todos.field_rev(todo, Field::Owner)), (None, 0));
+        raw.rank(0, COUNT_MAX, Status::Pending).tell(&mut todos);
+        assert_eq!(todos.state(todo), Some((COUNT_MAX, Status::Pending)));
+    }
+
+    #[test]
+    fn settling_one_change_computes_one_todo() {
+        let raw = world::Fixed::new();
+        let mut todos = Todos::default();
+        (0..1000).for_each(|n| raw.item(n).tell(&mut todos));
+        assert_eq!(todos.settle().todos.len(), 1000);
+        raw.rank(7, 1, Status::Completed).tell(&mut todos);
+        assert_eq!(todos.settle().todos.len(), 1);
+        assert_eq!(todos.settle(), Settled::default(), "nothing changed, nothing is computed");
+    }
 }

@@ -86,7 +86,10 @@ fn unset(
     part: &str,
 ) -> Result<Option<TodoId>, Refusal> {
     let rev = next(group.field_rev(field))?;
-    let others = || group.settings(field).filter(|setting| setting.id != id);
+    // What was undone, and what undid it, are no values to go back to.
+    let undone = &writer.todos.facts.undone;
+    let stands = |setting: &Setting<'_>| setting.fact.undoes.is_none() && !undone.contains(&setting.id);
+    let others = || group.settings(field).filter(|setting| setting.id != id && stands(setting));
     if field != Field::Content {
         let former = others().max_by_key(Setting::order).map(|setting| setting.value.clone());
         let value = former.or_else(|| group.listed_value(field)).unwrap_or_default();
