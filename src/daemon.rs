@@ -1,1 +1,6 @@
 //! The only wiring.
+
+pub mod clock;
+pub mod logs;
+pub mod notes;
+pub mod shutdown;
