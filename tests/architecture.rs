@@ -96,7 +96,7 @@ struct File {
     module: Vec<String>,
     text: String,
     words: Vec<Word>,
-    /// The first line of the inline tests; past the end when there are none.
+    /// The first line of the inline tests; past the end when there are none, 1 of a file that is built for tests only.
     tests_from: usize,
 }
 
@@ -336,6 +336,16 @@ fn tests_from(text: &str) -> usize {
     (0..lines.len()).find(|n| opens(*n)).map_or(usize::MAX, |n| n + 1)
 }
 
+/// The modules that a file declares for its tests only: `#[cfg(test)] mod testbed;`.
+fn declared_for_tests(file: &File) -> Vec<Vec<String>> {
+    let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
+    let named = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]").filter_map(|pair| {
+        let name = pair[1].strip_suffix(';')?.rsplit_once("mod ")?.1;
+        Some(file.module.iter().cloned().chain([name.to_owned()]).collect())
+    });
+    named.collect()
+}
+
 /// Rules 1–6 and 8: who names whom.
 fn imports(file: &File, modules: &BTreeSet<Vec<String>>) -> Vec<Broken> {
     let mut out = Vec::new();
@@ -347,6 +357,10 @@ fn imports(file: &File, modules: &BTreeSet<Vec<String>>) -> Vec<Broken> {
         if !is_room {
             out.push(file.broken(named.line, 8, format!("names `{target}` at the top of the crate, which is no room")));
         } else if target == file.room() {
+            // Tests of a file may start the whole pillar, and only its parent knows how.
+            if file.is_test(named.line) {
+                continue;
+            }
             out.extend(through_parent(file, path, modules).map(|what| file.broken(named.line, 6, what)));
         } else if let Some(allowed) = allowed
             && !allowed.contains(&target.as_str())
@@ -486,7 +500,7 @@ fn promised(manifest: &str, files: &[File], tests: &str) -> Vec<Broken> {
 }
 
 fn package() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
 fn read_below(folder: &Path, out: &mut Vec<PathBuf>) {
@@ -507,7 +521,13 @@ fn source() -> Vec<File> {
     read_below(&src, &mut paths);
     paths.sort();
     let name = |path: &Path| path.strip_prefix(&src).expect("below src").to_string_lossy().replace('\\', "/");
-    paths.iter().map(|p| File::new(&name(p), &std::fs::read_to_string(p).expect("source can be read"))).collect()
+    let read = |path: &PathBuf| File::new(&name(path), &std::fs::read_to_string(path).expect("source can be read"));
+    let mut files: Vec<File> = paths.iter().map(read).collect();
+    let for_tests: Vec<Vec<String>> = files.iter().flat_map(declared_for_tests).collect();
+    for file in files.iter_mut().filter(|file| for_tests.contains(&file.module)) {
+        file.tests_from = 1;
+    }
+    files
 }
 
 fn modules(files: &[File]) -> BTreeSet<Vec<String>> {
@@ -602,6 +622,8 @@ mod walls {
         for text in ["use super::frames::Frames;", "use crate::network::frames;", "mod tests { use super::*; }", "use self::inner::X;"] {
             assert_eq!(by_import("network/swarm.rs", text), [], "{text}");
         }
+        let tests = "//! x\n#[cfg(test)]\nmod tests {\n    use crate::network::start;\n}\n";
+        assert_eq!(by_import("network/swarm.rs", tests), []);
         assert_eq!(by_import("network.rs", "use self::swarm::start; fn f() { crate::network::Options::new() }"), []);
     }
 
@@ -670,6 +692,12 @@ mod walls {
         assert!(broken.contains(&"`sled` is no direct dependency".to_owned()), "{broken:?}");
         assert!(broken.contains(&"replica does not use `automerge`".to_owned()), "{broken:?}");
         assert!(!broken.iter().any(|b| b.starts_with("store does not")), "a room without code is not asked: {broken:?}");
+    }
+
+    #[test]
+    fn a_file_for_tests_is_known_by_its_parent() {
+        let parent = File::new("network.rs", "//! x\nmod swarm;\n#[cfg(test)]\nmod testbed;\n#[cfg(test)]\nmod tests {\n}\n");
+        assert_eq!(declared_for_tests(&parent), [["network", "testbed"]]);
     }
 
     #[test]
