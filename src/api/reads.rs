@@ -15,7 +15,7 @@ mod v2;
 
 use serde_json::Value;
 
-pub(crate) use agents::{Row as AgentRow, agent, by_need, heard, row as agent_row};
+pub(crate) use agents::{agent, by_need, heard, row as agent_row};
 pub(crate) use devices::{device, members};
 pub(crate) use envelope::{SCHEMA, iso};
 pub(crate) use overview::{Verdict, midnight};
@@ -40,8 +40,7 @@ pub fn answer(view: &View, now_ms: i64, source: &str, path: &str, query: &str) -
         ["api", "v3", rest @ ..] => v3(view, now_ms, rest, query),
         _ => Err(no_route(path)),
     };
-    let place = |problem: Problem| Problem { instance: path.to_owned(), ..problem };
-    told.map(|told| told.wrapped(view, now_ms, source)).map_err(place)
+    told.map(|told| told.wrapped(view, now_ms, source)).map_err(|problem| problem.at(path))
 }
 
 fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope::Answer, Problem> {
@@ -63,10 +62,13 @@ fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope:
     }
 }
 
+/// Puts the envelope around what a write came to.
+pub(crate) fn wrapped(view: &View, now_ms: i64, data: Value) -> Value {
+    envelope::Answer::one(data, query::Query::default()).wrapped(view, now_ms, "daemon")
+}
+
 /// The problem of a route that does not exist.
 pub(crate) fn no_route(path: &str) -> Problem {
     let shown = crate::model::text::Foreign::new(path).plain();
-    let mut problem = Problem::missing("route-not-found", format!("there is nothing at {shown}")).fix("GET /api/v3/overview");
-    problem.instance = path.to_owned();
-    problem
+    Problem::missing("route-not-found", format!("there is nothing at {shown}")).fix("GET /api/v3/overview").at(path)
 }
