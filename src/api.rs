@@ -11,6 +11,8 @@ mod compat;
 mod desk;
 mod doorman;
 mod events;
+#[cfg(test)]
+mod fixture;
 mod listen;
 mod page;
 pub mod problem;
