@@ -170,3 +170,267 @@ fn is_watched(root: Root) -> bool {
         Root::ClaudeProjects => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::input::RelPath;
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::time::Duration;
+    use tokio_util::sync::DropGuard;
+
+    const TODOS: Look = Look::List { root: Root::ClaudeTodos };
+
+    /// Sources on a directory that lasts as long as the test, and the ear of a core.
+    struct Rig {
+        dir: tempfile::TempDir,
+        sources: Sources,
+        inbox: mpsc::Receiver<Input>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        /// A test that fails stops the hands too; the runtime would wait for their thread for ever.
+        _stop: DropGuard,
+    }
+
+    impl Rig {
+        /// The todos' root is `base` below the directory.
+        fn start(base: &str) -> Rig {
+            let dir = tempfile::tempdir().expect("dir");
+            let roots = BTreeMap::from([(Root::ClaudeTodos, dir.path().join(base)), (Root::ClaudeProjects, dir.path().join("projects"))]);
+            let (sender, inbox) = mpsc::channel(64);
+            let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+            let sources = start(Options { roots }, sender, &tasks, stop.clone()).expect("started");
+            Rig { dir, sources, inbox, tasks, _stop: stop.clone().drop_guard(), stop }
+        }
+
+        fn path(&self, below: &str) -> PathBuf {
+            self.dir.path().join(below)
+        }
+
+        fn write(&self, below: &str, text: &str) {
+            fs::create_dir_all(self.path(below).parent().expect("a parent")).expect("made");
+            fs::write(self.path(below), text).expect("written");
+        }
+
+        /// As Claude Code does it.
+        fn replace(&self, below: &str, text: &str) {
+            let aside = self.path(&format!("{below}.tmp"));
+            fs::write(&aside, text).expect("written");
+            fs::rename(aside, self.path(below)).expect("renamed");
+        }
+
+        async fn next(&mut self) -> SourceEvent {
+            match tokio::time::timeout(Duration::from_secs(10), self.inbox.recv()).await {
+                Ok(Some(Input::Source(event))) => event,
+                other => panic!("no event of a source: {other:?}"),
+            }
+        }
+
+        /// Asks, and waits for the answer; hints that come in between are passed over.
+        async fn ask(&mut self, look: Look) -> SourceEvent {
+            self.sources.look(look);
+            loop {
+                let event = self.next().await;
+                if !matches!(event, SourceEvent::Hint { .. }) {
+                    return event;
+                }
+            }
+        }
+
+        /// Whether the root is there, and its files' names.
+        async fn list(&mut self) -> (bool, Vec<RelPath>) {
+            match self.ask(TODOS).await {
+                SourceEvent::Looked { present, files, .. } => (present, files.into_iter().map(|seen| seen.path).collect()),
+                other => panic!("no listing: {other:?}"),
+            }
+        }
+
+        /// Does as the core does, a listing for each hint to look everywhere, until the listing shows these files.
+        async fn until_listed(&mut self, wanted: &[&str]) {
+            loop {
+                match self.next().await {
+                    SourceEvent::Hint { path: None, .. } => self.sources.look(TODOS),
+                    SourceEvent::Hint { path: Some(_), .. } => {}
+                    SourceEvent::Looked { files, .. } if files.iter().map(|seen| seen.path.as_str()).eq(wanted.iter().copied()) => return,
+                    SourceEvent::Looked { .. } => {}
+                    other => panic!("unexpected: {other:?}"),
+                }
+            }
+        }
+
+        async fn until_hinted(&mut self, path: &str) {
+            loop {
+                if let SourceEvent::Hint { path: Some(hinted), .. } = self.next().await
+                    && hinted == path
+                {
+                    return;
+                }
+            }
+        }
+
+        async fn read(&mut self, path: &str) -> SourceEvent {
+            self.ask(Look::Read { root: Root::ClaudeTodos, path: path.to_owned(), offset: 0, max: 1000 }).await
+        }
+
+        async fn end(self) {
+            self.stop.cancel();
+            self.tasks.close();
+            tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.expect("every task has ended");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_replaced_by_rename_is_hinted_at_and_read() {
+        let mut rig = Rig::start("todos");
+        rig.write("todos/a.json", "[]");
+        assert_eq!(rig.list().await, (true, vec!["a.json".to_owned()]));
+        for n in 0..20 {
+            rig.replace("todos/a.json", &format!("[{n}]"));
+            rig.until_hinted("a.json").await;
+            let SourceEvent::Read { bytes, at_end, .. } = rig.read("a.json").await else { panic!("not read") };
+            assert_eq!((bytes, at_end), (format!("[{n}]").into_bytes(), true));
+        }
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_written_in_place_or_deleted_is_hinted_at() {
+        let mut rig = Rig::start("todos");
+        rig.write("todos/a.json", "[]");
+        rig.list().await;
+        rig.write("todos/a.json", "[1]");
+        rig.until_hinted("a.json").await;
+        fs::remove_file(rig.path("todos/a.json")).expect("removed");
+        rig.until_hinted("a.json").await;
+        assert!(matches!(rig.read("a.json").await, SourceEvent::Denied { path: Some(path), .. } if path == "a.json"));
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_root_created_later_is_picked_up_however_deep_it_is() {
+        let mut rig = Rig::start("home/.claude/todos");
+        assert_eq!(rig.list().await, (false, vec![]));
+        rig.write("home/.claude/todos/a.json", "[]");
+        rig.until_listed(&["a.json"]).await;
+        rig.replace("home/.claude/todos/a.json", "[1]");
+        rig.until_hinted("a.json").await;
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_removed_and_made_again_is_watched_again() {
+        let mut rig = Rig::start("todos");
+        rig.write("todos/a.json", "[]");
+        rig.list().await;
+        for n in 0..5 {
+            fs::remove_dir_all(rig.path("todos")).expect("removed");
+            rig.until_listed(&[]).await;
+            let name = format!("{n}.json");
+            rig.write(&format!("todos/{name}"), "[]");
+            rig.until_listed(&[&name]).await;
+            rig.replace(&format!("todos/{name}"), "[1]");
+            rig.until_hinted(&name).await;
+        }
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_renamed_and_replaced_is_watched_where_it_is_now() {
+        let mut rig = Rig::start("todos");
+        rig.write("todos/a.json", "[]");
+        rig.write("other/b.json", "[]");
+        rig.list().await;
+        fs::rename(rig.path("todos"), rig.path("old")).expect("renamed");
+        fs::rename(rig.path("other"), rig.path("todos")).expect("renamed");
+        rig.until_listed(&["b.json"]).await;
+        rig.replace("todos/b.json", "[1]");
+        rig.until_hinted("b.json").await;
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn our_own_looks_wake_nobody() {
+        let mut rig = Rig::start("todos");
+        rig.write("todos/a.json", "[]");
+        rig.list().await;
+        for _ in 0..10 {
+            rig.list().await;
+            rig.read("a.json").await;
+        }
+        rig.write("todos/last.json", "[]");
+        // Events keep their order: were there a hint of ours, it would come before this one.
+        assert_eq!(rig.next().await, SourceEvent::Hint { root: Root::ClaudeTodos, path: Some("last.json".to_owned()) });
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_files_is_few_hints_and_none_is_missed() {
+        const FILES: usize = 2_000;
+        let mut rig = Rig::start("todos");
+        fs::create_dir_all(rig.path("todos")).expect("made");
+        rig.list().await;
+        let dir = rig.path("todos");
+        let writing =
+            rig.tasks.spawn_blocking(move || (0..FILES).for_each(|n| fs::write(dir.join(format!("{n:04}.json")), "[]").expect("written")));
+        let (mut hints, mut listings, mut known) = (0, 0, BTreeSet::new());
+        while known.len() < FILES {
+            match rig.next().await {
+                SourceEvent::Hint { path: Some(path), .. } => {
+                    hints += 1;
+                    known.insert(path);
+                }
+                SourceEvent::Hint { path: None, .. } => rig.sources.look(TODOS),
+                SourceEvent::Looked { files, .. } => {
+                    listings += 1;
+                    known.extend(files.into_iter().map(|seen| seen.path));
+                }
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+        writing.await.expect("written");
+        // Each file is made, written and closed: three events each, at the least.
+        assert!(hints + listings <= FILES, "{hints} hints and {listings} listings for {FILES} files");
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn names_and_repositories_are_found() {
+        let mut rig = Rig::start("todos");
+        let find = || Look::Find { root: Root::ClaudeProjects, names: vec!["s1.jsonl".to_owned()] };
+        let none = SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".to_owned(), None)] };
+        assert_eq!(rig.ask(find()).await, none, "the root is not there yet");
+        rig.write("projects/-x/s1.jsonl", "{}");
+        let SourceEvent::Found { files, .. } = rig.ask(find()).await else { panic!("not found") };
+        assert_eq!(files, [("s1.jsonl".to_owned(), Some("-x/s1.jsonl".to_owned()))]);
+        rig.write("it/.git/HEAD", "ref: refs/heads/main\n");
+        let cwd = rig.path("it").to_str().expect("utf-8").to_owned();
+        let SourceEvent::Repo { repo: Some(repo), .. } = rig.ask(Look::Repo { cwd: cwd.clone() }).await else { panic!("no repository") };
+        assert_eq!((repo.root, repo.branch.as_deref()), (cwd, Some("main")));
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_a_file_is_denied_and_nothing_panics() {
+        let mut rig = Rig::start("todos");
+        rig.write("todos", "no directory");
+        assert!(matches!(rig.ask(TODOS).await, SourceEvent::Denied { root: Root::ClaudeTodos, path: None, .. }));
+        fs::remove_file(rig.path("todos")).expect("removed");
+        rig.write("todos/a.json", "[]");
+        rig.until_listed(&["a.json"]).await;
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_core_that_does_not_listen_does_not_keep_us_from_stopping() {
+        let rig = Rig::start("todos");
+        rig.write("todos/a.json", "[]");
+        for _ in 0..200 {
+            rig.sources.look(Look::Read { root: Root::ClaudeTodos, path: "a.json".to_owned(), offset: 0, max: 10 });
+        }
+        while rig.inbox.len() < 64 {
+            tokio::task::yield_now().await;
+        }
+        rig.end().await;
+    }
+}

@@ -9,9 +9,13 @@ use serde_json::{Map, Value, json};
 
 use crate::model::reply::{Code, Refusal};
 
-/// A "no" on its way to a program or a person.
+/// A "no" on its way to a program or a person. It is boxed, so that a yes costs nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Problem(Box<Told>);
+
+/// What a problem tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
     /// The HTTP status.
     pub status: u16,
     /// The reason, as a word for programs: `todo-not-found`, `port-busy`, …
@@ -35,7 +39,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with nothing but its sentence.
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Problem {
-        Problem {
+        Problem(Box::new(Told {
             status,
             code: code.into(),
             detail: detail.into(),
@@ -45,7 +49,7 @@ impl Problem {
             instance: String::new(),
             allow: None,
             bare: false,
-        }
+        }))
     }
 
     /// The question itself is wrong.
@@ -65,7 +69,7 @@ impl Problem {
 
     /// A problem that is told as `{"error": …}`.
     pub fn bare(status: u16, detail: impl Into<String>) -> Problem {
-        Problem { bare: true, ..Problem::new(status, Code::BadRequest.word(), detail) }
+        Problem::new(status, Code::BadRequest.word(), detail).barely()
     }
 
     /// Says what lies behind it.
@@ -86,6 +90,20 @@ impl Problem {
     #[must_use]
     pub fn perhaps(mut self, names: Vec<String>) -> Problem {
         self.did_you_mean = names;
+        self
+    }
+
+    /// Says at which path.
+    #[must_use]
+    pub fn at(mut self, path: &str) -> Problem {
+        path.clone_into(&mut self.instance);
+        self
+    }
+
+    /// Tells it in the shape of the replaced systems.
+    #[must_use]
+    pub fn barely(mut self) -> Problem {
+        self.bare = true;
         self
     }
 
@@ -149,20 +167,36 @@ impl Problem {
         let code = text("code").unwrap_or_else(|| if status == 400 { "bad-request".into() } else { "bad-answer".into() });
         let detail = text("detail").or_else(|| text("error")).unwrap_or_else(|| format!("the daemon answered {status}"));
         let names = body.get("didYouMean").and_then(Value::as_array);
-        Problem {
-            cause: text("cause"),
-            fix: text("fix"),
-            did_you_mean: names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
-            instance: text("instance").unwrap_or_default(),
-            bare: body.get("error").is_some(),
-            ..Problem::new(status, code, detail)
-        }
+        let mut problem = Problem::new(status, code, detail);
+        problem.cause = text("cause");
+        problem.fix = text("fix");
+        problem.did_you_mean = names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        problem.instance = text("instance").unwrap_or_default();
+        problem.bare = body.get("error").is_some();
+        problem
     }
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
-        Problem { cause: refusal.cause, fix: refusal.fix, did_you_mean: refusal.did_you_mean, ..Problem::of(refusal.code, refusal.what) }
+        let mut problem = Problem::of(refusal.code, refusal.what);
+        problem.cause = refusal.cause;
+        problem.fix = refusal.fix;
+        problem.did_you_mean = refusal.did_you_mean;
+        problem
+    }
+}
+
+impl std::ops::Deref for Problem {
+    type Target = Told;
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.0
     }
 }
 
@@ -231,8 +265,7 @@ mod tests {
             did_you_mean: vec!["mac-mini".into()],
             ..Refusal::new(Code::DeviceNotFound, "This replica knows no device “mac-min”.").fix("hubless devices")
         };
-        let mut problem = Problem::from(refusal);
-        problem.instance = "/api/v3/devices/mac-min".into();
+        let problem = Problem::from(refusal).at("/api/v3/devices/mac-min");
         let body = problem.to_json();
         let expected = json!({
             "type": "urn:hubless:problem:device-not-found", "title": "No such device", "status": 404,

@@ -293,3 +293,138 @@ async fn pass_on_for_ever(shared: &Shared, inbox: &mpsc::Sender<Input>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{CreateKind, DataChange, Flag, MetadataKind, RemoveKind, RenameMode};
+
+    const ROOT: Root = Root::ClaudeTodos;
+
+    /// As if `dir` were watched for a root that is `rest` below it.
+    fn watching(dir: &str, rest: &str) -> Shared {
+        let shared = Shared::default();
+        let at = Watched { dir: dir.into(), rest: rest.into(), id: Some((1, 1)) };
+        shared.watched().insert(ROOT, at);
+        shared.dirty().asked.insert(ROOT);
+        shared
+    }
+
+    fn happens(shared: &Shared, kind: EventKind, path: &str) {
+        shared.take_in(Ok(Event::new(kind).add_path(path.into())));
+    }
+
+    fn hint(path: &str) -> SourceEvent {
+        SourceEvent::Hint { root: ROOT, path: Some(path.to_owned()) }
+    }
+
+    const EVERYWHERE: SourceEvent = SourceEvent::Hint { root: ROOT, path: None };
+    const CREATED: EventKind = EventKind::Create(CreateKind::File);
+    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    const RENAMED: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+    const REMOVED: EventKind = EventKind::Remove(RemoveKind::File);
+
+    #[test]
+    fn every_way_to_change_a_file_is_one_hint_at_it() {
+        let shared = watching("/c/todos", "");
+        for kind in [CREATED, WRITTEN, CLOSED, RENAMED, REMOVED, EventKind::Any, EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any))]
+        {
+            happens(&shared, kind, "/c/todos/a.json");
+            assert_eq!(shared.gathered(), [hint("a.json")], "{kind:?}");
+        }
+        let both = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
+        shared.take_in(Ok(Event::new(both).add_path("/c/todos/a.json.tmp".into()).add_path("/c/todos/b.json".into())));
+        assert_eq!(shared.gathered(), [hint("b.json")]);
+    }
+
+    #[test]
+    fn our_own_looks_and_other_peoples_files_are_no_hint() {
+        let shared = watching("/c/todos", "");
+        for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Read, AccessKind::Close(AccessMode::Read), AccessKind::Any] {
+            happens(&shared, EventKind::Access(kind), "/c/todos/a.json");
+            happens(&shared, EventKind::Access(kind), "/c/todos");
+        }
+        for path in ["/c/todos/.a", "/c/todos/a.tmp", "/c/todos/a.sync-conflict-1.json", "/c/todos/deep/a.json", "/c/other/a.json", "/c"] {
+            happens(&shared, CREATED, path);
+        }
+        assert_eq!(shared.gathered(), []);
+    }
+
+    #[test]
+    fn many_events_are_few_hints_and_very_many_are_one() {
+        let shared = watching("/c/todos", "");
+        for _ in 0..1000 {
+            happens(&shared, WRITTEN, "/c/todos/b.json");
+            happens(&shared, CLOSED, "/c/todos/a.json");
+        }
+        assert_eq!(shared.gathered(), [hint("a.json"), hint("b.json")]);
+        for n in 0..=PATHS_MAX {
+            happens(&shared, CREATED, &format!("/c/todos/{n}.json"));
+        }
+        happens(&shared, CREATED, "/c/todos/one-more.json");
+        assert_eq!(shared.gathered(), [EVERYWHERE]);
+        assert_eq!(shared.gathered(), [], "said once");
+    }
+
+    #[test]
+    fn lost_events_are_a_hint_everywhere_whatever_path_they_name() {
+        let shared = watching("/c/todos", "");
+        let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        let named = Event::new(CREATED).add_path("/c/todos/a.json".into()).set_flag(Flag::Rescan);
+        for event in [overflow, named, Event::new(EventKind::Other).add_path("/elsewhere".into()), Event::new(EventKind::Any)] {
+            shared.take_in(Ok(event.clone()));
+            assert_eq!(shared.gathered(), [EVERYWHERE], "{event:?}");
+        }
+        assert!(!shared.dirty().failed, "the watcher still works");
+    }
+
+    #[test]
+    fn a_failure_is_said_once_and_hints_everywhere_each_time() {
+        let shared = watching("/c/todos", "");
+        let failure = || Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch));
+        shared.take_in(failure());
+        let said = shared.gathered();
+        assert!(matches!(&said[..], [SourceEvent::Polling { why }, EVERYWHERE] if !why.is_empty()), "{said:?}");
+        shared.take_in(failure());
+        assert_eq!(shared.gathered(), [EVERYWHERE]);
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_watched_anew() {
+        for kind in [EventKind::Remove(RemoveKind::Folder), EventKind::Modify(ModifyKind::Name(RenameMode::From))] {
+            let shared = watching("/c/todos", "");
+            happens(&shared, kind, "/c/todos");
+            assert_eq!(shared.gathered(), [EVERYWHERE]);
+            assert_eq!(shared.watched()[&ROOT].id, None, "so that no listing takes it for the same");
+        }
+    }
+
+    #[test]
+    fn while_a_root_is_awaited_only_the_next_directory_on_the_way_matters() {
+        let shared = watching("/home/x", ".claude/todos");
+        happens(&shared, CREATED, "/home/x/.bash_history");
+        happens(&shared, CREATED, "/home/x/todos");
+        happens(&shared, EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "/home/x");
+        assert_eq!(shared.gathered(), []);
+        happens(&shared, EventKind::Create(CreateKind::Folder), "/home/x/.claude");
+        assert_eq!(shared.gathered(), [EVERYWHERE]);
+    }
+
+    #[tokio::test]
+    async fn when_watching_fails_everything_is_hinted_at_from_time_to_time() {
+        let shared = Arc::new(watching("/c/todos", ""));
+        shared.fail("no watches left");
+        let (sender, mut inbox) = mpsc::channel(4);
+        let stop = CancellationToken::new();
+        let passing = pass_on(Arc::clone(&shared), sender, stop.clone());
+        let listening = async {
+            let mut next = async || tokio::time::timeout(3 * POLL_EVERY, inbox.recv()).await.expect("in time");
+            assert_eq!(next().await, Some(Input::Source(SourceEvent::Polling { why: "no watches left".to_owned() })));
+            assert_eq!(next().await, Some(Input::Source(EVERYWHERE)));
+            assert_eq!(next().await, Some(Input::Source(EVERYWHERE)));
+            stop.cancel();
+        };
+        tokio::join!(passing, listening);
+    }
+}

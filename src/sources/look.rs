@@ -179,3 +179,125 @@ impl Search<'_> {
         Ok(directories)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
+
+    fn write(path: PathBuf, text: &str) {
+        fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    fn paths(listing: &Listing) -> Vec<&str> {
+        listing.files.iter().map(|seen| seen.path.as_str()).collect()
+    }
+
+    #[test]
+    fn todos_are_listed_flat_in_order_with_what_they_are() {
+        let dir = tempfile::tempdir().expect("dir");
+        write(dir.path().join("b.json"), "[]");
+        write(dir.path().join("a.json"), "[{}]");
+        write(dir.path().join("below/c.json"), "[]");
+        let listing = list(Root::ClaudeTodos, dir.path(), 10).expect("listed");
+        assert_eq!((paths(&listing), listing.skipped), (vec!["a.json", "b.json"], 1), "the directory is counted");
+        let meta = fs::metadata(dir.path().join("a.json")).expect("there");
+        assert_eq!(listing.files[0].stat, stat_of(&meta));
+        assert_eq!(listing.files[0].stat.size, 4);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_counted_and_what_is_nobodys_business_is_not() {
+        let dir = tempfile::tempdir().expect("dir");
+        let root = dir.path().join("todos");
+        write(dir.path().join("secret.json"), "out of the root");
+        write(root.join("a.json"), "[]");
+        for own in [".hidden.json", "a.json.tmp", "a.sync-conflict-20261121-080000-ABCDEFG.json"] {
+            write(root.join(own), "[]");
+        }
+        fs::create_dir(root.join("x.json")).expect("made");
+        symlink(dir.path().join("secret.json"), root.join("out.json")).expect("linked");
+        symlink(root.join("gone"), root.join("nowhere.json")).expect("linked");
+        symlink("loop.json", root.join("loop.json")).expect("linked");
+        symlink(&root, root.join("itself.json")).expect("linked");
+        rustix::fs::mkfifoat(CWD, root.join("pipe.json"), rustix::fs::Mode::RUSR).expect("made");
+        let _socket = UnixListener::bind(root.join("socket.json")).expect("bound");
+        fs::write(root.join(std::ffi::OsStr::from_bytes(b"\xff.json")), "[]").expect("written");
+        let listing = list(Root::ClaudeTodos, &root, 10).expect("listed");
+        assert_eq!((paths(&listing), listing.skipped), (vec!["a.json"], 8));
+    }
+
+    #[test]
+    fn a_link_to_a_file_of_the_same_root_is_listed_as_that_file() {
+        let dir = tempfile::tempdir().expect("dir");
+        write(dir.path().join("a.json"), "[]");
+        symlink("a.json", dir.path().join("link.json")).expect("linked");
+        let listing = list(Root::ClaudeTodos, dir.path(), 10).expect("listed");
+        assert_eq!((paths(&listing), listing.skipped), (vec!["a.json", "link.json"], 0));
+        assert_eq!(listing.files[0].stat, listing.files[1].stat);
+    }
+
+    #[test]
+    fn transcripts_are_listed_two_levels_deep() {
+        let dir = tempfile::tempdir().expect("dir");
+        for path in ["-home-x/b.jsonl", "-home-x/a.jsonl", "-home-y/c.jsonl", "-home-x/notes.md", "-home-x/deep/d.jsonl", "e.jsonl"] {
+            write(dir.path().join(path), "{}");
+        }
+        let elsewhere = tempfile::tempdir().expect("dir");
+        write(elsewhere.path().join("f.jsonl"), "{}");
+        symlink(elsewhere.path(), dir.path().join("-linked")).expect("linked");
+        let listing = list(Root::ClaudeProjects, dir.path(), 10).expect("listed");
+        assert_eq!(paths(&listing), ["-home-x/a.jsonl", "-home-x/b.jsonl", "-home-y/c.jsonl"]);
+        assert_eq!(listing.skipped, 1, "the linked directory");
+    }
+
+    #[test]
+    fn no_more_than_the_maximum_is_listed_and_the_rest_is_counted() {
+        let dir = tempfile::tempdir().expect("dir");
+        for n in 0..20 {
+            write(dir.path().join(format!("{n}.json")), "[]");
+        }
+        let listing = list(Root::ClaudeTodos, dir.path(), 15).expect("listed");
+        assert_eq!((listing.files.len(), listing.skipped), (15, 5));
+    }
+
+    #[test]
+    fn an_unreadable_file_is_counted_and_an_unreadable_root_is_an_error() {
+        if rustix::process::geteuid().is_root() {
+            return; // root reads everything
+        }
+        let dir = tempfile::tempdir().expect("dir");
+        let root = dir.path().join("todos");
+        write(root.join("a.json"), "[]");
+        write(root.join("b.json"), "[]");
+        fs::set_permissions(root.join("b.json"), fs::Permissions::from_mode(0)).expect("set");
+        let listing = list(Root::ClaudeTodos, &root, 10).expect("listed");
+        assert_eq!((paths(&listing), listing.skipped), (vec!["a.json"], 1));
+        fs::set_permissions(&root, fs::Permissions::from_mode(0)).expect("set");
+        let why = list(Root::ClaudeTodos, &root, 10).expect_err("not listed").kind();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("set");
+        assert_eq!(why, io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_name_is_found_one_or_two_levels_below_and_the_lowest_path_counts() {
+        let dir = tempfile::tempdir().expect("dir");
+        for path in ["b/s1.jsonl", "a/s1.jsonl", "a/s2.jsonl", "s3.jsonl", "a/deep/s4.jsonl", "c/s3.jsonl"] {
+            write(dir.path().join(path), "{}");
+        }
+        let outside = tempfile::tempdir().expect("dir");
+        write(outside.path().join("s5.jsonl"), "{}");
+        symlink(outside.path().join("s5.jsonl"), dir.path().join("a/s5.jsonl")).expect("linked");
+        symlink(outside.path(), dir.path().join("d")).expect("linked");
+        let asked = ["s3.jsonl", "s1.jsonl", "s4.jsonl", "s5.jsonl", "../a/s2.jsonl", "s1.jsonl"].map(str::to_owned).to_vec();
+        let found = find(dir.path(), asked.clone(), 100).expect("found");
+        assert_eq!(found.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), asked, "in the order they were asked for");
+        let found: Vec<Option<&str>> = found.iter().map(|(_, path)| path.as_deref()).collect();
+        assert_eq!(found, [Some("s3.jsonl"), Some("a/s1.jsonl"), None, None, None, Some("a/s1.jsonl")]);
+        assert_eq!(find(dir.path(), vec!["s2.jsonl".to_owned()], 0).expect("none"), [("s2.jsonl".to_owned(), None)]);
+        assert_eq!(find(&dir.path().join("gone"), vec!["x".to_owned()], 9).expect("none"), [("x".to_owned(), None)]);
+    }
+}

@@ -88,13 +88,15 @@ fn read_range(file: &File, size: u64, offset: u64, max: u64) -> io::Result<Vec<u
     Ok(bytes)
 }
 
-/// Opens a clean path. The root itself may be a link, as people link their settings; below it a link is taken only where it
-/// leads to a file of the same root, and then the file is opened by its own name, through no link.
+/// Opens a clean path. The root itself may be a link, as people link their settings; below it only the last part may be one,
+/// to a file of the same root, and then the file is opened by its own name, through no link.
 fn open(base: &Path, path: &str) -> io::Result<File> {
     match beneath(base, path) {
         Err(why) if why.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
             let real = fs::canonicalize(base)?;
-            let target = inside(&real, &base.join(path)).ok_or(why)?;
+            let link = real.join(path);
+            let is_plain = link.parent().is_some_and(|up| fs::canonicalize(up).is_ok_and(|resolved| resolved == up));
+            let target = inside(&real, &link).filter(|_| is_plain).ok_or(why)?;
             let below = target.strip_prefix(&real).map_err(io::Error::other)?;
             let below = below.to_str().ok_or_else(|| io::Error::other("the link's target has a name that is not UTF-8"))?;
             beneath(&real, below)
@@ -137,4 +139,138 @@ fn part_by_part(root: OwnedFd, path: &str) -> io::Result<File> {
         at = openat(&at, part, FLAGS | OFlags::NOFOLLOW | OFlags::DIRECTORY, Mode::empty())?;
     }
     Ok(File::from(openat(&at, name, FLAGS | OFlags::NOFOLLOW, Mode::empty())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// `inside.json`, `dir/below.json`, links in and out, and a secret beside the root.
+    fn rig() -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().expect("dir");
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("dir")).expect("made");
+        fs::write(root.join("inside.json"), "0123456789").expect("written");
+        fs::write(root.join("dir/below.json"), "below").expect("written");
+        fs::write(dir.path().join("secret"), "secret").expect("written");
+        symlink("inside.json", root.join("in")).expect("linked");
+        symlink(root.join("dir/below.json"), root.join("absolute")).expect("linked");
+        symlink("../secret", root.join("out")).expect("linked");
+        symlink("..", root.join("up")).expect("linked");
+        symlink("out", root.join("twice")).expect("linked");
+        (dir, root)
+    }
+
+    fn text(base: &Path, path: &str) -> io::Result<String> {
+        Ok(String::from_utf8(read(base, path, 0, 100)?.bytes).expect("utf-8"))
+    }
+
+    #[test]
+    fn a_range_is_read_and_the_end_is_told() {
+        let (_dir, root) = rig();
+        let range = |offset, max| {
+            let piece = read(&root, "inside.json", offset, max).expect("read");
+            assert_eq!(piece.stat, stat_of(&fs::metadata(root.join("inside.json")).expect("there")));
+            (String::from_utf8(piece.bytes).expect("utf-8"), piece.at_end)
+        };
+        assert_eq!(range(0, 100), ("0123456789".to_owned(), true));
+        assert_eq!(range(0, 10), ("0123456789".to_owned(), true));
+        assert_eq!(range(2, 3), ("234".to_owned(), false));
+        assert_eq!(range(9, 3), ("9".to_owned(), true));
+        assert_eq!(range(10, 3), (String::new(), true));
+        assert_eq!(range(u64::MAX, u64::MAX), (String::new(), true), "behind the end is nothing");
+    }
+
+    #[test]
+    fn no_read_is_longer_than_the_maximum() {
+        let (_dir, root) = rig();
+        File::create(root.join("large")).expect("made").set_len(READ_BYTES_MAX + 1).expect("grown");
+        let piece = read(&root, "large", 0, u64::MAX).expect("read");
+        assert_eq!((piece.bytes.len() as u64, piece.at_end), (READ_BYTES_MAX, false));
+    }
+
+    #[test]
+    fn links_are_followed_only_to_files_of_the_same_root() {
+        let (dir, root) = rig();
+        assert_eq!(text(&root, "in").expect("read"), "0123456789");
+        assert_eq!(text(&root, "absolute").expect("read"), "below");
+        for out in [
+            "out",
+            "up/secret",
+            "twice",
+            "up/root/inside.json",
+            "../secret",
+            "/etc/hostname",
+            "dir/../inside.json",
+            "./in",
+            "",
+            "dir//below.json",
+            "dir/",
+            "a\0b",
+        ] {
+            assert!(text(&root, out).is_err(), "{out:?} was read");
+        }
+        symlink(&root, dir.path().join("linked-root")).expect("linked");
+        assert_eq!(text(&dir.path().join("linked-root"), "in").expect("the root itself may be a link"), "0123456789");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_denied_and_never_waited_for() {
+        let (_dir, root) = rig();
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), Mode::RUSR | Mode::WUSR).expect("made");
+        symlink("pipe", root.join("to-pipe")).expect("linked");
+        for path in ["pipe", "to-pipe", "dir", "gone", "inside.json/x"] {
+            assert!(text(&root, path).is_err(), "{path} was read");
+        }
+    }
+
+    #[test]
+    fn without_openat2_it_is_the_same() {
+        let (_dir, root) = rig();
+        let open = |path: &str| part_by_part(directory(&root).expect("the root"), path);
+        assert!(open("inside.json").is_ok() && open("dir/below.json").is_ok());
+        for path in ["in", "out", "up/secret", "up/root/inside.json", "gone", "inside.json/x"] {
+            assert!(open(path).is_err(), "{path} was opened");
+        }
+    }
+
+    quickcheck! {
+        /// Whatever path is made of these parts: what is read is never what lies beside the root.
+        fn no_path_leads_out(parts: Vec<u8>) -> bool {
+            let (_dir, root) = rig();
+            let parts: Vec<&str> = parts.iter().take(6).map(|n| match n % 8 {
+                0 => "..", 1 => "up", 2 => "out", 3 => "secret", 4 => "dir", 5 => "inside.json", 6 => "in", _ => "",
+            }).collect();
+            let path = parts.join("/");
+            let walked = if is_clean(&path) { part_by_part(directory(&root).expect("the root"), &path).is_ok() } else { false };
+            let safe = matches!(path.as_str(), "inside.json" | "dir" | "in");
+            text(&root, &path).map_or(true, |text| text == "0123456789") && (!walked || safe)
+        }
+    }
+
+    #[test]
+    fn a_file_that_never_holds_still_shows_as_changed_afterwards() {
+        let (_dir, root) = rig();
+        let path = root.join("busy.json");
+        fs::write(&path, "x").expect("written");
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                use std::io::Write;
+                let mut file = fs::OpenOptions::new().append(true).open(&path).expect("opened");
+                while !stop.load(Ordering::Relaxed) && file.metadata().expect("there").len() < 2_000_000 {
+                    file.write_all(b"xxxxxxxx").expect("written");
+                }
+            });
+            for _ in 0..200 {
+                let piece = read(&root, "busy.json", 0, u64::MAX).expect("read");
+                // What is told of the file is never younger than what was read of it.
+                assert!(piece.bytes.len() as u64 <= piece.stat.size);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
 }

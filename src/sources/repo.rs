@@ -131,3 +131,116 @@ fn small(path: &Path) -> Option<String> {
     file.take(GIT_FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    const CONFIG: &str = "[core]\n\tbare = false\n[remote \"upstream\"]\n\turl = https://example.org/up.git\n\
+        [remote \"origin\"]\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n\turl = git@example.org:me/it.git ; mine\n[branch \"main\"]\n\turl = no\n";
+
+    fn write(path: PathBuf, text: &str) {
+        fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+
+    /// A repository in `DIR/it` and the answer for a directory in it.
+    fn asked(head: &str, config: Option<&str>) -> Option<Repo> {
+        let dir = tempfile::tempdir().expect("dir");
+        let top = dir.path().join("it");
+        write(top.join(".git/HEAD"), head);
+        if let Some(config) = config {
+            write(top.join(".git/config"), config);
+        }
+        fs::create_dir_all(top.join("src/deep")).expect("made");
+        let repo = above(top.join("src/deep").to_str().expect("utf-8"));
+        assert!(repo.as_ref().is_none_or(|repo| Path::new(&repo.root) == top));
+        repo
+    }
+
+    #[test]
+    fn a_repository_is_found_from_below_with_origin_and_branch() {
+        let repo = asked("ref: refs/heads/feature/x\n", Some(CONFIG)).expect("found");
+        assert_eq!(repo.remote.as_deref(), Some("git@example.org:me/it.git"));
+        assert_eq!(repo.branch.as_deref(), Some("feature/x"));
+    }
+
+    #[test]
+    fn without_origin_the_first_remote_counts_and_without_any_there_is_none() {
+        let other = CONFIG.replace("origin", "another");
+        assert_eq!(asked("ref: refs/heads/m\n", Some(&other)).expect("found").remote.as_deref(), Some("https://example.org/up.git"));
+        assert_eq!(asked("ref: refs/heads/m\n", Some("[core]\n")).expect("found").remote, None);
+        assert_eq!(asked("ref: refs/heads/m\n", None).expect("found").remote, None);
+    }
+
+    #[test]
+    fn a_detached_head_names_no_branch() {
+        for head in ["3f786850e387550fdab836ed7e6dc881de23001b\n", "ref: refs/heads/.invalid\n", "ref: refs/remotes/x\n", ""] {
+            assert_eq!(asked(head, None).expect("found").branch, None, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_worktree_has_its_own_head_and_the_others_remotes() {
+        let dir = tempfile::tempdir().expect("dir");
+        write(dir.path().join("it/.git/HEAD"), "ref: refs/heads/main\n");
+        write(dir.path().join("it/.git/config"), CONFIG);
+        write(dir.path().join("it/.git/worktrees/wt/HEAD"), "ref: refs/heads/wt\n");
+        write(dir.path().join("it/.git/worktrees/wt/commondir"), "../..\n");
+        write(dir.path().join("wt/.git"), &format!("gitdir: {}\n", dir.path().join("it/.git/worktrees/wt").display()));
+        let repo = above(dir.path().join("wt").to_str().expect("utf-8")).expect("found");
+        assert_eq!((repo.remote.as_deref(), repo.branch.as_deref()), (Some("git@example.org:me/it.git"), Some("wt")));
+        assert_eq!(Path::new(&repo.root), dir.path().join("wt"));
+    }
+
+    #[test]
+    fn a_submodule_says_where_it_is_in_relative_words() {
+        let dir = tempfile::tempdir().expect("dir");
+        write(dir.path().join(".git/modules/sub/HEAD"), "ref: refs/heads/sub\n");
+        write(dir.path().join(".git/modules/sub/config"), "[remote \"origin\"]\nurl=ssh://example.org/sub\n");
+        write(dir.path().join("sub/.git"), "gitdir: ../.git/modules/sub\n");
+        let repo = above(dir.path().join("sub/gone").to_str().expect("utf-8")).expect("found, though the directory is gone");
+        assert_eq!((repo.remote.as_deref(), repo.branch.as_deref()), (Some("ssh://example.org/sub"), Some("sub")));
+    }
+
+    #[test]
+    fn gits_spelling_is_understood() {
+        let cases = [
+            ("[remote \"origin\"]\nURL = \"https://x/a b#c\" # said twice\n", Some("https://x/a b#c")),
+            ("[ReMoTe \"origin\"]\nurl = https://x/\\\nlong\n", Some("https://x/long")),
+            ("[remote \"origin\"] ; ours\n  url\t=\tfile:///x\\\\y\n", Some("file:///x\\y")),
+            ("[remote \"origin\"]\nurl =\n[remote \"b\"]\nurl = second\n", Some("second")),
+            ("[remote]\nurl = nameless\n[remotes \"origin\"]\nurl = other\n", None),
+            ("url = outside\n[remote \"origin\"]\npushurl = push\n; url = comment\n", None),
+        ];
+        for (config, url) in cases {
+            assert_eq!(remote(config).as_deref(), url, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_directory_gives_nothing_and_is_never_waited_for() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = |name: &str| dir.path().join(name).to_str().expect("utf-8").to_owned();
+        // A pipe instead of a head, a loop of links, an endless device, more than we read.
+        fs::create_dir_all(dir.path().join("pipe/.git")).expect("made");
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.path().join("pipe/.git/HEAD"), rustix::fs::Mode::RUSR).expect("made");
+        fs::create_dir_all(dir.path().join("loop")).expect("made");
+        symlink(".git", dir.path().join("loop/.git")).expect("linked");
+        write(dir.path().join("zero/.git/x"), "");
+        symlink("/dev/zero", dir.path().join("zero/.git/HEAD")).expect("linked");
+        write(dir.path().join("self/.git"), "gitdir: .git\n");
+        for name in ["pipe", "loop", "zero", "self", "gone"] {
+            // The temporary directory may itself lie in a repository.
+            assert!(above(&path(name)).is_none_or(|repo| !Path::new(&repo.root).starts_with(dir.path())), "{name}");
+        }
+        write(dir.path().join("long/.git/HEAD"), "ref: refs/heads/m\n");
+        let long = format!("{}\n[remote \"origin\"]\nurl = too-far\n", "#".repeat(64 * 1024));
+        write(dir.path().join("long/.git/config"), &long);
+        assert_eq!(above(&path("long")).expect("found").remote, None, "only the beginning is read");
+        for cwd in ["", "relative", "~", "/a/../b", "\0"] {
+            assert!(above(cwd).is_none_or(|repo| repo.root == "/"), "{cwd:?}");
+        }
+    }
+}

@@ -60,9 +60,9 @@ pub(crate) fn is_active(state: AgentState) -> bool {
     matches!(state, AgentState::NeedsInput | AgentState::Stuck | AgentState::Working | AgentState::Late)
 }
 
-fn report(agent: &AgentView) -> serde_json::Map<String, Value> {
+fn report(agent: &AgentView) -> Value {
     let beat = &agent.beat;
-    let told = json!({
+    json!({
         "state": agent.state.word(),
         "symbol": agent.state.symbol().to_string(),
         "reported": beat.state.word(),
@@ -78,34 +78,30 @@ fn report(agent: &AgentView) -> serde_json::Map<String, Value> {
         "source": beat.source,
         "claimedDevice": text(beat.claimed_device.as_ref()),
         "metadata": metadata(beat.metadata.as_ref()),
-    });
-    match told {
-        Value::Object(told) => told,
-        _ => serde_json::Map::new(),
-    }
+    })
 }
 
 fn session(view: &View, key: &AgentKey, agent: &AgentView) -> Value {
     let mut out = report(agent);
     let known = view.sessions.get(&key.session);
-    out.insert("session".into(), json!(key.session));
-    out.insert("device".into(), json!(key.device));
-    out.insert("deviceName".into(), json!(view.device_name(&key.device).json()));
-    out.insert("tool".into(), json!(known.map(|session| session.fact.tool.clone())));
-    out.insert("project".into(), json!(known.and_then(|session| session.fact.project.clone())));
-    Value::Object(out)
+    out["session"] = json!(key.session);
+    out["device"] = json!(key.device);
+    out["deviceName"] = json!(view.device_name(&key.device).json());
+    out["tool"] = json!(known.map(|session| session.fact.tool.clone()));
+    out["project"] = json!(known.and_then(|session| session.fact.project.clone()));
+    out
 }
 
 /// An agent's row as JSON.
 pub(crate) fn agent(view: &View, row: &Row<'_>) -> Value {
     let mut out = report(row.lead);
-    out.insert("agent".into(), json!(row.lead.beat.agent.json()));
-    out.insert("device".into(), json!(row.device));
-    out.insert("deviceName".into(), json!(view.device_name(&row.device).json()));
-    out.insert("reachable".into(), json!(is_reachable(view, &row.device)));
+    out["agent"] = json!(row.lead.beat.agent.json());
+    out["device"] = json!(row.device);
+    out["deviceName"] = json!(view.device_name(&row.device).json());
+    out["reachable"] = json!(is_reachable(view, &row.device));
     let sessions = row.sessions.iter().map(|(key, agent)| session(view, key, agent));
-    out.insert("sessions".into(), sessions.collect());
-    Value::Object(out)
+    out["sessions"] = sessions.collect();
+    out
 }
 
 /// Whether a device can be reached.
