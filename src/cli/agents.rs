@@ -114,7 +114,7 @@ fn beat(row: &Value, state: &str, now_ms: i64) -> String {
     let Some(heard) = heard(row) else { return "-".to_owned() };
     let age = ages::since(now_ms, heard);
     match (state, fields::count(row, "intervalS")) {
-        ("unknown", _) => format!("device not reachable, last word {age} ago"),
+        ("unknown", _) => format!("last word {age} ago"),
         ("stale" | "late", every) if every > 0 => format!("{age} ago, every {every}s"),
         ("stale", _) => format!("{age} ago"),
         _ => age,

@@ -21,6 +21,8 @@ use crate::model::text::Foreign;
 const ROUTE: &str = "/api/v3/beats";
 /// How often a loop looks whether its process is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long the last report of a loop may take: whoever pressed Ctrl-C does not wait.
+const END_WITHIN: Duration = Duration::from_secs(2);
 /// What a shell expects of a program that was interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -65,10 +67,11 @@ impl Beat {
         if Foreign::new(self.agent.as_str()).is_blank() {
             return Err(Trouble::usage("AGENT must not be blank").fix("hubless beat NAME [TASK] [FILE]").into());
         }
-        let told = block_on(send(&context.client(), &self.report(), context))??;
+        let within = context.globals.timeout.unwrap_or(client::WRITE_WITHIN);
+        let told = block_on(send(&context.client(), &self.report(), within))??;
         context.out.done(told.clone(), &self.line(&told))?;
         match self.every {
-            Some(every) if !self.ends() => block_on(self.go_on(context, every))?,
+            Some(every) if !self.ends() => block_on(self.go_on(context, every, within))?,
             Some(_) | None => Ok(0),
         }
     }
@@ -129,7 +132,7 @@ impl Beat {
         format!("✓ {name}: {}{doing} ({})", Foreign::new(state).plain(), went(told))
     }
 
-    async fn go_on(&self, context: &Context, every: Duration) -> anyhow::Result<u8> {
+    async fn go_on(&self, context: &Context, every: Duration, within: Duration) -> anyhow::Result<u8> {
         let client = context.client();
         let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be heard")?;
         let mut terminate = signal(SignalKind::terminate()).context("signals cannot be heard")?;
@@ -148,7 +151,7 @@ impl Beat {
                 }
                 _ = ticks.tick() => {
                     // The daemon may be restarted under a loop; the loop outlives that, and says once that nobody hears it.
-                    let sent = send(&client, &self.tick(), context).await;
+                    let sent = send(&client, &self.tick(), within).await;
                     if let (Err(why), true) = (&sent, heard) {
                         remark(&format!("✗ {}: {why}; going on", Foreign::new(self.agent.as_str()).plain()));
                     }
@@ -156,15 +159,14 @@ impl Beat {
                 }
             }
         };
-        let told = send(&client, &self.end(), context).await?;
+        let told = send(&client, &self.end(), within.min(END_WITHIN)).await?;
         let line = format!("✓ {}: done ({})", Foreign::new(self.agent.as_str()).plain(), went(&told));
         context.out.done(told, &line)?;
         Ok(exit)
     }
 }
 
-async fn send(client: &Client, body: &Value, context: &Context) -> anyhow::Result<Value> {
-    let within = context.globals.timeout.unwrap_or(client::WRITE_WITHIN);
+async fn send(client: &Client, body: &Value, within: Duration) -> anyhow::Result<Value> {
     let answer = client.post_within(ROUTE, body, within).await.map_err(|error| {
         let mut trouble = Trouble::from(error);
         if trouble.exit == Code::DaemonDown.exit() {

@@ -183,7 +183,8 @@ fn in_background(context: &Context) -> anyhow::Result<()> {
     let home = &context.config.home;
     make_dir(&home.logs_dir).with_context(|| format!("{} cannot be made", home.logs_dir.display()))?;
     let said = home.logs_dir.join(SAID);
-    let said_to = File::create(&said).with_context(|| format!("{} cannot be written", said.display()))?;
+    let open = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&said);
+    let said_to = open.with_context(|| format!("{} cannot be written", said.display()))?;
     let program = std::env::current_exe().context("this program does not know where it is")?;
     let mut child = Command::new(program)
         .args(["up", "--in-background"])

@@ -34,7 +34,7 @@ impl Context {
     pub(crate) fn new(globals: Globals) -> anyhow::Result<Context> {
         let env: Env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
         let trouble = |error: crate::config::Error| Trouble::new("bad-config", 2, error.to_string()).fix("mend it, or take it out");
-        let (config, warnings) = Config::load(&env, &BTreeMap::new()).map_err(trouble)?;
+        let (config, warnings) = Config::load(&env, &flags(&globals)).map_err(trouble)?;
         let out = Out::of(&globals);
         if !out.quiet && !out.is_data() {
             warnings.iter().for_each(|warning| remark(&format!("warning: {warning}")));
@@ -118,6 +118,16 @@ impl Context {
     pub(crate) fn log_file(&self) -> PathBuf {
         self.config.home.logs_dir.join(crate::daemon::logs::NAME)
     }
+}
+
+/// What the flags set of the configuration: `-v` lets the daemon log more.
+fn flags(globals: &Globals) -> BTreeMap<String, String> {
+    let level = match globals.verbose {
+        0 => return BTreeMap::new(),
+        1 => "debug",
+        _ => "trace",
+    };
+    BTreeMap::from([("log.level".to_owned(), level.to_owned())])
 }
 
 /// What people are told beside an answer: that it is from disk, that rows are missing, what the daemon warns of.

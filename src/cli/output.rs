@@ -111,9 +111,13 @@ impl Out {
         for (tint, cells) in rows {
             table.add_row(cells.into_iter().map(|text| cell(tint, text)));
         }
-        let drawn = table.trim_fmt();
-        // The preset pads every line by one column, which nobody asked for.
-        drawn.lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n").collect()
+        let last = header.len().saturating_sub(1);
+        for (n, column) in table.column_iter_mut().enumerate() {
+            // A column of symbols stands close to what it marks.
+            let right = if n == last { 0 } else { 1 + u16::from(header.get(n).is_none_or(|name| !name.is_empty())) };
+            column.set_padding((0, right));
+        }
+        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
     }
 }
 
