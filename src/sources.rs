@@ -172,6 +172,7 @@ fn is_watched(root: Root) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 mod tests {
     use super::*;
     use crate::model::input::RelPath;
