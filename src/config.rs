@@ -325,3 +325,210 @@ impl FromStr for LogFormat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// What a file, the environment and the command line make together, and the warnings as they are printed.
+    fn loaded(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<(Config, Vec<String>), Error> {
+        let dir = tempfile::tempdir().expect("dir");
+        fs::write(dir.path().join("config.toml"), file).expect("written");
+        let mut env = pairs(env);
+        env.insert("HUBLESS_HOME".to_owned(), dir.path().to_str().expect("utf-8").to_owned());
+        env.insert("HOME".to_owned(), "/home/lena".to_owned());
+        let (config, warnings) = Config::load(&env, &pairs(flags))?;
+        let name = dir.path().join("config.toml").display().to_string();
+        Ok((config, warnings.iter().map(|warning| warning.to_string().replace(&name, "FILE")).collect()))
+    }
+
+    fn refused(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
+        let why = loaded(file, env, flags).expect_err("refused").to_string();
+        // The temporary directory's name is no part of the sentence.
+        why.split_once("config.toml").map_or(why.clone(), |(_, rest)| format!("FILE{rest}"))
+    }
+
+    #[test]
+    fn without_a_word_the_table_counts() {
+        let (config, warnings) = loaded("", &[], &[]).expect("loaded");
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!((config.http_port.value, config.network.port.value, config.network.mdns.value), (4825, 4826, true));
+        assert_eq!((config.network.interfaces.value.len(), config.network.peers.value.len(), config.exclude.value.len()), (0, 0, 0));
+        assert_eq!(config.claude_root.value, Path::new("/home/lena/.claude"));
+        assert_eq!(config.not_seen_after_ms.value, 2 * 60 * 60 * 1000);
+        assert_eq!((config.log.format.value, config.log.level.value), (LogFormat::Text, tracing::Level::INFO));
+        assert_eq!((config.log.max_size.value, config.log.max_files.value), (10 * 1024 * 1024, 5));
+        assert!(!config.device_name.value.is_empty() && !config.device_name.value.contains('.'));
+        assert!(config.settings().all(|(_, _, source)| source == Source::Default));
+        assert_eq!(config.settings().count(), KEYS.len());
+    }
+
+    #[test]
+    fn a_later_source_wins_and_says_so() {
+        let file = "[http]\nport = 1\n[network]\nport = 1\nmdns = false\n[log]\nlevel = \"warn\"\n";
+        let env = [("HUBLESS_HTTP_PORT", "2"), ("HUBLESS_NETWORK_PORT", "2")];
+        let (config, _) = loaded(file, &env, &[("network.port", "3")]).expect("loaded");
+        assert_eq!(config.http_port, Setting { value: 2, source: Source::Env });
+        assert_eq!(config.network.port, Setting { value: 3, source: Source::Flag });
+        assert_eq!(config.network.mdns, Setting { value: false, source: Source::File });
+        assert_eq!(config.log.level, Setting { value: tracing::Level::WARN, source: Source::File });
+        assert_eq!(config.log.format.source, Source::Default);
+        let shown: Vec<String> = config
+            .settings()
+            .filter(|set| set.2 > Source::Default)
+            .map(|(key, value, source)| format!("{} = {value} ({})", key.name, source.word()))
+            .collect();
+        assert_eq!(shown, ["http.port = 2 (env)", "network.port = 3 (flag)", "network.mdns = false (file)", "log.level = warn (file)"]);
+    }
+
+    quickcheck! {
+        /// Whoever speaks, the highest of them is heard, and the order in which they are asked is of no matter.
+        fn the_highest_source_that_speaks_is_heard(in_file: Option<u16>, in_env: Option<u16>, in_flag: Option<u16>) -> bool {
+            let file = in_file.map(|port| format!("http.port = {port}")).unwrap_or_default();
+            let (env, flag) = (in_env.map(|p| p.to_string()), in_flag.map(|p| p.to_string()));
+            let env: Vec<(&str, &str)> = env.iter().map(|p| ("HUBLESS_HTTP_PORT", p.as_str())).collect();
+            let flags: Vec<(&str, &str)> = flag.iter().map(|p| ("http.port", p.as_str())).collect();
+            let expected = [(in_flag, Source::Flag), (in_env, Source::Env), (in_file, Source::File)]
+                .into_iter().find_map(|(port, source)| Some(Setting { value: port?, source }))
+                .unwrap_or(Setting { value: 4825, source: Source::Default });
+            loaded(&file, &env, &flags).expect("loaded").0.http_port == expected
+        }
+
+        /// Any value at any key is taken, or refused by name; nothing panics later where it is used.
+        fn any_value_is_taken_or_refused_by_name(key: usize, value: usize) -> bool {
+            let key = KEYS[key % KEYS.len()].name;
+            let values = ["true", "-1", "0", "5", "70000", "1.5", "''", "'x'", "'2h'", "'10 MiB'", "'info'", "'a:1'", "[]", "['a:1']", "[1]",
+                "{}", "{a=1}", "1979-05-27", "'\u{1}'", "9223372036854775807"];
+            match loaded(&format!("{key} = {}", values[value % values.len()]), &[], &[]) {
+                Ok((config, _)) => config.settings().any(|(set, _, source)| set.name == key && source == Source::File),
+                Err(Error::WrongValue { key: named, .. }) => named == key,
+                Err(Error::Syntax { .. }) => true,
+                Err(_) => false,
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
+        let file = "device.name = \"mac mini\"\nhttp.port = 0\nsync.exclude = [\"secret/*\", \"b\"]\nalerts.not_seen_after = \"1h 30m\"\n\
+            sources.claude.root = \"~/c\"\n[network]\nport = 65535\nmdns = false\ninterfaces = [\"tailscale0\"]\n\
+            peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n";
+        let env = [
+            ("HUBLESS_DEVICE_NAME", "mac mini"),
+            ("HUBLESS_HTTP_PORT", "0"),
+            ("HUBLESS_SYNC_EXCLUDE", "secret/*, b,"),
+            ("HUBLESS_ALERTS_NOT_SEEN_AFTER", "90m"),
+            ("HUBLESS_SOURCES_CLAUDE_ROOT", "~/c"),
+            ("HUBLESS_NETWORK_PORT", "65535"),
+            ("HUBLESS_NETWORK_MDNS", "off"),
+            ("HUBLESS_NETWORK_INTERFACES", "tailscale0"),
+            ("HUBLESS_NETWORK_PEERS", "10.0.0.2:4826,[fe80::1]:1"),
+            ("HUBLESS_LOG_FORMAT", "json"),
+            ("HUBLESS_LOG_LEVEL", "trace"),
+            ("HUBLESS_LOG_MAX_SIZE", "65536"),
+            ("HUBLESS_LOG_MAX_FILES", "1"),
+        ];
+        assert_eq!(env.len(), KEYS.len(), "a new key belongs into this test");
+        let (from_file, _) = loaded(file, &[], &[]).expect("loaded");
+        let (from_env, _) = loaded("", &env, &[]).expect("loaded");
+        let values = |config: &Config| config.settings().map(|(key, value, _)| (key.name, value)).collect::<Vec<_>>();
+        assert_eq!(values(&from_file), values(&from_env));
+        assert!(from_file.settings().all(|(_, _, source)| source == Source::File));
+        assert!(from_env.settings().all(|(_, _, source)| source == Source::Env));
+        assert_eq!(from_env.claude_root.value, Path::new("/home/lena/c"));
+        assert_eq!(from_env.exclude.value, ["secret/*", "b"]);
+        assert_eq!(from_env.not_seen_after_ms.value, 90 * 60 * 1000);
+        let roots = from_env.sources_options().roots;
+        assert_eq!(roots[&Root::ClaudeTodos], Path::new("/home/lena/c/todos"));
+        assert_eq!(roots[&Root::ClaudeProjects], Path::new("/home/lena/c/projects"));
+    }
+
+    #[test]
+    fn what_is_shown_can_be_set_again() {
+        let (config, _) = loaded("alerts.not_seen_after = \"1h 30m\"\nsync.exclude = [\"a\", \"b\"]", &[], &[]).expect("loaded");
+        let again: BTreeMap<String, String> = config.settings().map(|(key, value, _)| (key.name.to_owned(), value)).collect();
+        let env = pairs(&[("HUBLESS_HOME", "/h"), ("HOME", "/home/lena")]);
+        let (second, _) = Config::load(&env, &again).expect("loaded");
+        assert!(config.settings().zip(second.settings()).all(|(a, b)| a.1 == b.1));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_one_and_passed_over() {
+        let file = "[htpp]\nport = 1\n[log]\nlevle = \"warn\"\n[sync]\ninitial_days = 30\n[http]\nport = 7\n[x.y.z]\nq = 1";
+        let env =
+            [("HUBLESS_NETWORK_PROT", "1"), ("HUBLESS_LOG_COLOUR", "1"), ("HUBLESS_AGENT", "sam"), ("HUBLESS_TEST_X", "1"), ("PATH", "/")];
+        let (config, warnings) = loaded(file, &env, &[]).expect("loaded");
+        assert_eq!(config.http_port.value, 7);
+        assert_eq!(
+            warnings,
+            [
+                "unknown key “htpp.port” in FILE; did you mean “http.port”?",
+                "unknown key “log.levle” in FILE; did you mean “log.level”?",
+                "unknown key “sync.initial_days” in FILE",
+                "unknown key “x.y.z.q” in FILE",
+                "the environment variable HUBLESS_LOG_COLOUR sets nothing; did you mean “HUBLESS_LOG_FORMAT”?",
+                "the environment variable HUBLESS_NETWORK_PROT sets nothing; did you mean “HUBLESS_NETWORK_PORT”?",
+            ]
+        );
+        assert_eq!(refused("", &[], &[("http.prot", "1")]), "there is no setting “http.prot”; did you mean “http.port”?");
+    }
+
+    #[test]
+    fn a_wrong_value_is_an_error_with_file_key_and_what_is_expected() {
+        let cases = [
+            ("http.port = 65536", "FILE: http.port = 65536: expected a port, 0 to 65535"),
+            ("http.port = -1", "FILE: http.port = -1: expected a port, 0 to 65535"),
+            ("http.port = \"4825\"", "FILE: http.port = \"4825\": expected a port, 0 to 65535"),
+            ("http.port.x = 1", "FILE: http.port = a table: expected a port, 0 to 65535"),
+            ("http = 1", "FILE: http = 1: expected a table: [http]"),
+            ("network.mdns = 1", "FILE: network.mdns = 1: expected true or false"),
+            ("network.interfaces = \"eth0\"", "FILE: network.interfaces = \"eth0\": expected a list of texts"),
+            ("network.peers = [\"10.0.0.1\"]", "FILE: network.peers = [\"10.0.0.1\"]: expected a list of “host:port”"),
+            ("sync.exclude = [1]", "FILE: sync.exclude = [1]: expected a list of texts"),
+            ("alerts.not_seen_after = 7200", "FILE: alerts.not_seen_after = 7200: expected a span of time such as “2h” or “1h 30m”"),
+            ("log.level = \"loud\"", "FILE: log.level = \"loud\": expected one of error, warn, info, debug, trace"),
+            ("log.max_size = \"ten\"", "FILE: log.max_size = \"ten\": expected a size such as “10 MiB”, or a number of bytes"),
+            ("log.max_files = 0", "FILE: log.max_files = 0: expected a number from 1 to 1000"),
+            ("device.name = \"\"", "FILE: device.name = \"\": expected a name of one line, at most 64 characters"),
+        ];
+        for (file, why) in cases {
+            assert_eq!(refused(file, &[], &[]), why);
+        }
+        assert_eq!(
+            refused("", &[("HUBLESS_HTTP_PORT", "http")], &[]),
+            "the environment variable HUBLESS_HTTP_PORT: http.port = “http”: expected a port, 0 to 65535"
+        );
+        assert_eq!(refused("", &[], &[("network.mdns", "maybe")]), "the command line: network.mdns = “maybe”: expected true or false");
+        assert!(refused("http.port = ", &[], &[]).starts_with("FILE is not valid TOML: TOML parse error at line 1"));
+    }
+
+    #[test]
+    fn an_empty_variable_is_unset_and_an_empty_list_is_empty() {
+        let file = "http.port = 7\nsync.exclude = [\"a\"]";
+        let (config, _) = loaded(file, &[("HUBLESS_HTTP_PORT", ""), ("HUBLESS_SYNC_EXCLUDE", "")], &[]).expect("loaded");
+        assert_eq!(config.http_port, Setting { value: 7, source: Source::File });
+        assert_eq!(config.exclude, Setting { value: vec![], source: Source::Env });
+    }
+
+    #[test]
+    fn claude_codes_own_variable_moves_the_default_only() {
+        let env = [("CLAUDE_CONFIG_DIR", "/opt/claude")];
+        assert_eq!(loaded("", &env, &[]).expect("loaded").0.claude_root.value, Path::new("/opt/claude"));
+        let file = "sources.claude.root = \"/srv/claude\"";
+        assert_eq!(loaded(file, &env, &[]).expect("loaded").0.claude_root.value, Path::new("/srv/claude"));
+        assert_eq!(loaded("", &[("CLAUDE_CONFIG_DIR", "")], &[]).expect("loaded").0.claude_root.value, Path::new("/home/lena/.claude"));
+    }
+
+    #[test]
+    fn a_file_that_is_there_and_cannot_be_read_is_an_error() {
+        let dir = tempfile::tempdir().expect("dir");
+        fs::create_dir(dir.path().join("config.toml")).expect("in the way");
+        let env = pairs(&[("HUBLESS_HOME", dir.path().to_str().expect("utf-8")), ("HOME", "/home/lena")]);
+        assert!(matches!(Config::load(&env, &BTreeMap::new()), Err(Error::Unreadable { .. })));
+    }
+}

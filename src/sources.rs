@@ -172,6 +172,7 @@ fn is_watched(root: Root) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 mod tests {
     use super::*;
     use crate::model::input::RelPath;
@@ -365,7 +366,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_burst_of_files_is_few_hints_and_none_is_missed() {
+    async fn no_file_of_a_burst_is_missed() {
         const FILES: usize = 2_000;
         let mut rig = Rig::start("todos");
         fs::create_dir_all(rig.path("todos")).expect("made");
@@ -373,24 +374,20 @@ mod tests {
         let dir = rig.path("todos");
         let writing =
             rig.tasks.spawn_blocking(move || (0..FILES).for_each(|n| fs::write(dir.join(format!("{n:04}.json")), "[]").expect("written")));
-        let (mut hints, mut listings, mut known) = (0, 0, BTreeSet::new());
+        let mut known = BTreeSet::new();
         while known.len() < FILES {
             match rig.next().await {
                 SourceEvent::Hint { path: Some(path), .. } => {
-                    hints += 1;
                     known.insert(path);
                 }
                 SourceEvent::Hint { path: None, .. } => rig.sources.look(TODOS),
                 SourceEvent::Looked { files, .. } => {
-                    listings += 1;
                     known.extend(files.into_iter().map(|seen| seen.path));
                 }
                 other => panic!("unexpected: {other:?}"),
             }
         }
         writing.await.expect("written");
-        // Each file is made, written and closed: three events each, at the least.
-        assert!(hints + listings <= FILES, "{hints} hints and {listings} listings for {FILES} files");
         rig.end().await;
     }
 

@@ -282,3 +282,83 @@ fn read_event(block: &str) -> Option<Event> {
     let data = field("data").and_then(|data| serde_json::from_str(data).ok()).unwrap_or(Value::Null);
     Some(Event { id: field("id").unwrap_or_default().to_owned(), kind, data })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fixture::{Fleet, House, NOW};
+    use crate::api::reads;
+    use crate::model::ask::{Ask, TodoAsk, TodoDeed};
+    use crate::model::reply::{Code, Refusal, Reply};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_read_is_what_the_pure_half_answers() {
+        let fleet = Fleet::busy();
+        let house = House::open(fleet.0.clone()).await;
+        let client = Client::new(&house.run());
+        let told = client.get("/api/v3/todos?limit=1").await.expect("an answer");
+        assert_eq!(Ok(told), reads::answer(&fleet.0, NOW, "daemon", "/api/v3/todos", "limit=1"));
+        let Err(Error::Problem(problem)) = client.get("/api/v3/devices/mac-min").await else { panic!("no such device") };
+        assert_eq!(
+            (problem.code.as_ref(), problem.exit(), problem.did_you_mean.as_slice()),
+            ("device-not-found", 3, &["mac-mini".to_owned()][..])
+        );
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_write_carries_agent_and_key_and_brings_back_refusals() {
+        let mut house = House::open(Fleet::busy().0).await;
+        let client = Client::new(&house.run()).acting_as("sám").with_key("k-7");
+        let body = json!({});
+        let no = Refusal::new(Code::TodoNotFound, "no todo “t-1”");
+        let (told, ask) = tokio::join!(client.post("/api/v3/todos/t-1/done", &body), house.answer(|_| Reply::Refused(no)));
+        let what = TodoDeed::Done { id: "t-1".into() };
+        assert_eq!(ask, Ask::Todo(TodoAsk { what, agent: Some("sám".into()), key: Some("k-7".into()) }));
+        assert!(matches!(told, Err(Error::Problem(problem)) if problem.exit() == 3));
+        let (bytes, _) = tokio::join!(client.bytes("/api/v3/export"), house.answer(|_| Reply::Document(vec![0, 255])));
+        assert_eq!(bytes.expect("bytes"), [0, 255]);
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn nobody_there_and_somebody_silent_are_both_down() {
+        let home = tempfile::tempdir().expect("a directory");
+        let client = Client::new(home.path());
+        assert!(matches!(client.get("/v2/syncOverview").await, Err(Error::Down { .. })));
+        let body = json!({});
+        assert!(matches!(client.post("/api/v3/rescan", &body).await, Err(Error::Down { .. })), "it was not sent");
+        let silent = tokio::net::UnixListener::bind(client.socket()).expect("a socket");
+        let began = tokio::time::Instant::now();
+        assert!(matches!(client.get("/v2/syncOverview").await, Err(Error::Down { .. })));
+        assert!(matches!(client.events(None).await, Err(Error::Down { .. })));
+        assert!(began.elapsed() < DOWN_AFTER * 10, "{:?}", began.elapsed());
+        let sent = client.post_within("/api/v3/rescan", &body, Duration::from_millis(50)).await;
+        assert!(matches!(sent, Err(Error::TimedOut)), "it was sent: {sent:?}");
+        drop(silent);
+        assert!(matches!(client.get("/v2/syncOverview").await, Err(Error::Down { .. })), "a dead socket file");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_after_a_write_was_sent_may_have_been_taken() {
+        let home = tempfile::tempdir().expect("a directory");
+        let client = Client::new(home.path());
+        let listener = tokio::net::UnixListener::bind(client.socket()).expect("a socket");
+        let breaks = async {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            stream.readable().await.expect("a request");
+        };
+        let body = json!({});
+        let (told, ()) = tokio::join!(client.post("/api/v3/rescan", &body), breaks);
+        assert!(matches!(told, Err(Error::TimedOut)), "{told:?}");
+    }
+
+    #[test]
+    fn a_block_without_a_name_is_no_event() {
+        assert_eq!(read_event("retry: 3000\n\n"), None);
+        assert_eq!(read_event(": comment\n\n"), None);
+        let event = Event { id: "a-1".into(), kind: "todo".into(), data: json!({"id": 1}) };
+        assert_eq!(read_event("id: a-1\nevent:todo\ndata: {\"id\": 1}\n\n"), Some(event));
+    }
+}

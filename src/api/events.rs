@@ -169,3 +169,76 @@ pub(crate) async fn follow(feed: Arc<Feed>, mut views: watch::Receiver<Arc<View>
         shown = next;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fixture::{Fleet, MBP, MINI, beat, leos, todo};
+    use crate::model::beat::Reported;
+    use crate::model::todo::Status;
+    use crate::model::view::{AgentState, SessionState};
+    use quickcheck::quickcheck;
+
+    fn numbered(feed: &Feed, seq: u64, max: usize) -> Result<Vec<u64>, TooOld> {
+        Ok(feed.after(seq, max)?.into_iter().map(|(seq, _)| seq).collect())
+    }
+
+    fn some(count: usize) -> Vec<Subject> {
+        vec![Subject::Device(MBP); count]
+    }
+
+    quickcheck! {
+        fn the_ring_reaches_as_far_as_it_says(pushes: Vec<u16>, seq: u64) -> bool {
+            let feed = Feed::new();
+            let total: u64 = pushes.iter().map(|count| u64::from(count % 900)).sum();
+            pushes.iter().for_each(|count| feed.push(some(usize::from(count % 900))));
+            let oldest = total.saturating_sub(RING_MAX as u64);
+            let seq = seq % (total + 2);
+            match numbered(&feed, seq, usize::MAX) {
+                Ok(numbers) => seq >= oldest && seq <= total && numbers == (seq + 1..=total).collect::<Vec<_>>(),
+                Err(TooOld) => seq < oldest || seq > total,
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_and_an_old_one_is_told() {
+        let feed = Feed::new();
+        feed.push(some(3));
+        assert_eq!(numbered(&feed, 0, 2), Ok(vec![1, 2]));
+        assert_eq!(numbered(&feed, 3, 2), Ok(vec![]));
+        assert_eq!(numbered(&feed, 4, 2), Err(TooOld), "a number that was never given");
+        feed.push(some(RING_MAX));
+        assert_eq!(numbered(&feed, 2, 2), Err(TooOld));
+        assert_eq!(numbered(&feed, 3, 1), Ok(vec![4]));
+    }
+
+    #[test]
+    fn only_what_changed_is_named_and_an_agent_once() {
+        let old = Fleet::busy();
+        let mut twice = beat(MINI, "sam", Reported::Working, "AGT-281");
+        twice.session = leos();
+        let new = Fleet(old.0.clone())
+            .agent(beat(MINI, "sam", Reported::Working, "AGT-281"), AgentState::Working)
+            .agent(twice, AgentState::Working)
+            .todo(todo("web", "fresh", Status::Pending))
+            .session(SessionState::Ended, &[]);
+        let fresh = todo("web", "fresh", Status::Pending).id;
+        let expected = vec![Subject::Agent(MINI, "sam".into()), Subject::Session(leos()), Subject::Todo(fresh)];
+        assert_eq!(changes(&old.0, &new.0), expected);
+        assert_eq!(changes(&new.0, &new.0.clone()), vec![]);
+    }
+
+    #[test]
+    fn an_event_carries_the_whole_object_or_says_that_it_is_gone() {
+        let full = Fleet::busy().0;
+        let empty = View::of(MBP);
+        for subject in changes(&empty, &full) {
+            assert!(subject.shown(&full).get("gone").is_none(), "{subject:?}");
+            assert_eq!(subject.shown(&empty)["gone"], json!(true), "{subject:?}");
+        }
+        let id = todo("web", "Dark mode", Status::Pending).id;
+        let told = reads::answer(&full, 0, "daemon", &format!("/api/v3/todos/{id}"), "").expect("a todo");
+        assert_eq!(Subject::Todo(id).shown(&full), told["data"]);
+    }
+}

@@ -257,3 +257,68 @@ pub(crate) fn age(now_ms: i64, then_ms: i64) -> String {
         _ => format!("{days}d {:02}h", hours % 24),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::fixture::{Fleet, MINI, NOW, beat, device, todo};
+    use crate::model::beat::Reported;
+    use crate::model::view::Warning;
+
+    #[test]
+    fn the_page_answers_what_a_person_asks_first() {
+        let page = page(&Fleet::busy().0, NOW, None);
+        for wanted in [
+            "2 devices · 2 reachable · 1 agent needs you · 1 todo conflict",
+            "◐ needs input",
+            "run migration?",
+            "● working",
+            "AGT-280",
+            "12m",
+            "29s ago",
+            "reachable, 4 ms",
+            "this device",
+            "1 ready, 1 in progress, 1 done today",
+            "Add retry budget",
+            "≠ Rotate staging key",
+            "hubless todos resolve t-",
+            "claude",
+            "2 of 3 open",
+        ] {
+            assert!(page.contains(wanted), "{wanted}\n{page}");
+        }
+        assert!(page.find("needs input") < page.find("AGT-280"), "who waits comes first");
+        assert!(!page.contains("<script"), "no script yet");
+    }
+
+    #[test]
+    fn what_agents_write_is_inert() {
+        let evil = "<img src=x onerror=alert(1)>\u{1b}[31m\u{202e}\"'&";
+        let mut asks = beat(MINI, evil, Reported::Waiting, evil);
+        asks.note = Some(Foreign::new(evil));
+        let mut fleet = Fleet::busy().agent(asks, AgentState::NeedsInput).todo(todo(evil, evil, Status::Pending));
+        fleet.0.devices.insert(MINI, Arc::new(device(MINI, evil)));
+        fleet.0.warnings.insert("x".into(), Warning { what: evil.into(), fix: Some(evil.into()) });
+        let page = page(&fleet.0, NOW, Some(evil));
+        assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'), "{page}");
+        assert!(page.contains("&lt;img src=x onerror=alert(1)&gt;"));
+    }
+
+    #[test]
+    fn an_empty_house_says_what_to_do() {
+        let mut fleet = Fleet::new();
+        fleet.0.devices.remove(&MINI);
+        let page = page(&fleet.0, NOW, None);
+        assert!(page.contains("nothing waits for you") && page.contains("hubless beat sam") && page.contains("hubless pair"), "{page}");
+    }
+
+    #[test]
+    fn ages_are_in_the_two_largest_units() {
+        for (seconds, shown) in [(-5, "0s"), (0, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (7_800, "2h 10m"), (90_000, "1d 01h")] {
+            assert_eq!(age(NOW, NOW - seconds * 1000), shown);
+        }
+        assert_eq!(age(i64::MAX, i64::MIN).chars().last(), Some('h'));
+    }
+}

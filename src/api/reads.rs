@@ -313,12 +313,12 @@ mod tests {
 
     #[test]
     fn agents_are_one_row_a_device_who_waits_first() {
-        let mut second = beat(MINI, "sam", Reported::Working, "AGT-281");
-        second.session = leos();
-        let fleet = Fleet::busy().agent(second, AgentState::Stale);
+        let mut second = beat(MINI, "sam", Reported::Working, "AGT-279");
+        (second.session, second.at) = (leos(), NOW - 3_600_000);
+        let mut fleet = Fleet::busy().agent(second, AgentState::Unknown);
         let told = ask(&fleet, "/api/v3/agents", "");
         assert_eq!(column(&told, "agent"), ["Leo", "sam", "max"]);
-        assert_eq!(column(&told, "state"), ["needs input", told["data"][1]["state"].as_str().expect("a state"), "idle"]);
+        assert_eq!(column(&told, "state"), ["needs input", "working", "idle"], "the session heard of last leads");
         let sam = &told["data"][1];
         assert_eq!(sam["sessions"].as_array().map(Vec::len), Some(2));
         assert_eq!((&sam["device"], &sam["deviceName"], &sam["intervalS"]), (&json!(MINI), &json!("mac-mini"), &json!(60)));
@@ -326,6 +326,16 @@ mod tests {
         assert_eq!(column(&ask(&fleet, "/api/v3/agents", "state=needs-input,idle"), "agent"), ["Leo", "max"]);
         assert_eq!(column(&ask(&fleet, "/api/v3/agents", "device=mbp-lena"), "agent"), ["max"]);
         assert_eq!(refused(&fleet, "/api/v3/agents", "state=asleep").status, 400);
+        let mut asks = beat(MINI, "sam", Reported::Waiting, "AGT-279");
+        (asks.session, asks.at) = (leos(), NOW - 3_600_000);
+        fleet = fleet.agent(asks, AgentState::NeedsInput);
+        let agents = fleet.0.agents.clone();
+        for (key, agent) in agents.iter().filter(|(key, _)| key.session == leos()) {
+            let long_ago = crate::model::view::AgentView { sign_here: None, ..agent.as_ref().clone() };
+            fleet.0.agents.insert(key.clone(), Arc::new(long_ago));
+        }
+        let told = ask(&fleet, "/api/v3/agents", "");
+        assert_eq!(column(&told, "state"), ["needs input", "needs input", "idle"], "one that waits leads, however old");
     }
 
     #[test]

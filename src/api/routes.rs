@@ -148,3 +148,68 @@ async fn only_on_the_socket(State(desk): State<Arc<Desk>>, uri: Uri) -> Response
     ));
     No(problem.at(uri.path())).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fixture::{Fleet, House, control, get, knock, say};
+
+    #[tokio::test]
+    async fn what_was_read_already_is_not_sent_again() {
+        let house = House::open(Fleet::busy().0).await;
+        for target in ["/api/v3/overview", "/api/v3/todos?status=pending", "/v2/syncOverview", "/api/v3/agents/sam"] {
+            let first = get(&house, target).await;
+            let tag = first.header("etag").expect("a tag").to_owned();
+            assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+            let again = say(knock(&house).await, &format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nif-none-match: {tag}"), "").await;
+            assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", Some(tag.as_str())), "{target}");
+            house.show.send_modify(|view| Arc::make_mut(view).seq += 1);
+            let changed = say(knock(&house).await, &format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nif-none-match: {tag}"), "").await;
+            assert_eq!(changed.status, 200, "{target}");
+        }
+        assert_ne!(get(&house, "/api/v3/todos").await.header("etag"), get(&house, "/api/v3/todos?limit=1").await.header("etag"));
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn both_doors_tell_what_the_pure_half_answers() {
+        let fleet = Fleet::busy();
+        let house = House::open(fleet.0.clone()).await;
+        for target in
+            ["/v2/syncOverview", "/api/v3/overview", "/api/v3/conflicts", "/api/v3/sessions?device=mac-mini", "/api/v3/devices/mac-mini"]
+        {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let expected = reads::answer(&fleet.0, crate::api::fixture::NOW, "daemon", path, query).expect(target);
+            assert_eq!(get(&house, target).await.json(), expected, "{target}");
+            assert_eq!(control(&house, &format!("GET {target}"), "").await.json(), expected, "{target}");
+        }
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn nothing_there_is_404_and_the_wrong_method_names_the_right_ones() {
+        let house = House::open(Fleet::new().0).await;
+        for line in ["POST /api/v3/nothing", "GET /v3", "DELETE /nothing", "POST /api/v3/todos/a/b/c", "GET /assets/../sync"] {
+            let raw = control(&house, line, "").await;
+            assert_eq!((raw.status, raw.json()["code"].clone()), (404, json!("route-not-found")), "{line}");
+        }
+        let wrong = control(&house, "POST /api/v3/overview", "{}").await;
+        assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET,HEAD")));
+        assert_eq!(wrong.json()["code"], json!("method-not-allowed"));
+        let wrong = control(&house, "GET /v2/sessionState", "").await;
+        assert_eq!((wrong.status, wrong.header("allow")), (405, Some("POST")));
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn the_small_routes_answer() {
+        let house = House::open(Fleet::busy().0).await;
+        let root = get(&house, "/").await;
+        assert_eq!((root.status, root.header("location")), (303, Some("/sync")));
+        assert_eq!(get(&house, "/readyz?verbose").await.body, "[+]replica ok\n[+]socket ok\n[+]http ok\nready\n");
+        assert_eq!(get(&house, "/version").await.json()["version"], json!(env!("CARGO_PKG_VERSION")));
+        let export = get(&house, "/api/v3/export").await;
+        assert!(export.json()["fix"].as_str().is_some_and(|fix| fix.contains("curl --unix-socket")), "{}", export.body);
+        house.close().await;
+    }
+}

@@ -150,3 +150,122 @@ fn block(id: Option<(&str, u64)>, kind: &str, data: &Value) -> String {
     let _ = write!(out, "event: {kind}\ndata: {data}\n\n");
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::client::{Client, Event, Events};
+    use crate::api::events::RING_MAX;
+    use crate::api::fixture::{Fleet, House, control, get, todo};
+    use crate::model::todo::Status;
+    use crate::model::view::{TodoView, View};
+    use tokio::time::timeout;
+
+    async fn next(events: &mut Events) -> Event {
+        timeout(Duration::from_secs(5), events.next()).await.expect("an event within 5 s").expect("an open stream")
+    }
+
+    fn change(house: &House, content: &str, status: Status) -> TodoView {
+        let changed = todo("web", content, status);
+        let shown = Arc::new(changed.clone());
+        house.show.send_modify(|view| {
+            let view: &mut View = Arc::make_mut(view);
+            view.todos.insert(shown.id, shown.clone());
+            view.seq += 1;
+        });
+        changed
+    }
+
+    #[tokio::test]
+    async fn a_change_is_told_and_missed_ones_are_told_again() {
+        let house = House::open(Fleet::busy().0).await;
+        let client = Client::new(&house.run());
+        let mut stream = client.events(None).await.expect("a stream");
+        let hello = next(&mut stream).await;
+        assert_eq!((hello.kind.as_str(), &hello.data["deviceName"]), ("hello", &json!("mbp-lena")));
+        let first = change(&house, "first", Status::Pending);
+        let told = next(&mut stream).await;
+        let shown = get(&house, &format!("/api/v3/todos/{}", first.id)).await.json();
+        assert_eq!((told.kind.as_str(), &told.data), ("todo", &shown["data"]));
+        drop(stream);
+        let second = change(&house, "second", Status::Pending);
+        let mut again = client.events(Some(&told.id)).await.expect("a stream");
+        assert_eq!(next(&mut again).await.kind, "hello");
+        let missed = next(&mut again).await;
+        assert_eq!((missed.kind.as_str(), &missed.data["id"]), ("todo", &json!(second.id)));
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_reader_of_another_run_or_too_far_behind_must_read_anew() {
+        let house = House::open(Fleet::busy().0).await;
+        let client = Client::new(&house.run());
+        for id in ["0.0-1", "nonsense", "-", "1"] {
+            let mut stream = client.events(Some(id)).await.expect("a stream");
+            assert_eq!((next(&mut stream).await.kind.as_str(), next(&mut stream).await.kind.as_str()), ("hello", "resync"), "{id}");
+        }
+        let mut stream = client.events(None).await.expect("a stream");
+        let hello = next(&mut stream).await;
+        house.api.desk.feed.push(vec![super::Subject::Device(crate::api::fixture::MBP); RING_MAX + 1]);
+        let mut old = client.events(Some(&hello.id)).await.expect("a stream");
+        assert_eq!((next(&mut old).await.kind.as_str(), next(&mut old).await.kind.as_str()), ("hello", "resync"));
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_falls_out_of_the_ring_is_told_and_let_go() {
+        let house = House::open(Fleet::busy().0).await;
+        let desk = house.api.desk.clone();
+        let place = desk.streams.clone().try_acquire_owned().expect("room");
+        let mut reader = Reader::new(desk.clone(), None, place);
+        reader.greeting = None;
+        desk.feed.push(vec![Subject::Device(crate::api::fixture::MBP); RING_MAX + 1]);
+        let (text, reader) = reader.next().await.expect("a last word");
+        let text = String::from_utf8(text.expect("a text").to_vec()).expect("a text");
+        assert!(text.contains("event: resync") && text.contains(&format!("id: {}-{}", desk.boot, RING_MAX + 1)), "{text}");
+        assert!(reader.next().await.is_none(), "then it is over");
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn of_an_object_that_changes_often_only_the_last_is_told() {
+        let house = House::open(Fleet::busy().0).await;
+        let desk = house.api.desk.clone();
+        let mini = Subject::Device(crate::api::fixture::MINI);
+        let place = desk.streams.clone().try_acquire_owned().expect("room");
+        let mut reader = Reader::new(desk.clone(), None, place);
+        desk.feed.push(vec![mini.clone(), Subject::Device(crate::api::fixture::MBP), mini]);
+        let text = reader.text().await;
+        assert_eq!((text.matches("event: device").count(), reader.taken), (2, 3), "{text}");
+        assert!(text.ends_with("\n\n") && text.contains(&format!("id: {}-3", desk.boot)));
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn streams_are_counted_and_stopping_ends_them_first() {
+        let house = House::open(Fleet::busy().0).await;
+        let client = Client::new(&house.run());
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS_MAX {
+            let mut stream = client.events(None).await.expect("a stream");
+            assert_eq!(next(&mut stream).await.kind, "hello");
+            streams.push(stream);
+        }
+        let full = get(&house, "/api/v3/events").await;
+        assert_eq!((full.status, full.json()["code"].clone()), (503, json!("too-many-streams")));
+        streams.pop();
+        let began = tokio::time::Instant::now();
+        while control(&house, "HEAD /api/v3/events", "").await.status != 200 {
+            assert!(began.elapsed() < Duration::from_secs(5), "the place of a stream that went is free again");
+        }
+        let last = async {
+            let mut kinds = Vec::new();
+            while let Some(event) = streams[0].next().await {
+                kinds.push(event.kind);
+            }
+            kinds
+        };
+        let (kinds, ()) = tokio::join!(last, house.close());
+        assert_eq!(kinds, ["bye"]);
+    }
+}

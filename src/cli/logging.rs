@@ -73,3 +73,63 @@ where
         LogFormat::Json => Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Setting, Source};
+    use crate::daemon::notes;
+    use crate::model::effects::Note;
+    use std::fs;
+
+    fn log(format: LogFormat, level: Level) -> Log {
+        fn by_default<T>(value: T) -> Setting<T> {
+            Setting { value, source: Source::Default }
+        }
+        Log { format: by_default(format), level: by_default(level), max_size: by_default(600), max_files: by_default(2) }
+    }
+
+    /// What stands in the newest file after `talk`.
+    fn written(log: &Log, talk: impl FnOnce()) -> String {
+        let dir = tempfile::tempdir().expect("dir");
+        let file = Rotating::open(dir.path(), log.max_size.value, log.max_files.value).expect("opened");
+        tracing::subscriber::with_default(subscriber(log, Mutex::new(file), false), talk);
+        fs::read_to_string(dir.path().join("hubless.log")).expect("read")
+    }
+
+    #[test]
+    fn a_line_of_text_has_the_phrase_and_a_line_of_json_is_json() {
+        let note = || notes::log(&Note::NotSeen { device: "mac-mini".to_owned(), for_ms: 7_200_000 });
+        let text = written(&log(LogFormat::Text, Level::INFO), note);
+        assert!(text.contains(" WARN mac-mini not seen for 2h device=\"mac-mini\" for_ms=7200000\n"), "{text}");
+        let json = written(&log(LogFormat::Json, Level::INFO), note);
+        let json: serde_json::Value = serde_json::from_str(&json).expect("one object a line");
+        assert_eq!(
+            (&json["message"], &json["device"], &json["level"]),
+            (&"mac-mini not seen for 2h".into(), &"mac-mini".into(), &"WARN".into())
+        );
+    }
+
+    #[test]
+    fn levels_count_for_us_and_the_libraries_only_warn() {
+        let talk = || {
+            tracing::debug!("our detail");
+            tracing::info!(target: "libp2p_swarm", "their chatter");
+            tracing::warn!(target: "libp2p_swarm", "their warning");
+        };
+        let text = written(&log(LogFormat::Text, Level::DEBUG), talk);
+        assert!(text.contains("our detail") && text.contains("their warning") && !text.contains("their chatter"), "{text}");
+        assert!(!written(&log(LogFormat::Text, Level::INFO), talk).contains("our detail"));
+    }
+
+    #[test]
+    fn a_log_that_grows_is_rotated_and_its_lines_stay_whole() {
+        let text = written(&log(LogFormat::Json, Level::INFO), || {
+            for directories in 0..50 {
+                notes::log(&Note::Watching { directories });
+            }
+        });
+        assert!(text.len() <= 600 && text.contains("watching 49 directories"), "{text}");
+        assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{text}");
+    }
+}

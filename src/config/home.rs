@@ -95,3 +95,61 @@ pub(super) fn of_person(env: &Env, what: &'static str) -> Result<PathBuf, Error>
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|why| Error::NotAbsolute { path: path.to_owned(), why })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(pairs: &[(&str, &str)]) -> Result<Home, Error> {
+        Home::of(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn one_directory_holds_it_all() {
+        let home = home(&[("HUBLESS_HOME", "/h"), ("XDG_DATA_HOME", "/elsewhere")]).expect("home");
+        assert_eq!(home.config_file, Path::new("/h/config.toml"));
+        assert_eq!(home.data_dir, Path::new("/h/data"));
+        assert_eq!(home.socket(), Path::new("/h/run/ctl.sock"));
+        assert_eq!(home.http_json(), Path::new("/h/run/http.json"));
+        assert_eq!(home.logs_dir, Path::new("/h/logs"));
+    }
+
+    #[test]
+    fn a_relative_directory_is_made_absolute() {
+        let home = home(&[("HUBLESS_HOME", "a")]).expect("home");
+        assert!(home.data_dir.is_absolute() && home.data_dir.ends_with("a/data"));
+    }
+
+    #[cfg(not(target_os = "macos"))]
+    #[test]
+    fn otherwise_each_lies_where_xdg_wants_it() {
+        let all = [("XDG_CONFIG_HOME", "/c"), ("XDG_DATA_HOME", "/d"), ("XDG_STATE_HOME", "/s"), ("XDG_RUNTIME_DIR", "/r")];
+        let set = home(&all).expect("HOME is not needed then");
+        assert_eq!(set.config_file, Path::new("/c/hubless/config.toml"));
+        assert_eq!(set.data_dir, Path::new("/d/hubless"));
+        assert_eq!(set.socket(), Path::new("/r/hubless/ctl.sock"));
+        assert_eq!(set.logs_dir, Path::new("/s/hubless"));
+        let unset = home(&[("HOME", "/home/lena")]).expect("home");
+        assert_eq!(unset.config_file, Path::new("/home/lena/.config/hubless/config.toml"));
+        assert_eq!(unset.data_dir, Path::new("/home/lena/.local/share/hubless"));
+        assert_eq!(unset.socket(), Path::new("/home/lena/.local/state/hubless/run/ctl.sock"));
+        for nothing in ["", "relative"] {
+            let mut pairs = all.map(|(name, _)| (name, nothing)).to_vec();
+            pairs.extend([("HOME", "/home/lena"), ("HUBLESS_HOME", "")]);
+            assert_eq!(home(&pairs).expect("home"), unset, "“{nothing}” counts as unset");
+        }
+    }
+
+    #[test]
+    fn without_any_home_it_is_said_what_is_missing() {
+        assert_eq!(home(&[]).expect_err("no home").to_string(), "the log's directory is not known: HOME is not set");
+    }
+
+    #[test]
+    fn a_socket_has_a_short_path_or_a_clear_error() {
+        let longest = format!("/{}", "x".repeat(SOCKET_BYTES_MAX - "/run/ctl.sock".len() - 1));
+        assert_eq!(home(&[("HUBLESS_HOME", &longest)]).expect("fits").socket().as_os_str().len(), SOCKET_BYTES_MAX);
+        let why = home(&[("HUBLESS_HOME", &format!("{longest}x"))]).expect_err("too long").to_string();
+        assert!(why.starts_with("the socket's path is too long (104 bytes, at most 103): /xxx"), "{why}");
+    }
+}

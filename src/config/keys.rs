@@ -225,3 +225,48 @@ fn bytes(text: &str) -> Option<u64> {
     };
     text[..end].parse::<u64>().ok()?.checked_mul(unit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_keys_share_a_name_or_a_variable_and_none_is_the_section_of_another() {
+        let names: BTreeSet<&str> = KEYS.iter().map(|key| key.name).collect();
+        let variables: BTreeSet<String> = KEYS.iter().map(Key::variable).collect();
+        assert_eq!((names.len(), variables.len()), (KEYS.len(), KEYS.len()));
+        assert!(variables.contains("HUBLESS_SOURCES_CLAUDE_ROOT") && !variables.contains("HUBLESS_HOME"));
+        for key in &KEYS {
+            assert!(!KEYS.iter().any(|other| other.name.starts_with(&format!("{}.", key.name))), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn every_default_that_stands_in_the_table_is_of_its_kind() {
+        for key in KEYS.iter().filter(|key| !key.default.starts_with('(')) {
+            assert!(key.kind.parse(key.default).is_some(), "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn sizes_are_understood_and_never_run_over() {
+        let cases = [("1", Some(1)), ("10 MiB", Some(10 << 20)), ("2kB", Some(2000)), ("3 g", Some(3 << 30)), ("", None), ("MiB", None)];
+        for (text, size) in cases {
+            assert_eq!(bytes(text), size, "{text}");
+        }
+        for text in ["18446744073709551616", "18446744073709551615 kB", "-1", "1.5 MiB", "1 parsec"] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for right in ["10.0.0.1:4826", "mac-mini.local:1", "[fe80::1%en0]:4826"] {
+            assert!(is_address(right), "{right}");
+        }
+        for wrong in ["10.0.0.1", "host:", ":1", "host:0", "host:65536", "fe80::1:4826", "a b:1", "http://x"] {
+            assert!(!is_address(wrong), "{wrong}");
+        }
+    }
+}

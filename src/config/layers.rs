@@ -185,3 +185,29 @@ fn distance(a: &str, b: &str) -> usize {
     }
     row[b.len()]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn a_distance_is_a_distance(a: String, b: String) -> bool {
+            let (long, short) = (a.chars().count().max(b.chars().count()), a.chars().count().abs_diff(b.chars().count()));
+            let d = distance(&a, &b);
+            d == distance(&b, &a) && (d == 0) == (a == b) && (short..=long).contains(&d)
+        }
+    }
+
+    #[test]
+    fn distances_of_words_are_as_in_the_book() {
+        assert_eq!((distance("kitten", "sitting"), distance("port", "prot"), distance("", "abc")), (3, 2, 3));
+    }
+
+    #[test]
+    fn only_what_is_near_is_meant() {
+        let names = || ["http.port", "log.level"].map(str::to_owned).into_iter();
+        assert_eq!(nearest("http.prt", names()).as_deref(), Some("http.port"));
+        assert_eq!(nearest("retention.sessions", names()), None);
+    }
+}

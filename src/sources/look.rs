@@ -273,10 +273,10 @@ mod tests {
         let root = dir.path().join("todos");
         write(root.join("a.json"), "[]");
         write(root.join("b.json"), "[]");
-        fs::set_permissions(root.join("b.json"), fs::Permissions::from_mode(0)).expect("set");
+        fs::set_permissions(root.join("b.json"), fs::Permissions::from_mode(0o000)).expect("set");
         let listing = list(Root::ClaudeTodos, &root, 10).expect("listed");
         assert_eq!((paths(&listing), listing.skipped), (vec!["a.json"], 1));
-        fs::set_permissions(&root, fs::Permissions::from_mode(0)).expect("set");
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o000)).expect("set");
         let why = list(Root::ClaudeTodos, &root, 10).expect_err("not listed").kind();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("set");
         assert_eq!(why, io::ErrorKind::PermissionDenied);
