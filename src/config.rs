@@ -1,1 +1,534 @@
-//! The pillars' options in one place.
+//! Everything that can be set, read once at the start, in one value: the pillars' options and where files lie.
+//!
+//! Default < File < Env < Flag: a later source wins, and every value remembers which one it came from. What can be set
+//! stands in one table ([`keys::KEYS`]). A key that nobody knows is a warning that names the nearest one, since a file may
+//! be shared with a newer version; a value of the wrong kind is an error, since guessing would be worse than stopping. The
+//! environment is passed in, so that a test, or a second daemon, has its own.
+
+mod home;
+mod keys;
+mod layers;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::model::input::Root;
+use crate::model::time::Millis;
+use crate::sources;
+
+pub use home::Home;
+pub use keys::{KEYS, Key, Kind, Value, key};
+pub use layers::{Origin, Warning};
+
+use layers::Layers;
+
+/// Environment variables as they were passed in; of a name that is not UTF-8 hubless knows nothing anyway.
+pub type Env = BTreeMap<String, String>;
+
+/// Every setting's value, by name.
+type Values = BTreeMap<&'static str, Setting<Value>>;
+
+/// Where a value came from. The order is the precedence: a later one wins (as in jj).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// Nobody said anything.
+    Default,
+    /// `config.toml`.
+    File,
+    /// `HUBLESS_<SECTION>_<KEY>`.
+    Env,
+    /// The command line.
+    Flag,
+}
+
+impl Source {
+    /// The word that `config show --origin` prints.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Source::Default => "default",
+            Source::File => "file",
+            Source::Env => "env",
+            Source::Flag => "flag",
+        }
+    }
+}
+
+/// A value, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// What counts.
+    pub value: T,
+    /// Who said so.
+    pub source: Source,
+}
+
+/// Why there is no configuration to go on with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing says where this person's files are.
+    #[error("{what} is not known: HOME is not set")]
+    NoHome {
+        /// What was to be found from it.
+        what: &'static str,
+    },
+    /// A path has no absolute form, because the working directory cannot be read.
+    #[error("{} has no absolute path: {why}", .path.display())]
+    NotAbsolute {
+        /// Which path.
+        path: PathBuf,
+        /// In the system's words.
+        why: io::Error,
+    },
+    /// The file is there and cannot be read.
+    #[error("{} cannot be read: {why}", .file.display())]
+    Unreadable {
+        /// Which file.
+        file: PathBuf,
+        /// In the system's words.
+        why: io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{} is not valid TOML: {why}", .file.display())]
+    Syntax {
+        /// Which file.
+        file: PathBuf,
+        /// Line, column and what is wrong there.
+        why: String,
+    },
+    /// A value that its key cannot have.
+    #[error("{origin}: {key} = {got}: expected {expected}")]
+    WrongValue {
+        /// Who said so.
+        origin: Origin,
+        /// Which key.
+        key: String,
+        /// What a right value looks like.
+        expected: String,
+        /// What was said.
+        got: String,
+    },
+    /// A key on the command line that nobody knows.
+    #[error("there is no setting “{key}”{}", layers::did_you_mean(.nearest.as_deref()))]
+    UnknownFlag {
+        /// As it was typed.
+        key: String,
+        /// The nearest one.
+        nearest: Option<String>,
+    },
+    /// No socket can be made there.
+    #[error("the socket's path is too long ({bytes} bytes, at most {}): {}", home::SOCKET_BYTES_MAX, .path.display())]
+    SocketPathTooLong {
+        /// Which path.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where everything lies.
+    pub home: Home,
+    /// `device.name`: this device's label.
+    pub device_name: Setting<String>,
+    /// `http.port`: the page and the API on loopback; 0: any free one.
+    pub http_port: Setting<u16>,
+    /// How the others are found.
+    pub network: Network,
+    /// `sources.claude.root`: Claude Code's directory.
+    pub claude_root: Setting<PathBuf>,
+    /// `sync.exclude`: projects that never leave this device, as globs.
+    pub exclude: Setting<Vec<String>>,
+    /// `alerts.not_seen_after`, milliseconds: how long a device is out of reach before that is said.
+    pub not_seen_after_ms: Setting<Millis>,
+    /// How the log is written.
+    pub log: Log,
+    values: Values,
+}
+
+/// `network.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// `network.port`: TCP; 0: any free one.
+    pub port: Setting<u16>,
+    /// `network.mdns`: whether others on the LAN are looked for by mDNS.
+    pub mdns: Setting<bool>,
+    /// `network.interfaces`: named interfaces that are used although they would be skipped.
+    pub interfaces: Setting<Vec<String>>,
+    /// `network.peers`: `host:port` each, dialled whatever mDNS shows.
+    pub peers: Setting<Vec<String>>,
+}
+
+/// `log.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// `log.format`.
+    pub format: Setting<LogFormat>,
+    /// `log.level`.
+    pub level: Setting<tracing::Level>,
+    /// `log.max_size`, bytes of one file.
+    pub max_size: Setting<u64>,
+    /// `log.max_files`, the newest included.
+    pub max_files: Setting<u32>,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads the file, the environment and the command line's `key = text` pairs. A file that is not there says nothing.
+    ///
+    /// # Errors
+    /// When a value is of the wrong kind, the file cannot be read, or nothing says where home is. An unknown key is only a
+    /// warning, but for one on the command line, which was typed just now.
+    pub fn load(env: &Env, flags: &BTreeMap<String, String>) -> Result<(Config, Vec<Warning>), Error> {
+        let home = Home::of(env)?;
+        let mut layers = Layers::default();
+        if let Some(text) = read(&home.config_file)? {
+            layers.add_file(&home.config_file, &text)?;
+        }
+        layers.add_env(env)?;
+        layers.add_flags(flags)?;
+        let (values, warnings) = layers.finish(|key| default(key, env))?;
+        let config = Config {
+            device_name: text(&values, "device.name"),
+            http_port: number(&values, "http.port"),
+            network: Network {
+                port: number(&values, "network.port"),
+                mdns: truth(&values, "network.mdns"),
+                interfaces: list(&values, "network.interfaces"),
+                peers: list(&values, "network.peers"),
+            },
+            claude_root: path(&values, "sources.claude.root", env)?,
+            exclude: list(&values, "sync.exclude"),
+            not_seen_after_ms: number(&values, "alerts.not_seen_after"),
+            log: Log {
+                format: word(&values, "log.format"),
+                level: word(&values, "log.level"),
+                max_size: number(&values, "log.max_size"),
+                max_files: number(&values, "log.max_files"),
+            },
+            home,
+            values,
+        };
+        Ok((config, warnings))
+    }
+
+    /// Every setting in the table's order: its key, its value as it could be written, and who said so.
+    pub fn settings(&self) -> impl Iterator<Item = (&'static Key, String, Source)> + '_ {
+        KEYS.iter().filter_map(|key| self.values.get(key.name).map(|set| (key, set.value.to_string(), set.source)))
+    }
+
+    // ---- The pillars' options are made here and nowhere else ----
+
+    /// For `sources::start`.
+    #[must_use]
+    pub fn sources_options(&self) -> sources::Options {
+        let root = &self.claude_root.value;
+        let roots = [(Root::ClaudeTodos, root.join("todos")), (Root::ClaudeProjects, root.join("projects"))];
+        sources::Options { roots: BTreeMap::from(roots) }
+    }
+}
+
+/// The file's text, if there is a file.
+fn read(file: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(Error::Unreadable { file: file.to_owned(), why }),
+    }
+}
+
+/// The default, in the words of the environment: those that the table cannot know are found out here.
+fn default(key: &Key, env: &Env) -> Result<String, Error> {
+    match key.name {
+        "device.name" => Ok(host_name()),
+        "sources.claude.root" => match home::set(env, "CLAUDE_CONFIG_DIR") {
+            Some(dir) => Ok(dir.to_owned()),
+            None => Ok(home::of_person(env, "Claude Code's directory")?.join(".claude").to_string_lossy().into_owned()),
+        },
+        _ => Ok(key.default.to_owned()),
+    }
+}
+
+/// The host's name without its domain.
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
+    let name = name.split('.').next().unwrap_or_default().trim().to_owned();
+    if keys::is_name(&name) { name } else { "device".to_owned() }
+}
+
+fn of<'a>(values: &'a Values, key: &str) -> &'a Setting<Value> {
+    values.get(key).expect("because Layers::finish gives every key of the table a value")
+}
+
+fn text(values: &Values, key: &str) -> Setting<String> {
+    let set = of(values, key);
+    Setting { value: set.value.to_string(), source: set.source }
+}
+
+/// A text that only has the forms that its kind let through.
+fn word<T: FromStr>(values: &Values, key: &str) -> Setting<T> {
+    let set = of(values, key);
+    let value = set.value.to_string().parse().ok().expect("because the table's kind names only these words");
+    Setting { value, source: set.source }
+}
+
+fn number<T: TryFrom<u64>>(values: &Values, key: &str) -> Setting<T> {
+    let set = of(values, key);
+    let value = set.value.number().and_then(|n| T::try_from(n).ok());
+    Setting { value: value.expect("because the table's kind bounds this number"), source: set.source }
+}
+
+fn truth(values: &Values, key: &str) -> Setting<bool> {
+    let set = of(values, key);
+    Setting { value: set.value == Value::Truth(true), source: set.source }
+}
+
+fn list(values: &Values, key: &str) -> Setting<Vec<String>> {
+    let set = of(values, key);
+    Setting { value: set.value.list().to_vec(), source: set.source }
+}
+
+/// Absolute, with `~` as home: the daemon does not stay where it was started.
+fn path(values: &Values, key: &str, env: &Env) -> Result<Setting<PathBuf>, Error> {
+    let set = of(values, key);
+    let said = set.value.to_string();
+    let path = match said.strip_prefix("~/") {
+        Some(below) => home::of_person(env, "“~”")?.join(below),
+        None if said == "~" => home::of_person(env, "“~”")?,
+        None => PathBuf::from(said),
+    };
+    Ok(Setting { value: home::absolute(&path)?, source: set.source })
+}
+
+impl FromStr for LogFormat {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<LogFormat, ()> {
+        match word {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// What a file, the environment and the command line make together, and the warnings as they are printed.
+    fn loaded(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<(Config, Vec<String>), Error> {
+        let dir = tempfile::tempdir().expect("dir");
+        fs::write(dir.path().join("config.toml"), file).expect("written");
+        let mut env = pairs(env);
+        env.insert("HUBLESS_HOME".to_owned(), dir.path().to_str().expect("utf-8").to_owned());
+        env.insert("HOME".to_owned(), "/home/lena".to_owned());
+        let (config, warnings) = Config::load(&env, &pairs(flags))?;
+        let name = dir.path().join("config.toml").display().to_string();
+        Ok((config, warnings.iter().map(|warning| warning.to_string().replace(&name, "FILE")).collect()))
+    }
+
+    fn refused(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
+        let why = loaded(file, env, flags).expect_err("refused").to_string();
+        // The temporary directory's name is no part of the sentence.
+        why.split_once("config.toml").map_or(why.clone(), |(_, rest)| format!("FILE{rest}"))
+    }
+
+    #[test]
+    fn without_a_word_the_table_counts() {
+        let (config, warnings) = loaded("", &[], &[]).expect("loaded");
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!((config.http_port.value, config.network.port.value, config.network.mdns.value), (4825, 4826, true));
+        assert_eq!((config.network.interfaces.value.len(), config.network.peers.value.len(), config.exclude.value.len()), (0, 0, 0));
+        assert_eq!(config.claude_root.value, Path::new("/home/lena/.claude"));
+        assert_eq!(config.not_seen_after_ms.value, 2 * 60 * 60 * 1000);
+        assert_eq!((config.log.format.value, config.log.level.value), (LogFormat::Text, tracing::Level::INFO));
+        assert_eq!((config.log.max_size.value, config.log.max_files.value), (10 * 1024 * 1024, 5));
+        assert!(!config.device_name.value.is_empty() && !config.device_name.value.contains('.'));
+        assert!(config.settings().all(|(_, _, source)| source == Source::Default));
+        assert_eq!(config.settings().count(), KEYS.len());
+    }
+
+    #[test]
+    fn a_later_source_wins_and_says_so() {
+        let file = "[http]\nport = 1\n[network]\nport = 1\nmdns = false\n[log]\nlevel = \"warn\"\n";
+        let env = [("HUBLESS_HTTP_PORT", "2"), ("HUBLESS_NETWORK_PORT", "2")];
+        let (config, _) = loaded(file, &env, &[("network.port", "3")]).expect("loaded");
+        assert_eq!(config.http_port, Setting { value: 2, source: Source::Env });
+        assert_eq!(config.network.port, Setting { value: 3, source: Source::Flag });
+        assert_eq!(config.network.mdns, Setting { value: false, source: Source::File });
+        assert_eq!(config.log.level, Setting { value: tracing::Level::WARN, source: Source::File });
+        assert_eq!(config.log.format.source, Source::Default);
+        let shown: Vec<String> = config
+            .settings()
+            .filter(|set| set.2 > Source::Default)
+            .map(|(key, value, source)| format!("{} = {value} ({})", key.name, source.word()))
+            .collect();
+        assert_eq!(shown, ["http.port = 2 (env)", "network.port = 3 (flag)", "network.mdns = false (file)", "log.level = warn (file)"]);
+    }
+
+    quickcheck! {
+        /// Whoever speaks, the highest of them is heard, and the order in which they are asked is of no matter.
+        fn the_highest_source_that_speaks_is_heard(in_file: Option<u16>, in_env: Option<u16>, in_flag: Option<u16>) -> bool {
+            let file = in_file.map(|port| format!("http.port = {port}")).unwrap_or_default();
+            let (env, flag) = (in_env.map(|p| p.to_string()), in_flag.map(|p| p.to_string()));
+            let env: Vec<(&str, &str)> = env.iter().map(|p| ("HUBLESS_HTTP_PORT", p.as_str())).collect();
+            let flags: Vec<(&str, &str)> = flag.iter().map(|p| ("http.port", p.as_str())).collect();
+            let expected = [(in_flag, Source::Flag), (in_env, Source::Env), (in_file, Source::File)]
+                .into_iter().find_map(|(port, source)| Some(Setting { value: port?, source }))
+                .unwrap_or(Setting { value: 4825, source: Source::Default });
+            loaded(&file, &env, &flags).expect("loaded").0.http_port == expected
+        }
+
+        /// Any value at any key is taken, or refused by name; nothing panics later where it is used.
+        fn any_value_is_taken_or_refused_by_name(key: usize, value: usize) -> bool {
+            let key = KEYS[key % KEYS.len()].name;
+            let values = ["true", "-1", "0", "5", "70000", "1.5", "''", "'x'", "'2h'", "'10 MiB'", "'info'", "'a:1'", "[]", "['a:1']", "[1]",
+                "{}", "{a=1}", "1979-05-27", "'\u{1}'", "9223372036854775807"];
+            match loaded(&format!("{key} = {}", values[value % values.len()]), &[], &[]) {
+                Ok((config, _)) => config.settings().any(|(set, _, source)| set.name == key && source == Source::File),
+                Err(Error::WrongValue { key: named, .. }) => named == key,
+                Err(Error::Syntax { .. }) => true,
+                Err(_) => false,
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
+        let file = "device.name = \"mac mini\"\nhttp.port = 0\nsync.exclude = [\"secret/*\", \"b\"]\nalerts.not_seen_after = \"1h 30m\"\n\
+            sources.claude.root = \"~/c\"\n[network]\nport = 65535\nmdns = false\ninterfaces = [\"tailscale0\"]\n\
+            peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n";
+        let env = [
+            ("HUBLESS_DEVICE_NAME", "mac mini"),
+            ("HUBLESS_HTTP_PORT", "0"),
+            ("HUBLESS_SYNC_EXCLUDE", "secret/*, b,"),
+            ("HUBLESS_ALERTS_NOT_SEEN_AFTER", "90m"),
+            ("HUBLESS_SOURCES_CLAUDE_ROOT", "~/c"),
+            ("HUBLESS_NETWORK_PORT", "65535"),
+            ("HUBLESS_NETWORK_MDNS", "off"),
+            ("HUBLESS_NETWORK_INTERFACES", "tailscale0"),
+            ("HUBLESS_NETWORK_PEERS", "10.0.0.2:4826,[fe80::1]:1"),
+            ("HUBLESS_LOG_FORMAT", "json"),
+            ("HUBLESS_LOG_LEVEL", "trace"),
+            ("HUBLESS_LOG_MAX_SIZE", "65536"),
+            ("HUBLESS_LOG_MAX_FILES", "1"),
+        ];
+        assert_eq!(env.len(), KEYS.len(), "a new key belongs into this test");
+        let (from_file, _) = loaded(file, &[], &[]).expect("loaded");
+        let (from_env, _) = loaded("", &env, &[]).expect("loaded");
+        let values = |config: &Config| config.settings().map(|(key, value, _)| (key.name, value)).collect::<Vec<_>>();
+        assert_eq!(values(&from_file), values(&from_env));
+        assert!(from_file.settings().all(|(_, _, source)| source == Source::File));
+        assert!(from_env.settings().all(|(_, _, source)| source == Source::Env));
+        assert_eq!(from_env.claude_root.value, Path::new("/home/lena/c"));
+        assert_eq!(from_env.exclude.value, ["secret/*", "b"]);
+        assert_eq!(from_env.not_seen_after_ms.value, 90 * 60 * 1000);
+        let roots = from_env.sources_options().roots;
+        assert_eq!(roots[&Root::ClaudeTodos], Path::new("/home/lena/c/todos"));
+        assert_eq!(roots[&Root::ClaudeProjects], Path::new("/home/lena/c/projects"));
+    }
+
+    #[test]
+    fn what_is_shown_can_be_set_again() {
+        let (config, _) = loaded("alerts.not_seen_after = \"1h 30m\"\nsync.exclude = [\"a\", \"b\"]", &[], &[]).expect("loaded");
+        let again: BTreeMap<String, String> = config.settings().map(|(key, value, _)| (key.name.to_owned(), value)).collect();
+        let env = pairs(&[("HUBLESS_HOME", "/h"), ("HOME", "/home/lena")]);
+        let (second, _) = Config::load(&env, &again).expect("loaded");
+        assert!(config.settings().zip(second.settings()).all(|(a, b)| a.1 == b.1));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_one_and_passed_over() {
+        let file = "[htpp]\nport = 1\n[log]\nlevle = \"warn\"\n[sync]\ninitial_days = 30\n[http]\nport = 7\n[x.y.z]\nq = 1";
+        let env =
+            [("HUBLESS_NETWORK_PROT", "1"), ("HUBLESS_LOG_COLOUR", "1"), ("HUBLESS_AGENT", "sam"), ("HUBLESS_TEST_X", "1"), ("PATH", "/")];
+        let (config, warnings) = loaded(file, &env, &[]).expect("loaded");
+        assert_eq!(config.http_port.value, 7);
+        assert_eq!(
+            warnings,
+            [
+                "unknown key “htpp.port” in FILE; did you mean “http.port”?",
+                "unknown key “log.levle” in FILE; did you mean “log.level”?",
+                "unknown key “sync.initial_days” in FILE",
+                "unknown key “x.y.z.q” in FILE",
+                "the environment variable HUBLESS_LOG_COLOUR sets nothing; did you mean “HUBLESS_LOG_FORMAT”?",
+                "the environment variable HUBLESS_NETWORK_PROT sets nothing; did you mean “HUBLESS_NETWORK_PORT”?",
+            ]
+        );
+        assert_eq!(refused("", &[], &[("http.prot", "1")]), "there is no setting “http.prot”; did you mean “http.port”?");
+    }
+
+    #[test]
+    fn a_wrong_value_is_an_error_with_file_key_and_what_is_expected() {
+        let cases = [
+            ("http.port = 65536", "FILE: http.port = 65536: expected a port, 0 to 65535"),
+            ("http.port = -1", "FILE: http.port = -1: expected a port, 0 to 65535"),
+            ("http.port = \"4825\"", "FILE: http.port = \"4825\": expected a port, 0 to 65535"),
+            ("http.port.x = 1", "FILE: http.port = a table: expected a port, 0 to 65535"),
+            ("http = 1", "FILE: http = 1: expected a table: [http]"),
+            ("network.mdns = 1", "FILE: network.mdns = 1: expected true or false"),
+            ("network.interfaces = \"eth0\"", "FILE: network.interfaces = \"eth0\": expected a list of texts"),
+            ("network.peers = [\"10.0.0.1\"]", "FILE: network.peers = [\"10.0.0.1\"]: expected a list of “host:port”"),
+            ("sync.exclude = [1]", "FILE: sync.exclude = [1]: expected a list of texts"),
+            ("alerts.not_seen_after = 7200", "FILE: alerts.not_seen_after = 7200: expected a span of time such as “2h” or “1h 30m”"),
+            ("log.level = \"loud\"", "FILE: log.level = \"loud\": expected one of error, warn, info, debug, trace"),
+            ("log.max_size = \"ten\"", "FILE: log.max_size = \"ten\": expected a size such as “10 MiB”, or a number of bytes"),
+            ("log.max_files = 0", "FILE: log.max_files = 0: expected a number from 1 to 1000"),
+            ("device.name = \"\"", "FILE: device.name = \"\": expected a name of one line, at most 64 characters"),
+        ];
+        for (file, why) in cases {
+            assert_eq!(refused(file, &[], &[]), why);
+        }
+        assert_eq!(
+            refused("", &[("HUBLESS_HTTP_PORT", "http")], &[]),
+            "the environment variable HUBLESS_HTTP_PORT: http.port = “http”: expected a port, 0 to 65535"
+        );
+        assert_eq!(refused("", &[], &[("network.mdns", "maybe")]), "the command line: network.mdns = “maybe”: expected true or false");
+        assert!(refused("http.port = ", &[], &[]).starts_with("FILE is not valid TOML: TOML parse error at line 1"));
+    }
+
+    #[test]
+    fn an_empty_variable_is_unset_and_an_empty_list_is_empty() {
+        let file = "http.port = 7\nsync.exclude = [\"a\"]";
+        let (config, _) = loaded(file, &[("HUBLESS_HTTP_PORT", ""), ("HUBLESS_SYNC_EXCLUDE", "")], &[]).expect("loaded");
+        assert_eq!(config.http_port, Setting { value: 7, source: Source::File });
+        assert_eq!(config.exclude, Setting { value: vec![], source: Source::Env });
+    }
+
+    #[test]
+    fn claude_codes_own_variable_moves_the_default_only() {
+        let env = [("CLAUDE_CONFIG_DIR", "/opt/claude")];
+        assert_eq!(loaded("", &env, &[]).expect("loaded").0.claude_root.value, Path::new("/opt/claude"));
+        let file = "sources.claude.root = \"/srv/claude\"";
+        assert_eq!(loaded(file, &env, &[]).expect("loaded").0.claude_root.value, Path::new("/srv/claude"));
+        assert_eq!(loaded("", &[("CLAUDE_CONFIG_DIR", "")], &[]).expect("loaded").0.claude_root.value, Path::new("/home/lena/.claude"));
+    }
+
+    #[test]
+    fn a_file_that_is_there_and_cannot_be_read_is_an_error() {
+        let dir = tempfile::tempdir().expect("dir");
+        fs::create_dir(dir.path().join("config.toml")).expect("in the way");
+        let env = pairs(&[("HUBLESS_HOME", dir.path().to_str().expect("utf-8")), ("HOME", "/home/lena")]);
+        assert!(matches!(Config::load(&env, &BTreeMap::new()), Err(Error::Unreadable { .. })));
+    }
+}

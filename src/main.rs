@@ -1,2 +1,5 @@
-//! hubless
-fn main() {}
+//! The program: everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    hubless::cli::main()
+}

@@ -1,0 +1,104 @@
+//! Devices, and the way to them, as JSON. Unknown is `null`, never 0 and never a dash.
+
+use serde_json::{Value, json};
+
+use super::envelope::{Answer, iso, iso_or_null};
+use super::find;
+use super::query::{LIST, Query};
+use crate::api::problem::Problem;
+use crate::model::view::{DeviceView, LinkView, SourceView, View};
+
+/// One device.
+pub(crate) fn device(view: &View, device: &DeviceView) -> Value {
+    let me = device.id == view.me;
+    json!({
+        "device": device.id,
+        "shortId": device.id.short(),
+        "name": device.name.json(),
+        "platform": (!device.platform.is_blank()).then(|| device.platform.json()),
+        "thisDevice": me,
+        "member": device.member,
+        "reachable": device.reachable,
+        "address": device.link.as_ref().map(|link| link.address.clone()),
+        "link": device.link.as_ref().map(link),
+        "lastContact": iso_or_null(device.last_contact_here),
+        "theyMiss": device.they_miss,
+        "weMiss": device.we_miss,
+        "clockSkewMs": device.clock_skew_ms,
+        "lastError": device.last_error.as_ref().map(|(at, why)| json!({"at": iso(*at), "why": why})),
+    })
+}
+
+fn link(link: &LinkView) -> Value {
+    json!({
+        "address": link.address,
+        "rttMs": link.rtt_ms,
+        "bytesIn": link.bytes_in,
+        "bytesOut": link.bytes_out,
+        "level": link.level,
+    })
+}
+
+/// Members by name, this device first; those that were members come last.
+fn sorted(view: &View, all: bool) -> Vec<((i64, i64, String), &DeviceView)> {
+    let shown = view.devices.values().filter(|device| all || device.member || device.id == view.me);
+    let place = |device: &DeviceView| {
+        let name = format!("{}\u{0}{}", device.name.normalised().to_lowercase(), device.id);
+        (i64::from(device.id != view.me), i64::from(!device.member), name)
+    };
+    let mut rows: Vec<_> = shown.map(|device| (place(device), device.as_ref())).collect();
+    rows.sort_by(|a, b| a.0.cmp(&b.0));
+    rows
+}
+
+/// All members, in the order in which they are shown.
+pub(crate) fn members(view: &View) -> Vec<&DeviceView> {
+    sorted(view, false).into_iter().map(|(_, device)| device).collect()
+}
+
+/// `GET /api/v3/devices`: members; with `all=1` also those that were.
+pub(crate) fn list(view: &View, query: &str) -> Result<Answer, Problem> {
+    let query = Query::parse(query, &[&["all"][..], &LIST].concat());
+    let all = query.yes("all")?.unwrap_or(false);
+    Answer::list(sorted(view, all), query, |row| device(view, row))
+}
+
+/// `GET /api/v3/devices/{id or name}`.
+pub(crate) fn show(view: &View, typed: &str, query: &str) -> Result<Answer, Problem> {
+    let found = find::device(view, typed)?;
+    Ok(Answer::one(device(view, found), Query::parse(query, &[])))
+}
+
+/// `GET /api/v3/sync`: one row for every other member.
+pub(crate) fn sync(view: &View, query: &str) -> Result<Answer, Problem> {
+    let query = Query::parse(query, &[&["device"][..], &LIST].concat());
+    let only = find::device_id(view, query.text("device"))?;
+    let rows = sorted(view, false).into_iter();
+    let rows = rows.filter(|(_, device)| device.id != view.me && only.is_none_or(|only| device.id == only)).collect();
+    Answer::list(rows, query, |row| {
+        let mut out = device(view, row);
+        out["bytesIn"] = json!(row.link.as_ref().map_or(0, |link| link.bytes_in));
+        out["bytesOut"] = json!(row.link.as_ref().map_or(0, |link| link.bytes_out));
+        out["inStep"] = json!(row.link.as_ref().map(|link| link.level));
+        out
+    })
+}
+
+/// `GET /api/v3/sources`: the directories that are read.
+pub(crate) fn sources(view: &View, query: &str) -> Result<Answer, Problem> {
+    let rows = view.sources.iter().map(|(name, source)| ((0, 0, name.clone()), (name, source))).collect();
+    Answer::list(rows, Query::parse(query, &LIST), |(name, row)| source(name, row))
+}
+
+/// One directory that is read.
+pub(crate) fn source(name: &str, source: &SourceView) -> Value {
+    json!({
+        "source": name,
+        "base": source.base,
+        "present": source.present,
+        "files": source.files,
+        "listedAt": iso_or_null(source.listed_here),
+        "malformed": source.malformed,
+        "error": source.error,
+    })
+}

@@ -1,0 +1,88 @@
+//! Sessions as JSON, the latest first.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::envelope::{Answer, iso, iso_or_null, text};
+use super::find;
+use super::query::{LIST, Query};
+use super::todos::is_project;
+use crate::api::problem::Problem;
+use crate::model::beat::agent_key;
+use crate::model::text::Foreign;
+use crate::model::view::{SessionState, SessionView, View};
+
+/// One session. What is not known yet (`messages`, `sourceFile`) is there as `null`, so that nobody takes it for none.
+pub(crate) fn session(view: &View, session: &SessionView) -> Value {
+    let fact = &session.fact;
+    json!({
+        "id": session.id,
+        "tool": fact.tool,
+        "toolSession": fact.tool_session.json(),
+        "device": fact.device,
+        "deviceName": view.device_name(&fact.device).json(),
+        "agent": fact.agent.json(),
+        "project": fact.project,
+        "cwd": text(fact.cwd.as_ref()),
+        "branch": text(fact.branch.as_ref()),
+        "title": text(fact.title.as_ref()),
+        "state": session.state.word(),
+        "startedAt": iso(fact.started),
+        "lastActivity": iso(session.last_activity),
+        "endedAt": iso_or_null(session.end.as_ref().map(|end| end.at)),
+        "outcome": text(session.end.as_ref().map(|end| &end.outcome)),
+        "result": text(session.end.as_ref().and_then(|end| end.result.as_ref())),
+        "messages": {"user": null, "assistant": null},
+        "todos": session.todos.as_ref(),
+        "todosOpen": session.open,
+        "todosDone": session.done,
+        "sourceFile": null,
+    })
+}
+
+/// `GET /api/v3/sessions`.
+pub(crate) fn list(view: &View, now_ms: i64, query: &str) -> Result<Answer, Problem> {
+    let query = Query::parse(query, &[&["tool", "device", "project", "agent", "since"][..], &LIST].concat());
+    let device = find::device_id(view, query.text("device"))?;
+    let since = query.since(now_ms)?;
+    let agent = query.text("agent").map(|name| agent_key(&Foreign::new(name)));
+    let fits = |session: &&Arc<SessionView>| {
+        let fact = &session.fact;
+        device.is_none_or(|device| fact.device == device)
+            && since.is_none_or(|since| session.last_activity >= since)
+            && query.text("tool").is_none_or(|tool| fact.tool.eq_ignore_ascii_case(tool))
+            && query.text("project").is_none_or(|typed| fact.project.as_deref().is_some_and(|key| is_project(key, typed)))
+            && agent.as_ref().is_none_or(|agent| agent_key(&fact.agent) == *agent)
+    };
+    let rows = view.sessions.values().filter(fits);
+    let rows = rows.map(|session| ((session.last_activity.saturating_neg(), 0, session.id.to_string()), session)).collect();
+    Answer::list(rows, query, |row| session(view, row))
+}
+
+/// `GET /api/v3/sessions/{id}`.
+pub(crate) fn show(view: &View, typed: &str, query: &str) -> Result<Answer, Problem> {
+    let found = find::session(view, typed)?;
+    Ok(Answer::one(session(view, found), Query::parse(query, &[])))
+}
+
+/// Sessions at work, as the overview names them: `session_id`, `device`, `last_activity`, `active_todos`.
+pub(crate) fn active(view: &View) -> Vec<Value> {
+    let works = |session: &&Arc<SessionView>| match session.state {
+        SessionState::Agent(state) => super::agents::is_active(state),
+        SessionState::Quiet | SessionState::Ended => false,
+    };
+    let mut rows: Vec<_> = view.sessions.values().filter(works).collect();
+    rows.sort_by_key(|session| (std::cmp::Reverse(session.last_activity), session.id));
+    let row = |session: &Arc<SessionView>| {
+        json!({
+            "session_id": session.id,
+            "device": session.fact.device,
+            "deviceName": view.device_name(&session.fact.device).json(),
+            "agent": session.fact.agent.json(),
+            "last_activity": iso(session.last_activity),
+            "active_todos": session.open,
+        })
+    };
+    rows.into_iter().map(row).collect()
+}

@@ -1,0 +1,211 @@
+//! Todos and conflicts as JSON.
+//!
+//! What a list no longer names is here all the same, marked `listed: false` (T7); what was deleted only when it is asked for.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::envelope::{Answer, Key, iso, iso_or_null, text};
+use super::find;
+use super::query::{LIST, Query};
+use crate::api::problem::Problem;
+use crate::model::id::TodoId;
+use crate::model::todo::{By, Status};
+use crate::model::view::{Conflict, Origin, Side, TodoView, View};
+
+/// One todo.
+pub(crate) fn todo(view: &View, todo: &TodoView) -> Value {
+    json!({
+        "id": todo.id,
+        "content": todo.content.json(),
+        "activeForm": text(todo.active_form.as_ref()),
+        "status": todo.status.word(),
+        "round": todo.round,
+        "project": todo.project,
+        "priority": text(todo.priority.as_ref()),
+        "owner": text(todo.owner.as_ref()),
+        "createdAt": iso(todo.created),
+        "updatedAt": iso(todo.updated),
+        "completedAt": iso_or_null(todo.completed),
+        "completedBy": todo.completed_by.as_ref().map(|by| who(view, by)),
+        "origins": todo.origins.iter().map(|from| origin(view, from)).collect::<Vec<_>>(),
+        "listed": todo.listed,
+        "conflict": todo.conflict,
+        "deleted": todo.deleted,
+        "relisted": todo.relisted,
+        "blockedBy": todo.blocked_by,
+        "ready": is_ready(view, todo),
+    })
+}
+
+fn who(view: &View, by: &By) -> Value {
+    json!({
+        "device": by.device,
+        "deviceName": view.device_name(&by.device).json(),
+        "agent": text(by.agent.as_ref()),
+        "session": by.session,
+    })
+}
+
+fn origin(view: &View, from: &Origin) -> Value {
+    json!({
+        "device": from.device,
+        "deviceName": from.device.map(|device| view.device_name(&device).json().to_owned()),
+        "session": from.session,
+        "item": from.item,
+        "status": from.status.word(),
+        "listed": from.listed,
+    })
+}
+
+/// Whether somebody could begin it now: pending, listed, not hidden, and nothing open stands before it.
+pub(crate) fn is_ready(view: &View, todo: &TodoView) -> bool {
+    todo.status == Status::Pending && todo.listed && !todo.deleted && !todo.blocked_by.iter().any(|id| is_open(view, id))
+}
+
+fn is_open(view: &View, id: &TodoId) -> bool {
+    let open = |todo: &Arc<TodoView>| !todo.status.is_finished() && !todo.deleted;
+    match view.todos.get(id) {
+        Some(todo) => open(todo),
+        None => view.moved.get(id).is_some_and(|places| places.iter().filter_map(|place| view.todos.get(place)).any(open)),
+    }
+}
+
+/// The more it matters, the smaller: beads' 0–4 and the words of the tools. What says nothing stands in the middle.
+fn urgency(todo: &TodoView) -> i64 {
+    let word = todo.priority.as_ref().map(|word| word.normalised().to_lowercase()).unwrap_or_default();
+    match word.trim_start_matches('p') {
+        "0" | "critical" | "urgent" => 0,
+        "1" | "high" => 1,
+        "3" | "low" => 3,
+        "4" | "backlog" => 4,
+        _ => 2,
+    }
+}
+
+/// `GET /api/v3/todos`.
+pub(crate) fn list(view: &View, query: &str) -> Result<Answer, Problem> {
+    let known = [&["project", "status", "device", "listed", "all", "ready"][..], &LIST].concat();
+    let query = Query::parse(query, &known);
+    let device = find::device_id(view, query.text("device"))?;
+    let statuses = statuses(&query)?;
+    let listed = query.yes("listed")?;
+    let all = query.yes("all")?.unwrap_or(false);
+    let ready = query.yes("ready")?;
+    let fits = |todo: &&Arc<TodoView>| {
+        (all || !todo.deleted)
+            && listed.is_none_or(|listed| todo.listed == listed)
+            && statuses.as_ref().is_none_or(|statuses| statuses.contains(&todo.status))
+            && device.is_none_or(|device| todo.origins.iter().any(|from| from.device == Some(device)))
+            && query.text("project").is_none_or(|typed| is_project(&todo.project, typed))
+            && ready.is_none_or(|ready| is_ready(view, todo) == ready)
+    };
+    let urgent_first = ready == Some(true);
+    let key = |todo: &TodoView| -> Key { (if urgent_first { urgency(todo) } else { 0 }, todo.created, todo.id.to_string()) };
+    let rows = view.todos.values().filter(fits).map(|todo| (key(todo), todo)).collect();
+    Answer::list(rows, query, |row| todo(view, row))
+}
+
+fn statuses(query: &Query) -> Result<Option<Vec<Status>>, Problem> {
+    let Some(text) = query.text("status") else { return Ok(None) };
+    let words = || Status::ALL.map(|status| status.word().to_owned()).to_vec();
+    let read = |word: &str| Status::parse(word.trim()).ok_or_else(|| Problem::bad(format!("“{word}” is no status")).perhaps(words()));
+    text.split(',').map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// Whether a project's key is what was typed, or ends with it: `api-server` means `github.com/acme/api-server`.
+pub(crate) fn is_project(key: &str, typed: &str) -> bool {
+    let (key, typed) = (key.to_lowercase(), typed.to_lowercase());
+    key == typed || key.strip_suffix(&typed).is_some_and(|front| front.ends_with('/'))
+}
+
+/// `GET /api/v3/todos/{id}`.
+pub(crate) fn show(view: &View, typed: &str, query: &str) -> Result<Answer, Problem> {
+    let found = find::todo(view, typed)?;
+    Ok(Answer::one(todo(view, found), Query::parse(query, &[])))
+}
+
+/// `GET /api/v3/todos/{id}/history`: oldest first, as it was written down.
+pub(crate) fn history(view: &View, typed: &str, query: &str) -> Result<Answer, Problem> {
+    let found = find::todo(view, typed)?;
+    let rows = found.history.iter().enumerate().map(|(n, step)| ((i64::try_from(n).unwrap_or(i64::MAX), 0, String::new()), step)).collect();
+    Answer::list(rows, Query::parse(query, &LIST), |step| {
+        json!({
+            "at": iso(step.at),
+            "device": step.by.device,
+            "deviceName": view.device_name(&step.by.device).json(),
+            "actor": text(step.by.agent.as_ref()),
+            "session": step.by.session,
+            "field": step.field,
+            "from": text(step.from.as_ref()),
+            "to": step.to.json(),
+            "round": step.round,
+            "act": step.act,
+        })
+    })
+}
+
+/// One conflict: the same bytes on every device.
+pub(crate) fn conflict(view: &View, conflict: &Conflict) -> Value {
+    json!({
+        "id": conflict.id,
+        "todo": conflict.todo,
+        "content": conflict.content.json(),
+        "field": conflict.field,
+        "local": side(view, &conflict.local),
+        "remote": side(view, &conflict.remote),
+        "rule": conflict.rule,
+        "result": conflict.result.json(),
+        "resolved": conflict.resolved,
+    })
+}
+
+fn side(view: &View, side: &Side) -> Value {
+    json!({
+        "value": side.value.json(),
+        "device": side.device,
+        "deviceName": view.device_name(&side.device).json(),
+        "session": side.session,
+        "at": iso(side.at),
+    })
+}
+
+/// `GET /api/v3/conflicts`: the settled ones too, unless `resolved=0`.
+pub(crate) fn conflicts(view: &View, query: &str) -> Result<Answer, Problem> {
+    let query = Query::parse(query, &[&["resolved", "todo"][..], &LIST].concat());
+    let resolved = query.yes("resolved")?;
+    let of = query.text("todo").map(|typed| find::todo(view, typed).map(|todo| todo.id)).transpose()?;
+    let fits = |c: &&Arc<Conflict>| resolved.is_none_or(|resolved| c.resolved == resolved) && of.is_none_or(|todo| c.todo == todo);
+    let rows = view.conflicts.values().filter(fits);
+    let rows = rows.map(|c| ((0, 0, format!("{}/{}/{}", c.todo, c.field, c.id)), c)).collect();
+    Answer::list(rows, query, |row| conflict(view, row))
+}
+
+/// What the overview counts.
+pub(crate) struct Counts {
+    pub(crate) ready: usize,
+    pub(crate) in_progress: usize,
+    pub(crate) done_today: usize,
+    pub(crate) open: usize,
+    pub(crate) total: usize,
+}
+
+/// Counts the todos that are not hidden; `midnight` is when today began, milliseconds since 1970.
+pub(crate) fn counts(view: &View, midnight: i64) -> Counts {
+    let mut counts = Counts { ready: 0, in_progress: 0, done_today: 0, open: 0, total: 0 };
+    for todo in view.todos.values().filter(|todo| !todo.deleted) {
+        counts.total += 1;
+        counts.open += usize::from(todo.listed && !todo.status.is_finished());
+        counts.ready += usize::from(is_ready(view, todo));
+        counts.in_progress += usize::from(todo.listed && todo.status == Status::InProgress);
+        let done = todo.status == Status::Completed && todo.completed.is_some_and(|at| at >= midnight);
+        counts.done_today += usize::from(done);
+    }
+    counts
+}
+
+/// How many conflicts wait for somebody.
+pub(crate) fn open_conflicts(view: &View) -> usize {
+    view.conflicts.values().filter(|conflict| !conflict.resolved).count()
+}

@@ -1,0 +1,215 @@
+//! The router, one for each door: what is no route of a door does not exist there.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::desk::Desk;
+use super::doorman::{Door, SOCKET_HOST};
+use super::problem::Problem;
+use super::respond::{self, No};
+use super::{compat, page, reads, stream, writes};
+use crate::model::text::Foreign;
+use crate::model::view::View;
+
+/// What both doors answer from the view.
+const READS: [&str; 16] = [
+    "/v2/syncOverview",
+    "/v2/deviceSessions",
+    "/v2/agentSessions",
+    "/api/v3/overview",
+    "/api/v3/devices",
+    "/api/v3/devices/{device}",
+    "/api/v3/agents",
+    "/api/v3/agents/{name}",
+    "/api/v3/sessions",
+    "/api/v3/sessions/{id}",
+    "/api/v3/todos",
+    "/api/v3/todos/{id}",
+    "/api/v3/todos/{id}/history",
+    "/api/v3/conflicts",
+    "/api/v3/sync",
+    "/api/v3/sources",
+];
+
+/// All routes of a door.
+pub(crate) fn router(desk: Arc<Desk>, door: Door) -> Router {
+    let mut router = Router::new();
+    for path in READS {
+        router = router.route(path, get(read));
+    }
+    router = router
+        .route("/api/v3/events", get(stream::events))
+        .route("/", get(async || Redirect::to("/sync")))
+        .route("/sync", get(sync_page))
+        .route("/assets/page.css", get(style))
+        .route("/healthz", get(async || respond::json(StatusCode::OK, &json!({"status": "OK"}))))
+        .route("/readyz", get(ready))
+        .route("/version", get(version));
+    router = match door {
+        Door::Loopback => router.route("/api/v3/export", get(only_on_the_socket)),
+        Door::Socket => with_writes(router),
+    };
+    router.fallback(nothing_there).method_not_allowed_fallback(wrong_method).with_state(desk)
+}
+
+fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
+    router
+        .route("/v2/sessionState", post(compat::session_state))
+        .route("/api/v3/todos", post(writes::add))
+        .route("/api/v3/todos/{id}/{deed}", post(writes::deed))
+        .route("/api/v3/beats", post(writes::beat))
+        .route("/api/v3/pair", post(writes::pair))
+        .route("/api/v3/leave", post(writes::leave))
+        .route("/api/v3/devices/{device}/ping", post(writes::ping))
+        .route("/api/v3/rescan", post(writes::rescan))
+        .route("/api/v3/export", get(writes::export))
+}
+
+async fn read(State(desk): State<Arc<Desk>>, uri: Uri, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, No> {
+    let (view, now, query) = (desk.view(), desk.now(), query.unwrap_or_default());
+    let tag = tag(&desk, &view, now, uri.path(), &query);
+    if respond::has(&headers, &tag) {
+        return Ok(respond::unchanged(&tag));
+    }
+    let mut value = reads::answer(&view, now, "daemon", uri.path(), &query)?;
+    if let (Some(trouble), Some(warnings)) = (&desk.trouble, value.get_mut("warnings").and_then(Value::as_array_mut)) {
+        warnings.push(json!(trouble));
+    }
+    Ok(respond::tagged(respond::json(StatusCode::OK, &value), &tag))
+}
+
+/// The tag of an answer. Answers hold times, not ages, so they are the same until the view changes; the few that hold ages, or
+/// choose by age, are renewed as time goes on, and all of them at midnight for what was done *today*.
+fn tag(desk: &Desk, view: &View, now_ms: i64, path: &str, query: &str) -> String {
+    let every_ms = match path {
+        _ if path.starts_with("/v2/") => 5_000,
+        _ if path.starts_with("/api/v3/agents/") || query.contains("since=") => 1_000,
+        _ => i64::MAX,
+    };
+    let parts = (reads::SCHEMA, &desk.boot, view.seq, path, query, now_ms / every_ms, reads::midnight(now_ms));
+    let hash = blake3::hash(format!("{parts:?}").as_bytes());
+    format!("\"{}\"", &hash.to_hex()[..32])
+}
+
+async fn sync_page(State(desk): State<Arc<Desk>>) -> Response {
+    let page = page::page(&desk.view(), desk.now(), desk.trouble.as_deref());
+    let mut response = respond::written(StatusCode::OK, "text/html; charset=utf-8", page);
+    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn style() -> Response {
+    respond::written(StatusCode::OK, "text/css; charset=utf-8", page::STYLE)
+}
+
+async fn version() -> Response {
+    respond::json(StatusCode::OK, &json!({"name": "hubless", "version": env!("CARGO_PKG_VERSION"), "schema": reads::SCHEMA}))
+}
+
+/// Ready means that the replica is open and both doors listen; all else that is wrong is a warning, never a 503.
+async fn ready(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Response {
+    let verbose = query.is_some_and(|query| query.split('&').any(|pair| pair == "verbose" || pair.starts_with("verbose=")));
+    let mut lines = vec!["[+]replica ok".to_owned(), "[+]socket ok".to_owned()];
+    lines.push(match &desk.trouble {
+        None => "[+]http ok".to_owned(),
+        Some(trouble) => format!("[-]http {trouble}"),
+    });
+    for (code, warning) in &desk.view().warnings {
+        lines.push(format!("[!]{}", Foreign::new(format!("{code} {}", warning.what)).plain()));
+    }
+    let (status, word) = match desk.trouble {
+        None => (StatusCode::OK, "ready"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    let body = if verbose { format!("{}\n{word}\n", lines.join("\n")) } else { format!("{word}\n") };
+    respond::written(status, "text/plain; charset=utf-8", body)
+}
+
+async fn nothing_there(uri: Uri) -> Response {
+    No(reads::no_route(uri.path())).into_response()
+}
+
+async fn wrong_method(uri: Uri) -> Response {
+    let detail = "this route does not take that method; the header Allow names those it takes";
+    No(Problem::new(405, "method-not-allowed", detail).at(uri.path())).into_response()
+}
+
+async fn only_on_the_socket(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
+    let problem = Problem::new(403, "socket-only", "this holds everything, and every account of this machine can read here").fix(format!(
+        "curl --unix-socket {} http://{SOCKET_HOST}{}",
+        desk.socket,
+        uri.path()
+    ));
+    No(problem.at(uri.path())).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fixture::{Fleet, House, control, get, knock, say};
+
+    #[tokio::test]
+    async fn what_was_read_already_is_not_sent_again() {
+        let house = House::open(Fleet::busy().0).await;
+        for target in ["/api/v3/overview", "/api/v3/todos?status=pending", "/v2/syncOverview", "/api/v3/agents/sam"] {
+            let first = get(&house, target).await;
+            let tag = first.header("etag").expect("a tag").to_owned();
+            assert!(tag.starts_with('"') && tag.ends_with('"'), "{tag}");
+            let again = say(knock(&house).await, &format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nif-none-match: {tag}"), "").await;
+            assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", Some(tag.as_str())), "{target}");
+            house.show.send_modify(|view| Arc::make_mut(view).seq += 1);
+            let changed = say(knock(&house).await, &format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nif-none-match: {tag}"), "").await;
+            assert_eq!(changed.status, 200, "{target}");
+        }
+        assert_ne!(get(&house, "/api/v3/todos").await.header("etag"), get(&house, "/api/v3/todos?limit=1").await.header("etag"));
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn both_doors_tell_what_the_pure_half_answers() {
+        let fleet = Fleet::busy();
+        let house = House::open(fleet.0.clone()).await;
+        for target in
+            ["/v2/syncOverview", "/api/v3/overview", "/api/v3/conflicts", "/api/v3/sessions?device=mac-mini", "/api/v3/devices/mac-mini"]
+        {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let expected = reads::answer(&fleet.0, crate::api::fixture::NOW, "daemon", path, query).expect(target);
+            assert_eq!(get(&house, target).await.json(), expected, "{target}");
+            assert_eq!(control(&house, &format!("GET {target}"), "").await.json(), expected, "{target}");
+        }
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn nothing_there_is_404_and_the_wrong_method_names_the_right_ones() {
+        let house = House::open(Fleet::new().0).await;
+        for line in ["POST /api/v3/nothing", "GET /v3", "DELETE /nothing", "POST /api/v3/todos/a/b/c", "GET /assets/../sync"] {
+            let raw = control(&house, line, "").await;
+            assert_eq!((raw.status, raw.json()["code"].clone()), (404, json!("route-not-found")), "{line}");
+        }
+        let wrong = control(&house, "POST /api/v3/overview", "{}").await;
+        assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET,HEAD")));
+        assert_eq!(wrong.json()["code"], json!("method-not-allowed"));
+        let wrong = control(&house, "GET /v2/sessionState", "").await;
+        assert_eq!((wrong.status, wrong.header("allow")), (405, Some("POST")));
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn the_small_routes_answer() {
+        let house = House::open(Fleet::busy().0).await;
+        let root = get(&house, "/").await;
+        assert_eq!((root.status, root.header("location")), (303, Some("/sync")));
+        assert_eq!(get(&house, "/readyz?verbose").await.body, "[+]replica ok\n[+]socket ok\n[+]http ok\nready\n");
+        assert_eq!(get(&house, "/version").await.json()["version"], json!(env!("CARGO_PKG_VERSION")));
+        let export = get(&house, "/api/v3/export").await;
+        assert!(export.json()["fix"].as_str().is_some_and(|fix| fix.contains("curl --unix-socket")), "{}", export.body);
+        house.close().await;
+    }
+}

@@ -1,0 +1,226 @@
+//! `devices` and `sync`: which devices there are, whether they can be reached, and what each lacks. Unknown is said as
+//! *unknown*, never as 0.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::ages;
+use super::context::{Context, percent, target};
+use super::fields;
+use super::output::{Form, Out, Tint, bytes};
+use crate::model::limits::SKEW_SHOWN_MS;
+
+/// `hubless devices`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Devices {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// Also those that are members no more
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// All devices of the fleet
+    List {
+        /// Also those that are members no more
+        #[arg(long)]
+        all: bool,
+    },
+    /// Measures the way to a device
+    Ping {
+        /// The device's name, or the beginning of its id
+        name: String,
+        /// How often
+        #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        count: u32,
+    },
+}
+
+impl Devices {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.verb {
+            Some(Verb::Ping { name, count }) => ping(context, &name, count),
+            Some(Verb::List { all }) => list(context, all),
+            None => list(context, self.all),
+        }
+    }
+}
+
+fn list(context: &Context, all: bool) -> anyhow::Result<()> {
+    let query = [("all", all.then(|| "1".to_owned())), ("limit", context.limit())];
+    let envelope = context.ask(&target("/api/v3/devices", &query))?;
+    context.out.show(&envelope, |out| table(out, fields::rows(&envelope), context.now_ms))
+}
+
+/// Who cannot be reached is a problem of the daemon's answer: exit code 1, with its cause.
+fn ping(context: &Context, name: &str, count: u32) -> anyhow::Result<()> {
+    for _ in 0..count {
+        let data = context.tell_far(&format!("/api/v3/devices/{}/ping", percent(name)), &json!({}))?;
+        let line = pong(&data, name);
+        context.out.done(data, &line)?;
+    }
+    Ok(())
+}
+
+fn pong(data: &Value, name: &str) -> String {
+    let from = fields::text(data, "name").or_else(|| fields::text(data, "deviceName")).unwrap_or_else(|| name.to_owned());
+    let over = fields::text(data, "address").map(|address| format!(" over {address}")).unwrap_or_default();
+    let level = if fields::yes(data, "level") { "same heads" } else { "not in step" };
+    format!("pong from {from}{over} in {} ms, {level}", fields::count(data, "rttMs"))
+}
+
+fn table(out: Out, rows: &[Value], now_ms: i64) -> String {
+    let drawn = rows.iter().map(|row| {
+        let reachable = fields::yes(row, "reachable");
+        let state = match (fields::yes(row, "thisDevice"), fields::yes(row, "member"), reachable) {
+            (true, _, _) => "this device",
+            (_, false, _) => "not a member",
+            (_, _, true) => "reachable",
+            _ => "not reachable",
+        };
+        let cells = vec![
+            fields::or_dash(row, "name"),
+            fields::or_dash(row, "shortId"),
+            state.to_owned(),
+            fields::or_dash(row, "address"),
+            contact(row, now_ms),
+            missing(row, "theyMiss"),
+            missing(row, "weMiss"),
+            skew(row).unwrap_or_else(|| "-".to_owned()),
+        ];
+        (if state == "not reachable" { Tint::Dim } else { Tint::Plain }, cells)
+    });
+    out.rows(&["device", "id", "state", "address", "last contact", "they miss", "we miss", "clock"], drawn.collect())
+}
+
+fn contact(row: &Value, now_ms: i64) -> String {
+    if fields::yes(row, "thisDevice") {
+        return "-".to_owned();
+    }
+    ages::ago(now_ms, fields::time(row, "lastContact"))
+}
+
+fn missing(row: &Value, key: &str) -> String {
+    if fields::yes(row, "thisDevice") {
+        return "-".to_owned();
+    }
+    fields::number(row, key).map_or_else(|| "unknown".to_owned(), |count| count.to_string())
+}
+
+/// `4m ahead`, `3s behind`; nothing when the clocks agree.
+pub(crate) fn skew(row: &Value) -> Option<String> {
+    let skew = fields::number(row, "clockSkewMs").filter(|skew| skew.saturating_abs() > SKEW_SHOWN_MS)?;
+    Some(format!("{} {}", ages::span(skew.saturating_abs()), if skew > 0 { "ahead" } else { "behind" }))
+}
+
+/// `hubless sync`.
+#[derive(Debug, Args)]
+pub(crate) struct Sync {
+    #[command(subcommand)]
+    verb: Option<SyncVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SyncVerb {
+    /// How far apart this device and the others are
+    Status,
+}
+
+impl Sync {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.verb {
+            Some(SyncVerb::Status) | None => {}
+        }
+        let envelope = context.ask(&target("/api/v3/sync", &[("device", context.globals.device.clone()), ("limit", context.limit())]))?;
+        let sources = context.ask_quietly("/api/v3/sources")?;
+        context.out.show(&envelope, |out| links(out, fields::rows(&envelope), fields::rows(&sources), context.now_ms))
+    }
+}
+
+fn links(out: Out, rows: &[Value], sources: &[Value], now_ms: i64) -> String {
+    let drawn = rows.iter().map(|row| {
+        let link = &row["link"];
+        let way = match (fields::text(link, "address"), fields::number(link, "rttMs")) {
+            (Some(address), Some(rtt)) => format!("{address} {rtt} ms"),
+            (Some(address), None) => address,
+            (None, _) => "none".to_owned(),
+        };
+        let cells = vec![
+            fields::or_dash(row, "name"),
+            way,
+            ages::ago(now_ms, fields::time(row, "lastContact")),
+            missing(row, "theyMiss"),
+            missing(row, "weMiss"),
+            format!("{} / {}", bytes(fields::count(row, "bytesIn")), bytes(fields::count(row, "bytesOut"))),
+            row["lastError"].get("why").map_or_else(|| "-".to_owned(), |_| fields::or_dash(&row["lastError"], "why")),
+        ];
+        (Tint::Plain, cells)
+    });
+    let mut text = out.rows(&["device", "link", "last contact", "they miss", "we miss", "in / out", "last error"], drawn.collect());
+    if out.form == Form::Table {
+        if rows.is_empty() {
+            text = "this device is alone: hubless pair --ticket\n".to_owned();
+        }
+        let all: Vec<String> = sources.iter().map(|source| watched(source, now_ms)).collect();
+        text.push_str(&format!("watchers: {}\n", if all.is_empty() { "none yet".to_owned() } else { all.join("   ") }));
+    }
+    text
+}
+
+/// `claude-todos ✓ 3s`, `claude-todos off (no /home/lena/.claude/todos)`.
+pub(crate) fn watched(source: &Value, now_ms: i64) -> String {
+    let name = fields::or_dash(source, "source");
+    match (fields::yes(source, "present"), fields::text(source, "error")) {
+        (_, Some(error)) => format!("{name} ✗ {error}"),
+        (true, None) => {
+            format!("{name} ✓ {}", fields::time(source, "listedAt").map_or_else(|| "never".into(), |at| ages::since(now_ms, at)))
+        }
+        (false, None) => format!("{name} off (no {})", fields::or_dash(source, "base")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_772_460_131_000;
+
+    fn out(form: Form) -> Out {
+        Out { form, colour: false, quiet: false }
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_said_and_is_no_zero() {
+        let rows = [
+            json!({"name": "mbp", "shortId": "7Q2M-KX4D", "thisDevice": true, "member": true, "reachable": true}),
+            json!({"name": "thinkpad", "shortId": "AAAA-BBBB", "member": true, "reachable": false, "theyMiss": 14, "weMiss": null,
+                   "lastContact": ages::exact(NOW - 7_800_000), "clockSkewMs": -252_000}),
+        ];
+        let expected = "mbp\t7Q2M-KX4D\tthis device\t-\t-\t-\t-\t-\n\
+                        thinkpad\tAAAA-BBBB\tnot reachable\t-\t2h 10m ago\t14\tunknown\t4m behind\n";
+        assert_eq!(table(out(Form::Plain), &rows, NOW), expected);
+        assert_eq!(skew(&json!({"clockSkewMs": 1999})), None);
+        assert_eq!(skew(&json!({"clockSkewMs": i64::MIN})).map(|s| s.ends_with("behind")), Some(true));
+    }
+
+    #[test]
+    fn links_show_their_way_and_amounts() {
+        let rows =
+            [json!({"name": "mac-mini", "link": {"address": "192.168.1.20:4826", "rttMs": 4}, "lastContact": ages::exact(NOW - 6000),
+                           "theyMiss": 0, "weMiss": 0, "bytesIn": 1_200_000, "bytesOut": 310_000, "lastError": null})];
+        let expected = "mac-mini\t192.168.1.20:4826 4 ms\t6s ago\t0\t0\t1.2 MB / 310 kB\t-\n";
+        assert_eq!(links(out(Form::Plain), &rows, &[], NOW), expected);
+        let sources = [json!({"source": "claude-todos", "present": false, "base": "/x"})];
+        let alone = links(out(Form::Table), &[], &sources, NOW);
+        assert_eq!(alone, "this device is alone: hubless pair --ticket\nwatchers: claude-todos off (no /x)\n");
+    }
+
+    #[test]
+    fn a_pong_says_over_which_way() {
+        let data = json!({"device": "abc", "deviceName": "mac-mini", "address": "192.168.1.20:4826", "rttMs": 4, "level": true});
+        assert_eq!(pong(&data, "mac"), "pong from mac-mini over 192.168.1.20:4826 in 4 ms, same heads");
+    }
+}

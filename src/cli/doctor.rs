@@ -1,0 +1,268 @@
+//! `doctor`: one line for each check, with its fix. What only may be so (a laptop that is shut, a tool that is not there) is a
+//! remark; what is wrong ends with exit code 7.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::begin::holder;
+use super::context::Context;
+use super::fields;
+use super::output::{Form, Out, Tint, counted};
+use super::problem::{CHECK_SAYS_NO, of_daemon};
+use super::{ages, devices};
+use crate::daemon::offline;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    Fine,
+    Remark,
+    Wrong,
+}
+
+/// What one look found.
+#[derive(Debug)]
+struct Check {
+    name: &'static str,
+    severity: Severity,
+    what: String,
+    fix: Option<String>,
+}
+
+impl Check {
+    fn fine(name: &'static str, what: impl Into<String>) -> Check {
+        Check { name, severity: Severity::Fine, what: what.into(), fix: None }
+    }
+
+    fn remark(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
+        Check { severity: Severity::Remark, fix: Some(fix.into()), ..Check::fine(name, what) }
+    }
+
+    fn wrong(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
+        Check { severity: Severity::Wrong, fix: Some(fix.into()), ..Check::fine(name, what) }
+    }
+}
+
+/// `hubless doctor`.
+pub(crate) fn run(context: &Context) -> anyhow::Result<u8> {
+    let overview = context.ask_daemon("/api/v3/overview")?;
+    let home = &context.config.home;
+    let mut checks = vec![daemon(context, overview.as_ref())];
+    if overview.is_some() {
+        checks.push(mode("socket.mode", &home.run_dir, 0o700, &[home.socket()]));
+    }
+    if home.data_dir.exists() {
+        let keys = home.data_dir.join("keys");
+        let files: Vec<_> = std::fs::read_dir(&keys).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        checks.push(mode("data.mode", &home.data_dir, 0o700, &[]));
+        checks.push(mode("keys.mode", &keys, 0o700, &files));
+        checks.push(documents(context));
+        checks.push(quarantine(&home.data_dir.join("quarantine")));
+    } else {
+        checks.push(Check::remark("data.there", format!("{} does not exist yet", home.data_dir.display()), "hubless up"));
+    }
+    if let Some(overview) = &overview {
+        checks.extend(said_by_daemon(&overview["data"], context.now_ms));
+    }
+    let fine = checks.iter().all(|check| check.severity != Severity::Wrong);
+    let envelope = json!({
+        "schema": 1, "asOf": ages::exact(context.now_ms), "source": if overview.is_some() { "daemon" } else { "disk" },
+        "total": checks.len(), "truncated": false, "next": null, "warnings": [],
+        "data": checks.iter().map(told).collect::<Vec<_>>(),
+    });
+    context.out.show(&envelope, |out| checks.iter().map(|check| line(out, check)).collect())?;
+    Ok(if fine { 0 } else { CHECK_SAYS_NO })
+}
+
+fn daemon(context: &Context, overview: Option<&Value>) -> Check {
+    let home = &context.config.home;
+    match (overview, holder(&home.data_dir)) {
+        (Some(_), Some(pid)) => Check::fine("daemon.answers", format!("daemon {} pid {pid}", env!("CARGO_PKG_VERSION"))),
+        (Some(_), None) => {
+            Check::wrong("daemon.answers", "something answers on the socket and holds no data directory", "hubless down; hubless up")
+        }
+        (None, Some(pid)) => {
+            let what = format!("the daemon (pid {pid}) runs and does not answer on {}", home.socket().display());
+            Check::wrong("daemon.answers", what, format!("hubless down; hubless up; its log: {}", context.log_file().display()))
+        }
+        (None, None) => Check::wrong("daemon.answers", "the daemon is not running", "hubless up"),
+    }
+}
+
+/// A directory of `wanted`, and files in it that only their owner may read.
+fn mode(name: &'static str, dir: &Path, wanted: u32, files: &[std::path::PathBuf]) -> Check {
+    let ours = rustix::process::getuid().as_raw();
+    for (path, wanted) in std::iter::once((dir, wanted)).chain(files.iter().map(|file| (file.as_path(), 0o600))) {
+        let Ok(meta) = std::fs::metadata(path) else {
+            return Check::remark(name, format!("{} is not there", path.display()), "hubless up makes it");
+        };
+        let mode = meta.permissions().mode() & 0o777;
+        if meta.uid() != ours {
+            return Check::wrong(
+                name,
+                format!("{} belongs to user {}", path.display(), meta.uid()),
+                format!("chown {ours} {}", path.display()),
+            );
+        }
+        if mode & !wanted != 0 {
+            return Check::wrong(name, format!("{} has mode {mode:04o}", path.display()), format!("chmod {wanted:o} {}", path.display()));
+        }
+    }
+    Check::fine(name, format!("{} {wanted:04o}, yours", dir.display()))
+}
+
+/// Opens everything as a start would, without touching it: format, every document.
+fn documents(context: &Context) -> Check {
+    match offline::open(&context.config) {
+        Ok(kept) => {
+            let (sessions, todos) = (kept.view.sessions.len() as u64, kept.view.todos.len() as u64);
+            Check::fine("documents.load", format!("documents open, {}, {}", counted(sessions, "session"), counted(todos, "todo")))
+        }
+        Err(error) => {
+            let trouble = of_daemon(&error).problem;
+            Check::wrong(
+                "documents.load",
+                trouble.detail.clone(),
+                trouble.fix.clone().unwrap_or_else(|| "keep a copy of the data directory and ask".to_owned()),
+            )
+        }
+    }
+}
+
+fn quarantine(dir: &Path) -> Check {
+    let count = files_below(dir);
+    if count == 0 {
+        return Check::fine("quarantine.empty", "nothing was set aside");
+    }
+    let what = format!(
+        "{} set aside in {}",
+        if count == 1 { "1 damaged file was".to_owned() } else { format!("{count} damaged files were") },
+        dir.display()
+    );
+    Check::wrong("quarantine.empty", what, "what was good in them was kept; look at the disk, then move them away")
+}
+
+fn files_below(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { 1 }).sum()
+}
+
+/// What only a running daemon knows: sources, devices, its own warnings.
+fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
+    let mut out = Vec::new();
+    for source in fields::list(data, "sources") {
+        let what = devices::watched(source, now_ms);
+        let (present, error) = (fields::yes(source, "present"), fields::text(source, "error"));
+        out.push(match (present, error) {
+            (_, Some(_)) => Check::wrong("sources.read", what, "look at the directory's owner and mode"),
+            (true, None) => Check::fine("sources.read", what),
+            (false, None) => Check::remark("sources.read", what, "nothing, if the tool is not used here; else sources.claude.root"),
+        });
+        let malformed = fields::count(source, "malformed");
+        if malformed > 0 {
+            let what = format!(
+                "{} of {} could not be read as what they should be",
+                counted(malformed, "element"),
+                fields::or_dash(source, "source")
+            );
+            out.push(Check::remark("sources.malformed", what, "the rest is there; the tool may be of a newer version"));
+        }
+    }
+    for device in fields::list(data, "devices").iter().filter(|device| !fields::yes(device, "thisDevice")) {
+        let name = fields::or_dash(device, "name");
+        if fields::yes(device, "reachable") {
+            out.push(Check::fine("device.reachable", format!("{name} is reachable")));
+        } else {
+            let why = fields::text(&device["lastError"], "why").map(|why| format!(" ({why})")).unwrap_or_default();
+            let last = ages::ago(now_ms, fields::time(device, "lastContact"));
+            out.push(Check::remark(
+                "device.reachable",
+                format!("{name} is not reachable, last contact {last}{why}"),
+                "hubless devices ping it from there",
+            ));
+        }
+        if let Some(skew) = devices::skew(device) {
+            let what = format!("clock of {name} is {skew}");
+            out.push(Check::remark("device.clock", what, "set its clock; ages on this device use arrival time"));
+        }
+    }
+    for problem in fields::list(data, "problems") {
+        out.push(Check::wrong("daemon.warns", fields::or_dash(problem, "what"), fields::or_dash(problem, "fix")));
+    }
+    out
+}
+
+fn told(check: &Check) -> Value {
+    let severity = match check.severity {
+        Severity::Fine => "ok",
+        Severity::Remark => "warning",
+        Severity::Wrong => "error",
+    };
+    json!({"check": check.name, "ok": check.severity != Severity::Wrong, "severity": severity, "detail": check.what, "fix": check.fix, "autoFix": false})
+}
+
+fn line(out: Out, check: &Check) -> String {
+    let (symbol, tint) = match check.severity {
+        Severity::Fine => ("✓", Tint::Plain),
+        Severity::Remark => ("!", Tint::Warn),
+        Severity::Wrong => ("✗", Tint::Bad),
+    };
+    let fix =
+        check.fix.as_ref().map(|fix| format!("{}fix: {fix}", if out.form == Form::Table { "      " } else { "  " })).unwrap_or_default();
+    format!("{}{fix}\n", out.tint(tint, &format!("{symbol} {}", check.what)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUT: Out = Out { form: Form::Plain, colour: false, quiet: false };
+
+    #[test]
+    fn a_mode_that_lets_others_in_is_wrong_and_comes_with_its_fix() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (path, file) = (dir.path().join("data"), dir.path().join("data/key"));
+        std::fs::create_dir(&path).expect("made");
+        std::fs::write(&file, "x").expect("written");
+        let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+        set(&path, 0o700);
+        set(&file, 0o600);
+        assert_eq!(mode("x", &path, 0o700, std::slice::from_ref(&file)).severity, Severity::Fine);
+        set(&file, 0o640);
+        let check = mode("x", &path, 0o700, &[file]);
+        assert_eq!(check.severity, Severity::Wrong);
+        assert!(line(OUT, &check).contains("fix: chmod 600 "), "{}", line(OUT, &check));
+        set(&path, 0o755);
+        assert!(mode("x", &path, 0o700, &[]).fix.is_some_and(|fix| fix.starts_with("chmod 700")));
+        assert_eq!(mode("x", &dir.path().join("none"), 0o700, &[]).severity, Severity::Remark);
+    }
+
+    #[test]
+    fn what_was_set_aside_is_found_in_any_depth() {
+        let dir = tempfile::tempdir().expect("dir");
+        assert_eq!(quarantine(dir.path()).severity, Severity::Fine);
+        std::fs::create_dir_all(dir.path().join("a/b")).expect("made");
+        std::fs::write(dir.path().join("a/b/c"), "").expect("written");
+        assert!(quarantine(dir.path()).what.starts_with("1 damaged file was set aside"));
+    }
+
+    #[test]
+    fn a_shut_laptop_is_a_remark_and_a_warning_of_the_daemon_is_wrong() {
+        let data = json!({
+            "sources": [{"source": "claude-todos", "present": true, "listedAt": ages::exact(0), "malformed": 2}],
+            "devices": [{"thisDevice": true}, {"name": "thinkpad", "reachable": false, "clockSkewMs": 5000}],
+            "problems": [{"what": "the disk is full", "fix": "make room"}],
+        });
+        let checks = said_by_daemon(&data, 3000);
+        let lines: String = checks.iter().map(|check| line(OUT, check)).collect();
+        let expected = "✓ claude-todos ✓ 3s\n\
+                        ! 2 elements of claude-todos could not be read as what they should be  fix: the rest is there; the tool may be of a newer version\n\
+                        ! thinkpad is not reachable, last contact never  fix: hubless devices ping it from there\n\
+                        ! clock of thinkpad is 5s ahead  fix: set its clock; ages on this device use arrival time\n\
+                        ✗ the disk is full  fix: make room\n";
+        assert_eq!(lines, expected);
+        assert_eq!(told(&checks[4])["ok"], false);
+        assert_eq!(told(&checks[2])["severity"], "warning");
+    }
+}

@@ -1,0 +1,214 @@
+//! What is printed where. stdout has the answer and nothing else: a table for a person, one record a line for a pipe, one
+//! envelope for `--json`, one object a line for `--jsonl`. A reader that closes the pipe ends the program quietly.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde_json::Value;
+
+use super::globals::{Colour, Globals};
+
+/// How the answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One envelope.
+    Json,
+    /// One object a line.
+    Jsonl,
+    /// For a person in front of a terminal.
+    Table,
+    /// For a pipe: one record a line, nothing cut.
+    Plain,
+}
+
+/// What is drawn how; decided once, from the flags, the environment and what stdout is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Out {
+    pub(crate) form: Form,
+    pub(crate) colour: bool,
+    pub(crate) quiet: bool,
+}
+
+/// A colour says what a symbol and a word already say; it marks the exceptions only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tint {
+    Plain,
+    Dim,
+    Warn,
+    Bad,
+}
+
+/// The reader of our answer is gone. Nothing is wrong: `| head` has what it wanted.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the reader closed the pipe")]
+pub(crate) struct Closed;
+
+impl Out {
+    pub(crate) fn of(globals: &Globals) -> Out {
+        let terminal = io::stdout().is_terminal();
+        let form = match (globals.jsonl, globals.json, terminal) {
+            (true, _, _) => Form::Jsonl,
+            (_, true, _) => Form::Json,
+            (_, _, true) => Form::Table,
+            _ => Form::Plain,
+        };
+        let colour = match globals.color {
+            Colour::Always => true,
+            Colour::Never => false,
+            // Knows NO_COLOR, TERM=dumb and CLICOLOR.
+            Colour::Auto => terminal && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
+        };
+        Out { form, colour, quiet: globals.quiet }
+    }
+
+    /// Whether programs read the answer.
+    pub(crate) fn is_data(self) -> bool {
+        matches!(self.form, Form::Json | Form::Jsonl)
+    }
+
+    /// Prints an envelope, or for people what `draw` makes of it.
+    pub(crate) fn show(self, envelope: &Value, draw: impl FnOnce(Out) -> String) -> anyhow::Result<()> {
+        match self.form {
+            Form::Json => print(&format!("{envelope}\n")),
+            Form::Jsonl => {
+                let rows = envelope.get("data").and_then(Value::as_array);
+                let one = envelope.get("data").into_iter().filter(|data| !data.is_array());
+                print(&rows.into_iter().flatten().chain(one).map(|row| format!("{row}\n")).collect::<String>())
+            }
+            Form::Table | Form::Plain => print(&draw(self)),
+        }
+    }
+
+    /// Prints that something was done; programs get `data` in an envelope, `--quiet` nothing.
+    pub(crate) fn done(self, data: Value, line: &str) -> anyhow::Result<()> {
+        match self.form {
+            Form::Json | Form::Jsonl => self.show(&serde_json::json!({"schema": 1, "data": data}), |_| String::new()),
+            Form::Table | Form::Plain if self.quiet => Ok(()),
+            Form::Table | Form::Plain => print(&format!("{line}\n")),
+        }
+    }
+
+    pub(crate) fn tint(self, tint: Tint, text: &str) -> String {
+        let code = match tint {
+            Tint::Plain => return text.to_owned(),
+            Tint::Dim => "2",
+            Tint::Warn => "33",
+            Tint::Bad => "31",
+        };
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    /// Rows for a person (columns under headings, as wide as the terminal) or for a pipe (cells with tabs between).
+    pub(crate) fn rows(self, header: &[&str], rows: Vec<(Tint, Vec<String>)>) -> String {
+        if self.form != Form::Table {
+            return rows.into_iter().map(|(_, cells)| cells.join("\t") + "\n").collect();
+        }
+        let mut table = comfy_table::Table::new();
+        table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        if self.colour {
+            table.enforce_styling();
+        }
+        table.set_header(header.iter().map(|name| name.to_uppercase()));
+        for (tint, cells) in rows {
+            table.add_row(cells.into_iter().map(|text| cell(tint, text)));
+        }
+        let last = header.len().saturating_sub(1);
+        for (n, column) in table.column_iter_mut().enumerate() {
+            // A column of symbols stands close to what it marks.
+            let right = if n == last { 0 } else { 1 + u16::from(header.get(n).is_none_or(|name| !name.is_empty())) };
+            column.set_padding((0, right));
+        }
+        table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    }
+}
+
+fn cell(tint: Tint, text: String) -> comfy_table::Cell {
+    let cell = comfy_table::Cell::new(text);
+    match tint {
+        Tint::Plain => cell,
+        Tint::Dim => cell.add_attribute(comfy_table::Attribute::Dim),
+        Tint::Warn => cell.fg(comfy_table::Color::DarkYellow),
+        Tint::Bad => cell.fg(comfy_table::Color::DarkRed),
+    }
+}
+
+/// Writes the answer.
+///
+/// # Errors
+/// [`Closed`] when the reader is gone, else what the system says.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes an answer that is no text.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        Err(why) => Err(anyhow::Error::new(why).context("the answer cannot be written")),
+    }
+}
+
+/// Writes a remark beside the answer. When even that cannot be written there is nobody left to tell.
+pub(crate) fn remark(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// `1 change`, `2 changes`.
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// Bytes as a person reads them.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let (mut tenths, mut unit) = (count / 100, 0);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths /= 1000;
+        unit += 1;
+    }
+    if tenths < 100 { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]) } else { format!("{} {}", tenths / 10, UNITS[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn out(form: Form) -> Out {
+        Out { form, colour: false, quiet: false }
+    }
+
+    fn some() -> Vec<(Tint, Vec<String>)> {
+        vec![(Tint::Plain, vec!["t-7f3a".into(), "Add retry budget".into()]), (Tint::Bad, vec!["t-0".into(), "Dark".into()])]
+    }
+
+    #[test]
+    fn a_pipe_gets_one_record_a_line_and_a_person_columns() {
+        assert_eq!(out(Form::Plain).rows(&["id", "text"], some()), "t-7f3a\tAdd retry budget\nt-0\tDark\n");
+        assert_eq!(out(Form::Table).rows(&["id", "text"], some()), "ID      TEXT\nt-7f3a  Add retry budget\nt-0     Dark\n");
+        let long = "x".repeat(500);
+        assert_eq!(out(Form::Plain).rows(&["a"], vec![(Tint::Plain, vec![long.clone()])]), format!("{long}\n"), "nothing is cut");
+    }
+
+    #[test]
+    fn colour_is_only_there_when_it_is_wanted() {
+        let loud = Out { colour: true, ..out(Form::Table) };
+        assert!(loud.tint(Tint::Bad, "stale").contains("\x1b[31m"));
+        assert!(loud.rows(&["a"], some()).contains('\x1b'));
+        assert_eq!(out(Form::Table).tint(Tint::Bad, "stale"), "stale");
+        assert!(!out(Form::Table).rows(&["a", "b"], some()).contains('\x1b'));
+    }
+
+    #[test]
+    fn amounts_read_well() {
+        assert_eq!((counted(1, "change"), counted(0, "change")), ("1 change".into(), "0 changes".into()));
+        let all: Vec<String> = [0, 999, 1000, 310_000, 999_949, 1_200_000, u64::MAX].into_iter().map(bytes).collect();
+        assert_eq!(all, ["0 B", "999 B", "1.0 kB", "310 kB", "999 kB", "1.2 MB", "18446744 TB"]);
+    }
+}

@@ -1,0 +1,191 @@
+//! The tree of verbs, and who carries out which.
+
+use clap::{Parser, Subcommand};
+
+use super::agents::Agents;
+use super::beat::Beat;
+use super::begin::{self, Init, Up};
+use super::context::Context;
+use super::devices::{Devices, Sync};
+use super::doctor;
+use super::export::Export;
+use super::globals::Globals;
+use super::help::Help;
+use super::pair::{self, Pair};
+use super::problem::Trouble;
+use super::sessions::Sessions;
+use super::status::Status;
+use super::todos::Todos;
+
+/// One picture of all your coding agents on all your machines, without a hub.
+#[derive(Debug, Parser)]
+#[command(name = "hubless", version, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "The five to remember: status, sessions, todos, beat, doctor.  Topics: hubless help exit-codes|json|states|env")]
+pub(crate) struct Line {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Makes this device's identity
+    Init(Init),
+    /// Runs the daemon: reads, keeps, finds the other devices, answers
+    Up(Up),
+    /// Stops the daemon
+    Down,
+    /// Makes two devices one fleet
+    #[command(visible_alias = "join")]
+    Pair(Pair),
+    /// Leaves the fleet and keeps what is here
+    Leave,
+    /// Does anyone wait, is anything stale, are the devices in step?
+    Status(Status),
+    /// Who works on what
+    #[command(visible_alias = "ps")]
+    Agents(Agents),
+    /// The devices of the fleet, and the way to them
+    Devices(Devices),
+    /// Runs of agents on all devices
+    Sessions(Sessions),
+    /// What is left to do, and doing it
+    Todos(Todos),
+    /// An agent reports
+    #[command(visible_alias = "heartbeat")]
+    Beat(Beat),
+    /// How far apart the devices are
+    Sync(Sync),
+    /// Everything in one document
+    Export(Export),
+    /// One line for each thing that could be wrong, with its fix
+    Doctor,
+    /// The version, and those of protocol and JSON
+    Version,
+    /// Help on a verb or a topic
+    Help(Help),
+}
+
+impl Line {
+    /// Carries it out; returns the exit code.
+    pub(crate) fn run(self) -> anyhow::Result<u8> {
+        self.fits()?;
+        if let Verb::Help(help) = self.verb {
+            return help.run().map(|()| 0);
+        }
+        let context = Context::new(self.globals)?;
+        let done = match self.verb {
+            Verb::Status(status) => return status.run(&context),
+            Verb::Beat(beat) => return beat.run(&context),
+            Verb::Doctor => return doctor::run(&context),
+            Verb::Init(init) => init.run(context),
+            Verb::Up(up) => up.run(&context),
+            Verb::Down => begin::down(&context),
+            Verb::Pair(pair) => pair.run(&context),
+            Verb::Leave => pair::leave(&context),
+            Verb::Agents(agents) => agents.run(&context),
+            Verb::Devices(devices) => devices.run(&context),
+            Verb::Sessions(sessions) => sessions.run(&context),
+            Verb::Todos(todos) => todos.run(&context),
+            Verb::Sync(sync) => sync.run(&context),
+            Verb::Export(export) => export.run(&context),
+            Verb::Version => begin::version(&context),
+            Verb::Help(_) => Ok(()),
+        };
+        done.map(|()| 0)
+    }
+
+    /// A flag that stands anywhere still has no meaning everywhere; passing over it would hide a mistake.
+    fn fits(&self) -> Result<(), Trouble> {
+        let (filters, rows) = match &self.verb {
+            Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) | Verb::Sync(_) => (true, true),
+            Verb::Status(_) => (true, false),
+            Verb::Devices(_) | Verb::Doctor => (false, true),
+            Verb::Init(_)
+            | Verb::Up(_)
+            | Verb::Down
+            | Verb::Pair(_)
+            | Verb::Leave
+            | Verb::Beat(_)
+            | Verb::Export(_)
+            | Verb::Version
+            | Verb::Help(_) => (false, false),
+        };
+        let given = [
+            ("--device", self.globals.device.is_some(), filters),
+            ("--limit", self.globals.limit.is_some(), rows),
+            ("--jsonl", self.globals.jsonl, rows),
+        ];
+        match given.into_iter().find(|(_, is_given, fits)| *is_given && !fits) {
+            Some((flag, _, _)) => Err(Trouble::usage(format!("{flag} has no meaning for this verb")).fix("leave it out")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn read(line: &str) -> Result<Line, clap::Error> {
+        Line::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_tree_is_sound() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_anywhere_and_verbs_are_not_guessed() {
+        for line in ["hubless --json status", "hubless status --json", "hubless todos ready --json --limit 0", "hubless agents --spoke mac"]
+        {
+            let read = read(line);
+            assert!(read.as_ref().is_ok_and(|line| line.fits().is_ok()), "{line}: {read:?}");
+        }
+        assert!(read("hubless agents list --spoke mac").expect("read").globals.device.is_some());
+        for line in ["hubless stat", "hubless todos ad x", "hubless", "hubless status --nope"] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_without_meaning_is_wrong_usage() {
+        for line in ["hubless up --device x", "hubless beat sam --limit 1", "hubless status --jsonl"] {
+            assert!(read(line).expect("read").fits().is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_verbs_of_the_contract_are_there() {
+        for line in [
+            "x init",
+            "x up --detach",
+            "x down",
+            "x pair --ticket",
+            "x pair TICKET",
+            "x leave",
+            "x status mac-mini --check",
+            "x devices",
+            "x devices ping mac",
+            "x agents show sam",
+            "x sessions list --since 7d",
+            "x todos",
+            "x todos add a b c --project p -p 1 --as sam",
+            "x todos history t-1",
+            "x todos conflicts",
+            "x beat sam AGT-280 src/retry.rs --every 60s --pid 7",
+            "x heartbeat sam",
+            "x sync status",
+            "x export --format automerge -o out",
+            "x doctor",
+            "x version",
+            "x help exit-codes",
+        ] {
+            assert!(read(line).is_ok(), "{line}: {:?}", read(line).err());
+        }
+        assert!(read("x pair TICKET --ticket").is_err());
+    }
+}

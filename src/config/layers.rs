@@ -1,0 +1,213 @@
+//! The layers on top of each other: the file's tables are walked, not deserialised, so that a key that nobody knows can be
+//! named with its nearest relative, and a wrong value with its file, its key and what would have been right.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::keys::{KEYS, Key, Value, key};
+use super::{Env, Error, Setting, Source, Values};
+
+/// Who said something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(String),
+    /// The command line.
+    Flag,
+    /// The table of defaults.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::File(file) => write!(f, "{}", file.display()),
+            Origin::Variable(name) => write!(f, "the environment variable {name}"),
+            Origin::Flag => f.write_str("the command line"),
+            Origin::Default => f.write_str("the defaults"),
+        }
+    }
+}
+
+/// A key that nobody knows. It is passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it was found.
+    pub origin: Origin,
+    /// As it is written there.
+    pub key: String,
+    /// What was perhaps meant.
+    pub nearest: Option<String>,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meant = did_you_mean(self.nearest.as_deref());
+        match &self.origin {
+            Origin::Variable(name) => write!(f, "the environment variable {name} sets nothing{meant}"),
+            Origin::File(_) | Origin::Flag | Origin::Default => write!(f, "unknown key “{}” in {}{meant}", self.key, self.origin),
+        }
+    }
+}
+
+pub(super) fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!("; did you mean “{name}”?")).unwrap_or_default()
+}
+
+/// What was said so far. Layers are added in any order; the later `Source` counts.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    values: Values,
+    warnings: Vec<Warning>,
+}
+
+impl Layers {
+    pub(super) fn add_file(&mut self, file: &Path, text: &str) -> Result<(), Error> {
+        let table: toml::Table =
+            toml::from_str(text).map_err(|why| Error::Syntax { file: file.to_owned(), why: why.to_string().trim_end().to_owned() })?;
+        self.walk(&Origin::File(file.to_owned()), "", &table)
+    }
+
+    fn walk(&mut self, origin: &Origin, prefix: &str, table: &toml::Table) -> Result<(), Error> {
+        for (name, value) in table {
+            let path = format!("{prefix}{name}");
+            let is_section = KEYS.iter().any(|key| key.name.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')));
+            match (key(&path), value) {
+                (Some(key), value) => {
+                    let read = key.kind.read(value).ok_or_else(|| wrong(origin, key, shown(value)))?;
+                    self.set(key, read, Source::File);
+                }
+                (None, toml::Value::Table(inner)) => self.walk(origin, &format!("{path}."), inner)?,
+                (None, value) if is_section => {
+                    let (origin, expected) = (origin.clone(), format!("a table: [{path}]"));
+                    return Err(Error::WrongValue { origin, key: path, expected, got: shown(value) });
+                }
+                (None, _) => {
+                    let nearest = nearest(&path, KEYS.iter().map(|key| key.name.to_owned()));
+                    self.warnings.push(Warning { origin: origin.clone(), key: path, nearest });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty variable counts as unset, but for lists, where it is the empty list.
+    pub(super) fn add_env(&mut self, env: &Env) -> Result<(), Error> {
+        for (variable, text) in env.iter().filter(|(variable, _)| variable.starts_with("HUBLESS_")) {
+            let origin = Origin::Variable(variable.clone());
+            match KEYS.iter().find(|key| key.variable() == *variable) {
+                Some(key) => match key.kind.parse(text) {
+                    Some(value) => self.set(key, value, Source::Env),
+                    None if text.is_empty() => {}
+                    None => return Err(wrong(&origin, key, format!("“{text}”"))),
+                },
+                None => {
+                    let nearest = nearest(variable, KEYS.iter().map(Key::variable));
+                    if is_meant_as_setting(variable) {
+                        self.warnings.push(Warning { origin, key: variable.clone(), nearest });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_flags(&mut self, flags: &BTreeMap<String, String>) -> Result<(), Error> {
+        for (name, text) in flags {
+            let Some(key) = key(name) else {
+                let nearest = nearest(name, KEYS.iter().map(|key| key.name.to_owned()));
+                return Err(Error::UnknownFlag { key: name.clone(), nearest });
+            };
+            let value = key.kind.parse(text).ok_or_else(|| wrong(&Origin::Flag, key, format!("“{text}”")))?;
+            self.set(key, value, Source::Flag);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, key: &'static Key, value: Value, source: Source) {
+        let set = self.values.entry(key.name).or_insert_with(|| Setting { value: value.clone(), source });
+        if source >= set.source {
+            *set = Setting { value, source };
+        }
+    }
+
+    /// Every key with its value; `default` is asked for those that nobody set.
+    pub(super) fn finish(mut self, default: impl Fn(&Key) -> Result<String, Error>) -> Result<(Values, Vec<Warning>), Error> {
+        for key in &KEYS {
+            if !self.values.contains_key(key.name) {
+                let text = default(key)?;
+                let value = key.kind.parse(&text).ok_or_else(|| wrong(&Origin::Default, key, format!("“{text}”")))?;
+                self.values.insert(key.name, Setting { value, source: Source::Default });
+            }
+        }
+        Ok((self.values, self.warnings))
+    }
+}
+
+/// Other variables with our prefix set no setting and are meant to (an agent's name, a test's clock).
+fn is_meant_as_setting(variable: &str) -> bool {
+    let section = |key: &Key| key.name.split('.').next().map(|section| format!("HUBLESS_{}_", section.to_uppercase()));
+    let is_close = KEYS.iter().any(|key| distance(variable, &key.variable()) <= 2);
+    is_close || KEYS.iter().filter_map(section).any(|section| variable.starts_with(&section))
+}
+
+fn wrong(origin: &Origin, key: &Key, got: String) -> Error {
+    Error::WrongValue { origin: origin.clone(), key: key.name.to_owned(), expected: key.kind.expected(), got }
+}
+
+/// One line of what was said, not too long.
+fn shown(value: &toml::Value) -> String {
+    let text = if value.is_table() { "a table".to_owned() } else { value.to_string() };
+    text.lines().next().unwrap_or_default().chars().take(80).collect()
+}
+
+/// The name with the fewest changed letters, if a third of them or fewer would have to change.
+fn nearest(typed: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    let close = names.map(|name| (distance(typed, &name), name)).min()?;
+    (close.0 <= (typed.chars().count() / 3).max(2)).then_some(close.1)
+}
+
+/// Letters to add, drop or change to make one of the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let changed = corner + usize::from(from != *to);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn a_distance_is_a_distance(a: String, b: String) -> bool {
+            let (long, short) = (a.chars().count().max(b.chars().count()), a.chars().count().abs_diff(b.chars().count()));
+            let d = distance(&a, &b);
+            d == distance(&b, &a) && (d == 0) == (a == b) && (short..=long).contains(&d)
+        }
+    }
+
+    #[test]
+    fn distances_of_words_are_as_in_the_book() {
+        assert_eq!((distance("kitten", "sitting"), distance("port", "prot"), distance("", "abc")), (3, 2, 3));
+    }
+
+    #[test]
+    fn only_what_is_near_is_meant() {
+        let names = || ["http.port", "log.level"].map(str::to_owned).into_iter();
+        assert_eq!(nearest("http.prt", names()).as_deref(), Some("http.port"));
+        assert_eq!(nearest("retention.sessions", names()), None);
+    }
+}
