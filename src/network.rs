@@ -8,6 +8,7 @@
 //! The noise prologue names the fleet, so a stranger's handshake fails. Who of those that pass is a member is the core's
 //! to say; nothing here reads a frame.
 
+mod agenda;
 mod behaviour;
 mod dialing;
 mod discovery;
@@ -18,6 +19,7 @@ mod interfaces;
 mod joining;
 mod listening;
 mod pairing;
+mod place;
 mod streams;
 mod swarm;
 mod ticket;
@@ -115,7 +117,7 @@ pub fn start(
     let port = listening::choose(options.port, &options.last_port_file)?;
     let lines = Arc::new(streams::Lines::default());
     let (actions, todo) = mpsc::channel(ACTIONS_MAX);
-    let place = swarm::Place {
+    let place = place::Place {
         port,
         discovery: discovery::Plan {
             mdns: options.mdns,

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use if_addrs::Interface;
@@ -14,29 +14,32 @@ use libp2p::core::transport::TransportError;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError};
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, Swarm};
 use tokio::time::Instant;
 
-use super::interfaces;
+use super::behaviour::Behaviour;
+use super::{identity, interfaces};
 use crate::model::id::DeviceId;
 
 /// After so long the next address is tried as well.
 const STAGGER: Duration = Duration::from_millis(500);
+/// Attempts at once; a device has one, and a fleet few devices.
+const ATTEMPTS_MAX: usize = 64;
 /// Addresses of one attempt; a device with more is reached by one of the nearest.
 pub(crate) const ADDRESSES_MAX: usize = 16;
 
 /// The `ip:port` of a TCP address.
 pub(crate) fn socket_of(address: &Multiaddr) -> Option<SocketAddr> {
     let mut parts = address.iter();
-    let ip = match parts.next()? {
-        Protocol::Ip4(ip) => ip.into(),
-        Protocol::Ip6(ip) => ip.into(),
-        _ => return None,
+    let ip = parts.next()?;
+    let ip: IpAddr = if let Protocol::Ip4(ip) = ip {
+        ip.into()
+    } else if let Protocol::Ip6(ip) = ip {
+        ip.into()
+    } else {
+        return None;
     };
-    match parts.next()? {
-        Protocol::Tcp(port) => Some(SocketAddr::new(ip, port)),
-        _ => None,
-    }
+    if let Protocol::Tcp(port) = parts.next()? { Some(SocketAddr::new(ip, port)) } else { None }
 }
 
 /// The same, the other way.
@@ -71,30 +74,24 @@ pub(crate) fn sorted(addresses: Vec<String>, all: &[Interface]) -> (VecDeque<Soc
 
 /// One attempt.
 #[derive(Debug)]
-pub(crate) struct Attempt {
-    /// Whom it is meant for, if that is known.
-    pub(crate) device: Option<DeviceId>,
-    /// What was not tried yet.
-    pub(crate) waiting: VecDeque<SocketAddr>,
-    /// What is being tried.
-    pub(crate) flying: BTreeMap<ConnectionId, SocketAddr>,
-    /// When the next one is tried, whatever became of the last.
-    pub(crate) next_at: Instant,
+struct Attempt {
+    device: Option<DeviceId>,
+    waiting: VecDeque<SocketAddr>,
+    flying: BTreeMap<ConnectionId, SocketAddr>,
+    next_at: Instant,
 }
 
 impl Attempt {
-    /// At these addresses, the first one now.
-    pub(crate) fn new(device: Option<DeviceId>, waiting: VecDeque<SocketAddr>) -> Attempt {
+    fn new(device: Option<DeviceId>, waiting: VecDeque<SocketAddr>) -> Attempt {
         Attempt { device, waiting, flying: BTreeMap::new(), next_at: Instant::now() }
     }
 
-    /// Whether nothing is left to hope for.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.waiting.is_empty() && self.flying.is_empty()
     }
 
     /// The next address, if its time has come.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<SocketAddr> {
+    fn due(&mut self, now: Instant) -> Option<SocketAddr> {
         if !self.flying.is_empty() && now < self.next_at {
             return None;
         }
@@ -104,9 +101,83 @@ impl Attempt {
     }
 }
 
+/// An address that led nowhere.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// Whom it was meant for, if that was known.
+    pub(crate) device: Option<DeviceId>,
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// Why, in plain words.
+    pub(crate) why: String,
+}
+
+/// All attempts that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Calls(Vec<Attempt>);
+
+impl Calls {
+    /// Adds an attempt; what is being tried already is left out. An address is returned when there are too many.
+    pub(crate) fn add(&mut self, device: Option<DeviceId>, mut addresses: VecDeque<SocketAddr>) -> Option<String> {
+        addresses.retain(|a| device.is_some() || !self.0.iter().any(|c| c.flying.values().any(|f| f == a) || c.waiting.contains(a)));
+        if self.0.len() >= ATTEMPTS_MAX {
+            return addresses.front().map(ToString::to_string);
+        }
+        self.0.push(Attempt::new(device, addresses));
+        None
+    }
+
+    /// Whether a device is being dialled.
+    pub(crate) fn has(&self, device: DeviceId) -> bool {
+        self.0.iter().any(|a| a.device == Some(device))
+    }
+
+    /// When the next address is tried.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.0.iter().filter(|a| !a.waiting.is_empty()).map(|a| a.next_at).min()
+    }
+
+    /// Tries the addresses that are due.
+    pub(crate) fn fly(&mut self, swarm: &mut Swarm<Behaviour>) -> Vec<Failed> {
+        let now = Instant::now();
+        let mut failed = Vec::new();
+        for attempt in &mut self.0 {
+            while let Some(address) = attempt.due(now) {
+                let device = attempt.device;
+                let peer = device.and_then(identity::peer_of);
+                if device.is_some() && peer.is_none() {
+                    failed.push(Failed { device, address, why: "nobody can have this device id".to_owned() });
+                    continue;
+                }
+                let options = options(peer, address);
+                let id = options.connection_id();
+                match swarm.dial(options) {
+                    Ok(()) => drop(attempt.flying.insert(id, address)),
+                    Err(error) => failed.extend(reason(&error).map(|why| Failed { device, address, why })),
+                }
+            }
+        }
+        self.0.retain(|a| !a.is_over());
+        failed
+    }
+
+    /// A connection was made: its attempt is over. `false` if it belongs to none, since another address was faster.
+    pub(crate) fn arrived(&mut self, id: ConnectionId) -> bool {
+        let attempt = self.0.iter().position(|a| a.flying.contains_key(&id));
+        attempt.map(|at| self.0.swap_remove(at)).is_some()
+    }
+
+    /// A connection was not made; `None` if nobody should hear of it.
+    pub(crate) fn failed(&mut self, id: ConnectionId, error: &DialError) -> Option<Failed> {
+        let attempt = self.0.iter_mut().find(|a| a.flying.contains_key(&id))?;
+        let address = attempt.flying.remove(&id)?;
+        Some(Failed { device: attempt.device, address, why: reason(error)? })
+    }
+}
+
 /// How libp2p is told to dial one address. A port of its own, so that two devices that dial each other at once do not meet
 /// in one connection that both began.
-pub(crate) fn options(peer: Option<PeerId>, address: SocketAddr) -> DialOpts {
+fn options(peer: Option<PeerId>, address: SocketAddr) -> DialOpts {
     let address = multiaddr_of(address);
     match peer {
         Some(peer) => DialOpts::peer_id(peer).condition(PeerCondition::Always).addresses(vec![address]).allocate_new_port().build(),
@@ -213,7 +284,7 @@ mod tests {
     }
 
     quickcheck! {
-        fn an_address_is_the_same_back(ip: std::net::IpAddr, port: u16) -> bool {
+        fn an_address_is_the_same_back(ip: IpAddr, port: u16) -> bool {
             let address = SocketAddr::new(ip, port);
             socket_of(&multiaddr_of(address)) == Some(address)
         }

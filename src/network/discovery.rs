@@ -205,13 +205,13 @@ impl Around {
 
     /// Passes on what is news; `None` when nobody listens any more.
     async fn heard(&mut self, event: ServiceEvent, own: &str) -> Option<()> {
-        let news = match event {
-            ServiceEvent::ServiceResolved(found) => self.sighted(&found, own),
-            ServiceEvent::ServiceRemoved(_, fullname) => {
-                let instance = instance_of(&fullname)?;
-                self.seen.remove(instance).map(|_| PeerEvent::Gone { instance: instance.to_owned() })
-            }
-            _ => None,
+        let news = if let ServiceEvent::ServiceResolved(found) = event {
+            self.sighted(&found, own)
+        } else if let ServiceEvent::ServiceRemoved(_, fullname) = event {
+            let instance = instance_of(&fullname).and_then(|i| self.seen.remove_entry(i));
+            instance.map(|(instance, _)| PeerEvent::Gone { instance })
+        } else {
+            None
         };
         if let Some(news) = news {
             self.inbox.send(Input::Peer(news)).await.ok()?;

@@ -28,7 +28,7 @@ pub(crate) fn all() -> Vec<Interface> {
 /// Where we can be reached when we listen on `port` everywhere: other machines' ways first, loopback last. Link-local IPv6
 /// is left out, as it means nothing without the name of an interface on the other machine.
 pub(crate) fn listening(all: &[Interface], wanted: &[String], port: u16) -> Vec<SocketAddr> {
-    let usable = |i: &&Interface| !is_skipped(&i.name, wanted) && !(i.ip().is_ipv6() && i.is_link_local());
+    let usable = |i: &&Interface| !is_skipped(&i.name, wanted) && (i.ip().is_ipv4() || !i.is_link_local());
     let mut ips: Vec<IpAddr> = all.iter().filter(usable).map(Interface::ip).collect();
     ips.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6(), *ip));
     ips.dedup();

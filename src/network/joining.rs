@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::behaviour::{self, Behaviour, BehaviourEvent, PAIRING_LIMITS};
 use super::doorman::Opening;
 use super::pairing::{self, Ends, FromInviter, FromJoiner, No, Side, Unheard};
-use super::swarm::Place;
+use super::place::Place;
 use super::ticket::Ticket;
 use super::{dialing, identity};
 use crate::model::id::{Asker, DeviceId};
@@ -118,6 +118,7 @@ impl Joining {
     }
 
     /// A stream to the device that the ticket names.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of a swarm that only dials, all other events are no news")]
     async fn reach(&self, swarm: &mut Swarm<Behaviour>) -> Result<Stream, Refusal> {
         let peer = identity::peer_of(self.ticket.device())
             .ok_or_else(|| Refusal::new(Code::BadTicket, "the ticket names a device that cannot be"))?;

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::behaviour::{self, Behaviour, BehaviourEvent, PAIRING_LIMITS};
 use super::doorman::{Opened, Opening};
 use super::identity::{self, DeviceKey};
-use super::swarm::Place;
+use super::place::Place;
 use super::ticket::{self, Ticket};
 use super::{frames, interfaces, listening};
 use crate::model::id::{Asker, DeviceId};

@@ -8,6 +8,7 @@
 //! When a link ends its connection is closed, so a dial is never skipped for the sake of a connection without a link.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,16 +18,17 @@ use libp2p::{Stream, StreamProtocol, Swarm};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::agenda::{Agenda, Later};
 use super::behaviour::{self, Behaviour, BehaviourEvent, FLEET_LIMITS};
-use super::dialing::{self, Attempt};
-use super::discovery::{self, Discovery};
+use super::dialing::{self, Calls, Failed};
+use super::discovery::Discovery;
 use super::doorman::{Opened, Opening};
-use super::identity::{self, DeviceKey};
+use super::identity;
 use super::joining::Joins;
 use super::pairing::Windows;
-use super::streams::{Cut, Lines, Link, Queue};
+use super::place::Place;
+use super::streams::{Cut, Link, Queue};
 use super::{interfaces, listening};
 use crate::model::id::{DeviceId, LinkId};
 use crate::model::input::{Input, LinkAction, PeerEvent};
@@ -45,28 +47,8 @@ const DRAIN_MAX: Duration = Duration::from_millis(1_500);
 const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 /// How long our interfaces must be quiet before we say where we listen.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Attempts at once; a device has one, and a fleet few devices.
-const ATTEMPTS_MAX: usize = 64;
 /// Devices that are blocked at once; strangers do not get so far.
 const BLOCKED_MAX: usize = 1_024;
-
-/// Where a network stands, and what it is given.
-pub(crate) struct Place {
-    /// The port.
-    pub(crate) port: u16,
-    /// How others are found.
-    pub(crate) discovery: discovery::Plan,
-    /// Who we are.
-    pub(crate) key: DeviceKey,
-    /// Where events go.
-    pub(crate) inbox: mpsc::Sender<Input>,
-    /// The queues of all links.
-    pub(crate) lines: Arc<Lines>,
-    /// Where tasks are born.
-    pub(crate) tasks: TaskTracker,
-    /// Ends everything.
-    pub(crate) stop: CancellationToken,
-}
 
 struct Connection {
     device: DeviceId,
@@ -85,15 +67,8 @@ struct Current {
     done: Option<oneshot::Receiver<()>>,
 }
 
-/// What is done later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Later {
-    Open(ConnectionId),
-    Unblock(DeviceId),
-    Unserved(ConnectionId),
-    Listening,
-    Listen,
-}
+/// A link whose task has ended.
+type Ended = (DeviceId, LinkId, ConnectionId);
 
 /// The owner of the swarm.
 pub(crate) struct Switchboard {
@@ -108,11 +83,11 @@ pub(crate) struct Switchboard {
     connections: BTreeMap<ConnectionId, Connection>,
     links: BTreeMap<DeviceId, Current>,
     last_link: u64,
-    attempts: Vec<Attempt>,
+    calls: Calls,
     blocked: BTreeMap<DeviceId, Instant>,
-    later: Vec<(Instant, Later)>,
+    agenda: Agenda,
     told: Vec<String>,
-    ended: (mpsc::Sender<(DeviceId, LinkId, ConnectionId)>, mpsc::Receiver<(DeviceId, LinkId, ConnectionId)>),
+    ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
 }
 
 fn new_swarm(place: &Place, fleet: &Fleet, over: &CancellationToken) -> Result<Swarm<Behaviour>, String> {
@@ -138,9 +113,9 @@ impl Switchboard {
             connections: BTreeMap::new(),
             links: BTreeMap::new(),
             last_link: 0,
-            attempts: Vec::new(),
+            calls: Calls::default(),
             blocked: BTreeMap::new(),
-            later: vec![(Instant::now(), Later::Listening)],
+            agenda: Agenda::default(),
             told: Vec::new(),
             ended: mpsc::channel(64),
             place,
@@ -153,6 +128,7 @@ impl Switchboard {
     /// Runs until it is stopped; then says the last words of every link, and ends within two seconds.
     pub(crate) async fn run(mut self, mut todo: mpsc::Receiver<LinkAction>) {
         self.discover();
+        self.agenda.add(Duration::ZERO, Later::Where);
         let stop = self.place.stop.clone();
         loop {
             let next = self.next_deadline();
@@ -211,21 +187,17 @@ impl Switchboard {
         for address in bad {
             self.send(PeerEvent::DialFailed { device, address, why: "not an address (ip:port)".to_owned() }).await;
         }
-        let addresses = addresses.into_iter().filter(|a| device.is_some() || !self.is_known(&a.to_string())).collect();
-        let attempt = Attempt::new(device, addresses);
-        if self.attempts.len() < ATTEMPTS_MAX {
-            self.attempts.push(attempt);
-            self.fly().await;
-        } else if let Some(address) = attempt.waiting.front() {
-            let why = "too many dials at once".to_owned();
-            self.send(PeerEvent::DialFailed { device, address: address.to_string(), why }).await;
+        let addresses = addresses.into_iter().filter(|a| device.is_some() || !self.is_linked_at(*a)).collect();
+        if let Some(address) = self.calls.add(device, addresses) {
+            self.send(PeerEvent::DialFailed { device, address, why: "too many dials at once".to_owned() }).await;
         }
+        self.fly().await;
     }
 
     /// Whether a device has a link, is being dialled, or is about to get its stream.
     fn is_met(&self, device: DeviceId) -> bool {
         self.has_link(device)
-            || self.attempts.iter().any(|a| a.device == Some(device))
+            || self.calls.has(device)
             || self.connections.values().any(|c| c.device == device && !c.served && c.since.elapsed() < STREAM_WITHIN)
     }
 
@@ -233,51 +205,28 @@ impl Switchboard {
         self.links.get(&device).is_some_and(|l| !l.queue.is_ending() && !l.cut.is_made())
     }
 
-    /// Whether an address leads to a device that has a link, or is being dialled.
-    fn is_known(&self, address: &str) -> bool {
-        self.connections.values().any(|c| c.dialled && c.address == address && self.has_link(c.device))
-            || self.attempts.iter().any(|a| a.flying.values().any(|f| f.to_string() == address))
+    /// Whether an address leads to a device that has a link.
+    fn is_linked_at(&self, address: SocketAddr) -> bool {
+        self.connections.values().any(|c| c.dialled && c.address == address.to_string() && self.has_link(c.device))
     }
 
     /// Tries the addresses that are due.
     async fn fly(&mut self) {
-        let now = Instant::now();
-        let mut failed = Vec::new();
-        for attempt in &mut self.attempts {
-            while let Some(address) = attempt.due(now) {
-                let peer = attempt.device.and_then(identity::peer_of);
-                if attempt.device.is_some() && peer.is_none() {
-                    failed.push((attempt.device, address, Some("nobody can have this device id".to_owned())));
-                    continue;
-                }
-                let options = dialing::options(peer, address);
-                let id = options.connection_id();
-                match self.swarm.dial(options) {
-                    Ok(()) => {
-                        attempt.flying.insert(id, address);
-                    }
-                    Err(why) => failed.push((attempt.device, address, dialing::reason(&why))),
-                }
-            }
-        }
-        self.attempts.retain(|a| !a.is_over());
-        for (device, address, why) in failed {
-            if let Some(why) = why {
-                self.send(PeerEvent::DialFailed { device, address: address.to_string(), why }).await;
-            }
+        for Failed { device, address, why } in self.calls.fly(&mut self.swarm) {
+            self.send(PeerEvent::DialFailed { device, address: address.to_string(), why }).await;
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "libp2p may add events; the rest are about external addresses, which we have none of"
+    )]
     async fn on_swarm(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Doorman(opened)) => self.on_opened(opened).await,
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let (address, dialled) = listening::other_end(&endpoint);
-                let attempt = self.attempts.iter().position(|a| a.flying.contains_key(&connection_id));
-                let wanted = !dialled || attempt.is_some();
-                if let Some(attempt) = attempt {
-                    self.attempts.remove(attempt);
-                }
+                let wanted = !dialled || self.calls.arrived(connection_id);
                 match identity::device_of(&peer_id) {
                     Some(device) if wanted => self.on_connected(device, connection_id, dialing::text_of(address), dialled),
                     _ => drop(self.swarm.close_connection(connection_id)),
@@ -285,10 +234,11 @@ impl Switchboard {
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id).await,
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => self.on_dial_failed(connection_id, &error).await,
-            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.schedule(SETTLE, Later::Listening),
-            SwarmEvent::ListenerClosed { .. } => self.schedule(LISTEN_AGAIN, Later::Listen),
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.agenda.add(SETTLE, Later::Where),
+            SwarmEvent::ListenerClosed { .. } => self.agenda.add(LISTEN_AGAIN, Later::Listen),
             SwarmEvent::ListenerError { error, .. } => tracing::warn!("listening: {error}"),
             SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!("a connection was not made: {error}"),
+            SwarmEvent::Behaviour(_) | SwarmEvent::IncomingConnection { .. } | SwarmEvent::Dialing { .. } => {}
             _ => {}
         }
     }
@@ -301,9 +251,9 @@ impl Switchboard {
             self.swarm.close_connection(id);
         } else if self.me < device {
             let opening = self.connections.iter().any(|(i, c)| *i != id && c.device == device && !c.served);
-            if linked || opening { self.schedule(GRACE, Later::Open(id)) } else { self.open_stream(id) }
+            if linked || opening { self.agenda.add(GRACE, Later::Open(id)) } else { self.open_stream(id) }
         } else {
-            self.schedule(STREAM_WITHIN, Later::Unserved(id));
+            self.agenda.add(STREAM_WITHIN, Later::Unserved(id));
         }
     }
 
@@ -400,11 +350,7 @@ impl Switchboard {
     }
 
     async fn on_dial_failed(&mut self, id: ConnectionId, error: &DialError) {
-        let Some(attempt) = self.attempts.iter_mut().find(|a| a.flying.contains_key(&id)) else {
-            return;
-        };
-        let (device, address) = (attempt.device, attempt.flying.remove(&id));
-        if let (Some(address), Some(why)) = (address, dialing::reason(error)) {
+        if let Some(Failed { device, address, why }) = self.calls.failed(id, error) {
             self.send(PeerEvent::DialFailed { device, address: address.to_string(), why }).await;
         }
         self.fly().await;
@@ -415,7 +361,7 @@ impl Switchboard {
         if self.blocked.len() < BLOCKED_MAX || self.blocked.contains_key(&device) {
             let span = Duration::from_millis(for_ms);
             self.blocked.insert(device, Instant::now() + span);
-            self.schedule(span, Later::Unblock(device));
+            self.agenda.add(span, Later::Unblock(device));
         }
         if self.links.get(&device).is_none_or(|l| !l.queue.is_ending()) {
             self.shut_out(device);
@@ -437,32 +383,19 @@ impl Switchboard {
         }
     }
 
-    fn schedule(&mut self, after: Duration, what: Later) {
-        let due = Instant::now() + after;
-        if matches!(what, Later::Listening | Later::Listen) {
-            self.later.retain(|(_, w)| *w != what);
-        }
-        self.later.push((due, what));
-    }
-
     fn next_deadline(&self) -> Instant {
-        let calls = self.attempts.iter().filter(|a| !a.waiting.is_empty()).map(|a| a.next_at);
         let far = Instant::now() + Duration::from_secs(3_600);
-        self.later.iter().map(|(due, _)| *due).chain(calls).min().unwrap_or(far)
+        self.agenda.next().into_iter().chain(self.calls.next()).min().unwrap_or(far)
     }
 
     async fn on_time(&mut self) {
-        let now = Instant::now();
-        let (due, later) = std::mem::take(&mut self.later).into_iter().partition(|(at, _)| *at <= now);
-        self.later = later;
-        let due: Vec<(Instant, Later)> = due;
-        for (_, what) in due {
+        for what in self.agenda.due(Instant::now()) {
             match what {
                 Later::Open(id) => self.open_stream(id),
                 Later::Unblock(device) => self.unblock(device),
                 Later::Unserved(id) if self.connections.get(&id).is_some_and(|c| !c.served) => drop(self.swarm.close_connection(id)),
                 Later::Unserved(_) => {}
-                Later::Listening => self.tell_where().await,
+                Later::Where => self.tell_where().await,
                 Later::Listen => self.listen_again(),
             }
         }
@@ -482,7 +415,7 @@ impl Switchboard {
     fn listen_again(&mut self) {
         if let Err(why) = listening::listen(&mut self.swarm, self.place.port) {
             tracing::warn!("{why}; trying again");
-            self.schedule(LISTEN_AGAIN, Later::Listen);
+            self.agenda.add(LISTEN_AGAIN, Later::Listen);
         }
     }
 
@@ -505,13 +438,13 @@ impl Switchboard {
         }
         std::mem::replace(&mut self.over, over).cancel();
         self.connections.clear();
-        self.attempts.clear();
+        self.calls = Calls::default();
         self.told.clear();
-        self.later.retain(|(_, what)| matches!(what, Later::Unblock(_)));
+        self.agenda.keep_blocks();
         for device in self.blocked.keys().copied().collect::<Vec<_>>() {
             self.shut_out(device);
         }
-        self.schedule(Duration::ZERO, Later::Listening);
+        self.agenda.add(Duration::ZERO, Later::Where);
         self.listen_again();
         self.discover();
     }
