@@ -20,6 +20,8 @@ pub(crate) enum Later {
     Where,
     /// Try to listen again.
     Listen,
+    /// Close and open everything.
+    Renew,
 }
 
 /// The list.
@@ -29,7 +31,7 @@ pub(crate) struct Agenda(Vec<(Instant, Later)>);
 impl Agenda {
     /// Adds an entry; one about listening replaces the earlier one of its kind.
     pub(crate) fn add(&mut self, after: Duration, what: Later) {
-        if matches!(what, Later::Where | Later::Listen) {
+        if matches!(what, Later::Where | Later::Listen | Later::Renew) {
             self.0.retain(|(_, other)| *other != what);
         }
         self.0.push((Instant::now() + after, what));

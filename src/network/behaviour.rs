@@ -13,8 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::doorman::Doorman;
+use super::place::Place;
 use crate::model::limits::PEER_CONNECTIONS_MAX;
+use crate::model::member::Fleet;
 
+/// The one protocol of a fleet.
+pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/hubless/sync/1");
 /// A handshake may take so long.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// A connection without a stream ends after this.
@@ -89,4 +93,19 @@ pub(crate) fn build(
     });
     let config = config.with_idle_connection_timeout(IDLE_MAX).with_max_negotiating_inbound_streams(STREAMS_MAX);
     Ok(Swarm::new(transport, behaviour, key.public().to_peer_id(), config))
+}
+
+/// The prologue of a fleet: a stranger's handshake fails on it.
+pub(crate) fn prologue(fleet: &Fleet) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"hubless 1").update(&fleet.id.0);
+    hasher.finalize().into()
+}
+
+/// A swarm for the fleet.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn of_fleet(place: &Place, fleet: &Fleet, over: &CancellationToken) -> Result<Swarm<Behaviour>, String> {
+    build(&place.key.keypair()?, prologue(fleet), PROTOCOL, FLEET_LIMITS, &place.tasks, over)
 }

@@ -188,8 +188,8 @@ fn options(peer: Option<PeerId>, address: SocketAddr) -> DialOpts {
 /// Why a dial failed, in plain words; `None` when we dialled ourselves.
 pub(crate) fn reason(error: &DialError) -> Option<String> {
     Some(match error {
-        DialError::LocalPeerId { .. } => return None,
-        DialError::NoAddresses => "no address to dial".to_owned(),
+        // libp2p leaves out addresses that it listens on itself, and then has none.
+        DialError::LocalPeerId { .. } | DialError::NoAddresses => return None,
         DialError::DialPeerConditionFalse(_) => "it is being dialled already".to_owned(),
         DialError::Aborted => "given up".to_owned(),
         DialError::WrongPeerId { .. } => "another device answers there".to_owned(),
@@ -209,23 +209,27 @@ fn transport_reason(error: &TransportError<io::Error>) -> String {
         return "not an address that can be dialled".to_owned();
     };
     let mut why: Option<&(dyn Error + 'static)> = Some(error);
-    let mut texts = Vec::new();
     while let Some(at) = why {
-        texts.push(at.to_string());
-        // An `io::Error` shows its inner error's source, not the inner error itself.
+        // libp2p's own wrappers show what is inside but do not hand it out, so the system's number is read from the text.
         let io = at.downcast_ref::<io::Error>();
-        if let Some(words) = io.and_then(|io| words(io.kind())) {
+        let text = at.to_string();
+        let kinds = [io.map(io::Error::kind), os_error(&text).map(|n| io::Error::from_raw_os_error(n).kind())];
+        if let Some(words) = kinds.into_iter().flatten().find_map(words) {
             return words.to_owned();
+        }
+        if text.contains("Timeout") {
+            return "timed out".to_owned();
         }
         why = match io.and_then(io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => at.source(),
         };
     }
-    if texts.iter().any(|t| t.contains("imeout")) {
-        return "timed out".to_owned();
-    }
     "handshake failed: it is not of our fleet, or no hubless".to_owned()
+}
+
+fn os_error(text: &str) -> Option<i32> {
+    text.split_once("(os error ")?.1.split_once(')')?.0.parse().ok()
 }
 
 fn words(kind: io::ErrorKind) -> Option<&'static str> {
@@ -281,6 +285,9 @@ mod tests {
         assert!(wrapped(io::ErrorKind::ConnectionRefused).starts_with("connection refused"));
         assert_eq!(wrapped(io::ErrorKind::HostUnreachable), "no route to it");
         assert!(wrapped(io::ErrorKind::InvalidData).starts_with("handshake failed"));
+        let refused = std::net::TcpStream::connect(super::super::testbed::silent_port()).expect_err("nobody listens");
+        let shown = io::Error::other(format!("x: {refused}"));
+        assert!(transport_reason(&TransportError::Other(shown)).starts_with("connection refused"));
     }
 
     quickcheck! {

@@ -26,7 +26,7 @@ const TOKEN_BYTES: usize = 10;
 /// Others that are remembered; on a network with more of them, or with a liar, the rest goes unseen.
 const SIGHTED_MAX: usize = 256;
 /// How often it is looked whether the hour has changed.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long looking up one name may take, and when one that failed is looked up again.
 const LOOKUP_MAX: Duration = Duration::from_secs(5);
 const LOOKUP_AGAIN: Duration = Duration::from_secs(60);
@@ -255,8 +255,13 @@ async fn goodbye(daemon: &ServiceDaemon, instance: &str) {
 }
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event and passes over the others")]
 mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::super::testbed::{Node, fleet};
     use super::*;
+    use crate::model::input::LinkAction;
 
     #[test]
     fn a_token_is_recognised_within_an_hour_and_with_every_secret() {
@@ -277,5 +282,74 @@ mod tests {
         for bad in ["._hubless._tcp.local.", "a b._hubless._tcp.local.", "\u{1b}[._hubless._tcp.local.", "x._other._tcp.local."] {
             assert_eq!(instance_of(bad), None, "{bad}");
         }
+    }
+    /// Two daemons on one machine, on a port of their own, see each other over loopback and are recognised by their token.
+    #[tokio::test]
+    async fn two_on_one_machine_find_each_other_and_a_stranger_is_no_member() {
+        let port = super::super::testbed::silent_port().port();
+        let node = |n, of| Node::with(n, of, |o| (o.mdns, o.mdns_port) = (true, port));
+        let (mut a, mut b, mut c) = (node(0, fleet(1)), node(1, fleet(1)), node(2, fleet(5)));
+        let (at_b, at_c) = (b.address().await, c.address().await);
+        let sighted = |e| if let PeerEvent::Sighted { instance, ours, addresses } = e { Some((instance, ours, addresses)) } else { None };
+        let (mut member, mut stranger) = (None, None);
+        while member.is_none() || stranger.is_none() {
+            let (instance, ours, addresses) = a.until(sighted).await;
+            if addresses.contains(&at_b) {
+                assert!(ours);
+                member = Some((instance, addresses));
+            } else if addresses.contains(&at_c) {
+                assert!(!ours);
+                stranger = Some(instance);
+            }
+        }
+        let (instance, addresses) = member.expect("found");
+        assert!(instance.len() == 16 && !instance.contains("hubless"));
+        a.network.tell(LinkAction::Dial { device: None, addresses });
+        assert_eq!(a.up().await.1, b.device);
+        // A new life has a new name, and the old one goes.
+        b.network.tell(LinkAction::Renew);
+        let news = |e| match e {
+            PeerEvent::Gone { instance } => Some((instance, true)),
+            PeerEvent::Sighted { instance, ours: true, .. } => Some((instance, false)),
+            _ => None,
+        };
+        let (mut gone, mut again) = (false, false);
+        while !(gone && again) {
+            let (name, is_gone) = a.until(news).await;
+            gone |= is_gone && name == instance;
+            again |= !is_gone && name != instance;
+        }
+        for node in [a, b, c] {
+            node.stopped().await;
+        }
+    }
+
+    /// The clock of a device that has been on for long.
+    static HOURS: AtomicI64 = AtomicI64::new(0);
+
+    #[tokio::test]
+    async fn the_token_of_a_new_hour_is_announced() {
+        let port = super::super::testbed::silent_port().port();
+        let _a = Node::with(0, fleet(1), |o| (o.mdns, o.mdns_port, o.clock) = (true, port, || HOURS.load(Ordering::Relaxed) * HOUR_MS));
+        let mut b = Node::with(1, fleet(1), |o| (o.mdns, o.mdns_port, o.clock) = (true, port, || 5 * HOUR_MS));
+        let ours = |e| if let PeerEvent::Sighted { ours, .. } = e { Some(ours) } else { None };
+        assert!(!b.until(ours).await, "five hours old");
+        HOURS.store(5, Ordering::Relaxed);
+        b.until(|e| ours(e).filter(|ours| *ours)).await;
+    }
+
+    #[tokio::test]
+    async fn a_peer_named_by_hand_is_sighted_at_start_and_after_a_renewal() {
+        let peers = vec!["localhost:4".to_owned(), "no such host:1".to_owned()];
+        let mut a = Node::with(0, fleet(1), |o| o.peers = peers);
+        for _ in 0..2 {
+            let sighted =
+                |e| if let PeerEvent::Sighted { instance, ours: true, addresses } = e { Some((instance, addresses)) } else { None };
+            let (instance, addresses) = a.until(sighted).await;
+            assert_eq!(instance, "static:localhost:4");
+            assert!(addresses.contains(&"127.0.0.1:4".to_owned()) || addresses.contains(&"[::1]:4".to_owned()), "{addresses:?}");
+            a.network.tell(LinkAction::Renew);
+        }
+        a.stopped().await;
     }
 }

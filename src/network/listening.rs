@@ -67,9 +67,12 @@ pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, port: u16) -> Result<(), NoPo
     let mut denied = None;
     let mut listening = false;
     for ip in [Multiaddr::from(Ipv4Addr::UNSPECIFIED), Multiaddr::from(Ipv6Addr::UNSPECIFIED)] {
-        match swarm.listen_on(ip.with(libp2p::multiaddr::Protocol::Tcp(port))) {
+        match swarm.listen_on(ip.clone().with(libp2p::multiaddr::Protocol::Tcp(port))) {
             Ok(_) => listening = true,
-            Err(why) => denied = Some(why.to_string()),
+            Err(why) => {
+                tracing::info!("not listening on {ip}: {why}");
+                denied = Some(why.to_string());
+            }
         }
     }
     match denied {

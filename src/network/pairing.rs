@@ -16,6 +16,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{Stream, StreamProtocol, Swarm};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -198,18 +199,22 @@ pub(crate) struct Windows {
     interfaces: Vec<String>,
     port: u16,
     open: CancellationToken,
+    attending: Option<JoinHandle<()>>,
     desk: Arc<Mutex<Desk>>,
 }
 
 impl Windows {
     /// None yet.
     pub(crate) fn new(key: DeviceKey, clock: fn() -> i64, interfaces: Vec<String>) -> Windows {
-        Windows { key, clock, interfaces, port: 0, open: CancellationToken::new(), desk: Arc::default() }
+        Windows { key, clock, interfaces, port: 0, open: CancellationToken::new(), attending: None, desk: Arc::default() }
     }
 
     /// Opens a window in place of an older one; its ticket, or why there is none.
-    pub(crate) fn open(&mut self, asker: Asker, place: &Place, joining: bool) -> PeerEvent {
+    pub(crate) async fn open(&mut self, asker: Asker, place: &Place, joining: bool) -> PeerEvent {
         self.close();
+        if let Some(older) = self.attending.take() {
+            let _ = timeout(STEP_MAX, older).await; // it lets go of the port that we want again
+        }
         let failed = |why: Refusal| PeerEvent::PairingFailed { asker, why };
         if joining {
             return failed(Refusal::new(Code::Busy, "this device is joining another one just now").fix("try again in a minute"));
@@ -230,7 +235,7 @@ impl Windows {
         getrandom::fill(&mut id).and_then(|()| getrandom::fill(&mut secret)).map_err(|e| e.to_string())?;
         let window = Window { me: self.key.device(), id, secret, desk: Arc::clone(&self.desk), state: Mutex::default() };
         let shared = Shared { window: Arc::new(window), inbox: place.inbox.clone(), tasks: place.tasks.clone(), open: self.open.clone() };
-        place.tasks.spawn(shared.attend(swarm));
+        self.attending = Some(place.tasks.spawn(shared.attend(swarm)));
         let until_ms = (self.clock)().saturating_add(i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX));
         Ok(Ticket { inviter: self.key.device().0, window: id, secret, until_ms, addresses: self.addresses() })
     }
@@ -436,4 +441,213 @@ pub(crate) fn cut(mut text: String, max: usize) -> String {
         text.truncate(end);
     }
     text
+}
+
+#[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event and passes over the others")]
+mod tests {
+    use super::super::testbed::{NOW_MS, Node, eventually, fleet, key};
+    use super::*;
+    use crate::model::input::LinkAction;
+
+    const JOINER: Asker = Asker(7);
+
+    async fn invited(node: &mut Node) -> String {
+        node.network.tell(LinkAction::Invite { asker: Asker(1) });
+        let told = node
+            .until(|e| match e {
+                PeerEvent::Invited { asker: Asker(1), ticket, until_ms } => Some((ticket, until_ms)),
+                PeerEvent::PairingFailed { why, .. } => panic!("{why:?}"),
+                _ => None,
+            })
+            .await;
+        assert_eq!(told.1, NOW_MS + 600_000);
+        told.0
+    }
+
+    fn join(node: &Node, ticket: &str) {
+        node.network.tell(LinkAction::Join { asker: JOINER, ticket: ticket.to_owned(), name: "laptop".to_owned() });
+    }
+
+    async fn joining(node: &mut Node) -> (u64, DeviceId) {
+        node.until(|e| match e {
+            PeerEvent::Joining { pairing, device, name } => {
+                assert_eq!(name, "laptop");
+                Some((pairing, device))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// What came of a join: the welcome, or why not.
+    async fn joined(node: &mut Node) -> Result<(DeviceId, Vec<u8>), Refusal> {
+        node.until(|e| match e {
+            PeerEvent::Welcomed { asker: JOINER, device, welcome } => Some(Ok((device, welcome))),
+            PeerEvent::PairingFailed { asker: JOINER, why } => Some(Err(why)),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn refused(node: &mut Node) -> Code {
+        let why = joined(node).await.expect_err("a refusal");
+        assert!(why.fix.is_some() && !why.what.is_empty(), "{why:?}");
+        why.code
+    }
+
+    /// The ticket with something of it changed.
+    fn changed(ticket: &str, change: impl FnOnce(&mut Ticket)) -> String {
+        let mut ticket = Ticket::read(ticket).expect("a ticket");
+        ticket.addresses.retain(|a| a.ip().is_loopback());
+        change(&mut ticket);
+        ticket.text()
+    }
+
+    fn pair() -> (Node, Node) {
+        (Node::start(0, fleet(1)), Node::start(1, fleet(2)))
+    }
+
+    #[tokio::test]
+    async fn a_joiner_is_let_in_once() {
+        let (mut a, mut b) = pair();
+        let ticket = invited(&mut a).await;
+        join(&b, &ticket.to_uppercase());
+        let (pairing, device) = joining(&mut a).await;
+        assert_eq!(device, b.device);
+        let welcome = vec![3; WELCOME_BYTES_MAX - 100];
+        a.network.tell(LinkAction::Admit { pairing, welcome: welcome.clone() });
+        assert!(joined(&mut b).await == Ok((a.device, welcome)));
+        let mut c = Node::start(2, fleet(3));
+        join(&c, &ticket);
+        assert_eq!(refused(&mut c).await, Code::TicketSpent);
+        a.quiet(50).await;
+        for node in [a, b, c] {
+            node.stopped().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_secret_is_a_mismatch_and_three_spend_the_ticket() {
+        let (mut a, mut b) = pair();
+        let ticket = invited(&mut a).await;
+        let wrong = changed(&ticket, |t| t.secret[5] ^= 1);
+        for _ in 0..ATTEMPTS_MAX {
+            join(&b, &wrong);
+            assert_eq!(refused(&mut b).await, Code::PairMismatch);
+        }
+        join(&b, &ticket);
+        assert_eq!(refused(&mut b).await, Code::TicketSpent);
+    }
+
+    #[tokio::test]
+    async fn a_ticket_that_names_another_device_is_a_mismatch() {
+        let (mut a, mut b) = pair();
+        let ticket = invited(&mut a).await;
+        join(&b, &changed(&ticket, |t| t.inviter = key(3).device().0));
+        assert_eq!(refused(&mut b).await, Code::PairMismatch);
+        join(&b, &changed(&ticket, |_| {}));
+        joining(&mut a).await;
+    }
+
+    #[tokio::test]
+    async fn a_newer_ticket_spends_the_older() {
+        let (mut a, mut b) = pair();
+        let older = invited(&mut a).await;
+        let newer = invited(&mut a).await;
+        join(&b, &older);
+        assert_eq!(refused(&mut b).await, Code::TicketSpent);
+        join(&b, &newer);
+        joining(&mut a).await;
+    }
+
+    #[tokio::test]
+    async fn one_joiner_at_a_time_and_one_in_all() {
+        let (mut a, mut b) = pair();
+        let ticket = invited(&mut a).await;
+        join(&b, &ticket);
+        let (pairing, _) = joining(&mut a).await;
+        let mut c = Node::start(2, fleet(3));
+        join(&c, &ticket);
+        assert!([Code::Busy, Code::TicketSpent].contains(&refused(&mut c).await));
+        a.network.tell(LinkAction::TurnAway { pairing, why: Refusal::new(Code::AlreadyPaired, "\u{1b}[31mno").fix("leave") });
+        let why = joined(&mut b).await.expect_err("turned away");
+        assert_eq!((why.code, why.fix.as_deref()), (Code::AlreadyPaired, Some("leave")));
+        assert!(why.what.contains("no") && !why.what.contains('\u{1b}'), "foreign words are made plain: {}", why.what);
+    }
+
+    #[tokio::test]
+    async fn nobody_there_no_ticket_and_our_own_ticket_have_their_own_reasons() {
+        let (mut a, mut b) = pair();
+        let ticket = invited(&mut a).await;
+        join(&a, &ticket);
+        assert_eq!(refused(&mut a).await, Code::BadTicket);
+        join(&b, &ticket[..ticket.len() - 3]);
+        assert_eq!(refused(&mut b).await, Code::BadTicket);
+        let nowhere = super::super::testbed::silent_port();
+        join(&b, &changed(&ticket, |t| t.addresses = vec![nowhere]));
+        let why = joined(&mut b).await.expect_err("nobody listens");
+        assert!(why.code == Code::Unreachable && why.what.contains(&nowhere.to_string()), "{why:?}");
+        join(&b, &changed(&ticket, |t| (t.addresses, t.until_ms) = (vec![nowhere], NOW_MS - 1)));
+        assert_eq!(refused(&mut b).await, Code::TicketSpent);
+        // A wrong clock alone keeps nobody out.
+        join(&b, &changed(&ticket, |t| t.until_ms = NOW_MS - 1));
+        joining(&mut a).await;
+    }
+
+    #[tokio::test]
+    async fn while_joining_our_own_window_is_busy() {
+        let (mut a, mut b) = pair();
+        let ticket = invited(&mut a).await;
+        join(&b, &ticket);
+        joining(&mut a).await;
+        b.network.tell(LinkAction::Invite { asker: Asker(2) });
+        let busy = |e| if let PeerEvent::PairingFailed { asker: Asker(2), why } = e { Some(why.code) } else { None };
+        assert_eq!(b.until(busy).await, Code::Busy);
+        join(&b, &ticket);
+        assert_eq!(refused(&mut b).await, Code::Busy);
+    }
+
+    #[tokio::test]
+    async fn garbage_at_the_window_disturbs_nobody() {
+        let (mut a, mut b) = pair();
+        let ticket = invited(&mut a).await;
+        let at = Ticket::read(&ticket).expect("a ticket").addresses.pop().expect("an address");
+        let mut noise = std::net::TcpStream::connect(at).expect("it listens");
+        std::io::Write::write_all(&mut noise, &[0x17; 3_000]).expect("taken");
+        join(&b, &ticket);
+        let (pairing, _) = joining(&mut a).await;
+        a.network.tell(LinkAction::Admit { pairing, welcome: vec![1] });
+        assert_eq!(joined(&mut b).await.expect("welcome").1, [1]);
+        let before = a.tasks.len();
+        a.network.tell(LinkAction::Invite { asker: Asker(1) });
+        eventually(|| a.tasks.len() <= before).await;
+    }
+
+    #[test]
+    fn a_proof_holds_for_one_side_of_one_pairing_only() {
+        let ends = Ends { inviter: key(0).device(), joiner: key(1).device(), nonce_i: [1; 32], nonce_j: [2; 32] };
+        let right = proof(&[9; 32], Side::Joiner, &ends);
+        assert_eq!(right, proof(&[9; 32], Side::Joiner, &ends));
+        let others = [
+            proof(&[8; 32], Side::Joiner, &ends),
+            proof(&[9; 32], Side::Inviter, &ends),
+            proof(&[9; 32], Side::Joiner, &Ends { inviter: ends.joiner, joiner: ends.inviter, ..ends }),
+            proof(&[9; 32], Side::Joiner, &Ends { joiner: key(2).device(), ..ends }),
+            proof(&[9; 32], Side::Joiner, &Ends { inviter: key(2).device(), ..ends }),
+            proof(&[9; 32], Side::Joiner, &Ends { nonce_i: [3; 32], ..ends }),
+            proof(&[9; 32], Side::Joiner, &Ends { nonce_j: [3; 32], ..ends }),
+        ];
+        assert!(others.iter().all(|other| *other != right));
+    }
+
+    #[test]
+    fn of_two_right_proofs_one_spends_the_ticket() {
+        let window = Window { me: key(0).device(), id: [1; 8], secret: [9; 32], desk: Arc::default(), state: Mutex::default() };
+        let ends = Ends { inviter: window.me, joiner: key(1).device(), nonce_i: [1; 32], nonce_j: [2; 32] };
+        let shown = *proof(&window.secret, Side::Joiner, &ends).as_bytes();
+        assert!(window.spend(&ends, shown).is_ok());
+        assert!(matches!(window.spend(&ends, shown), Err(Refused::Said(No::Spent))));
+        assert!(window.begin([1; 8]).is_err() && window.begin([2; 8]).is_err());
+    }
 }

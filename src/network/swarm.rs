@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Stream, StreamProtocol, Swarm};
+use libp2p::{Stream, Swarm};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Later};
-use super::behaviour::{self, Behaviour, BehaviourEvent, FLEET_LIMITS};
+use super::behaviour::{self, Behaviour, BehaviourEvent};
 use super::dialing::{self, Calls, Failed};
 use super::discovery::Discovery;
 use super::doorman::{Opened, Opening};
@@ -35,8 +35,6 @@ use crate::model::input::{Input, LinkAction, PeerEvent};
 use crate::model::member::Fleet;
 use crate::model::message::Bye;
 
-/// The one protocol of a fleet.
-const PROTOCOL: StreamProtocol = StreamProtocol::new("/hubless/sync/1");
 /// How long a lower device waits before it takes a newer connection for a lost link.
 const GRACE: Duration = Duration::from_millis(300);
 /// How long a dialled connection has to carry a stream; then libp2p finds it idle as well.
@@ -90,12 +88,6 @@ pub(crate) struct Switchboard {
     ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
 }
 
-fn new_swarm(place: &Place, fleet: &Fleet, over: &CancellationToken) -> Result<Swarm<Behaviour>, String> {
-    let mut prologue = blake3::Hasher::new();
-    prologue.update(b"hubless 1").update(&fleet.id.0);
-    behaviour::build(&place.key.keypair()?, prologue.finalize().into(), PROTOCOL, FLEET_LIMITS, &place.tasks, over)
-}
-
 impl Switchboard {
     /// Listens; nothing else happens until it runs.
     ///
@@ -103,7 +95,7 @@ impl Switchboard {
     /// There is no port, or no swarm with this key.
     pub(crate) fn open(place: Place, fleet: Fleet) -> Result<Switchboard, super::Error> {
         let over = CancellationToken::new();
-        let mut swarm = new_swarm(&place, &fleet, &over).map_err(super::Error::Key)?;
+        let mut swarm = behaviour::of_fleet(&place, &fleet, &over).map_err(super::Error::Key)?;
         listening::listen(&mut swarm, place.port)?;
         Ok(Switchboard {
             me: place.key.device(),
@@ -166,7 +158,7 @@ impl Switchboard {
             }
             LinkAction::Renew => self.renew("all connections are made anew").await,
             LinkAction::Invite { asker } => {
-                let event = self.windows.open(asker, &self.place, self.joins.busy());
+                let event = self.windows.open(asker, &self.place, self.joins.busy()).await;
                 self.send(event).await;
             }
             LinkAction::Admit { pairing, welcome } => self.windows.admit(pairing, welcome),
@@ -235,10 +227,12 @@ impl Switchboard {
             SwarmEvent::ConnectionClosed { connection_id, .. } => self.on_closed(connection_id).await,
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => self.on_dial_failed(connection_id, &error).await,
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => self.agenda.add(SETTLE, Later::Where),
-            SwarmEvent::ListenerClosed { .. } => self.agenda.add(LISTEN_AGAIN, Later::Listen),
+            SwarmEvent::ListenerClosed { reason: Err(why), .. } => {
+                tracing::warn!("a listening socket failed: {why}");
+                self.agenda.add(LISTEN_AGAIN, Later::Renew);
+            }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!("listening: {error}"),
             SwarmEvent::IncomingConnectionError { error, .. } => tracing::debug!("a connection was not made: {error}"),
-            SwarmEvent::Behaviour(_) | SwarmEvent::IncomingConnection { .. } | SwarmEvent::Dialing { .. } => {}
             _ => {}
         }
     }
@@ -258,7 +252,7 @@ impl Switchboard {
     }
 
     fn open_stream(&mut self, id: ConnectionId) {
-        let peer = self.connections.get(&id).and_then(|c| identity::peer_of(c.device));
+        let peer = self.connections.get(&id).filter(|c| !c.served).and_then(|c| identity::peer_of(c.device));
         if let Some(peer) = peer {
             self.swarm.behaviour_mut().doorman.open(peer, id);
         }
@@ -397,6 +391,7 @@ impl Switchboard {
                 Later::Unserved(_) => {}
                 Later::Where => self.tell_where().await,
                 Later::Listen => self.listen_again(),
+                Later::Renew => self.renew("a listening socket failed").await,
             }
         }
         self.fly().await;
@@ -432,7 +427,7 @@ impl Switchboard {
         }
         self.drain(false).await;
         let over = CancellationToken::new();
-        match new_swarm(&self.place, &self.fleet, &over) {
+        match behaviour::of_fleet(&self.place, &self.fleet, &over) {
             Ok(swarm) => self.swarm = swarm,
             Err(why) => return tracing::error!("no new swarm: {why}"),
         }
