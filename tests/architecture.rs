@@ -339,8 +339,9 @@ fn tests_from(text: &str) -> usize {
 /// The modules that a file declares for its tests only: `#[cfg(test)] mod testbed;`.
 fn declared_for_tests(file: &File) -> Vec<Vec<String>> {
     let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
-    let named = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]").filter_map(|pair| {
-        let name = pair[1].strip_suffix(';')?.rsplit_once("mod ")?.1;
+    let named = (0..lines.len()).filter(|n| lines[*n] == "#[cfg(test)]").filter_map(|n| {
+        let declaration = lines[n + 1..].iter().find(|line| !line.starts_with("#["))?;
+        let name = declaration.strip_suffix(';')?.rsplit_once("mod ")?.1;
         Some(file.module.iter().cloned().chain([name.to_owned()]).collect())
     });
     named.collect()
@@ -696,7 +697,7 @@ mod walls {
 
     #[test]
     fn a_file_for_tests_is_known_by_its_parent() {
-        let parent = File::new("network.rs", "//! x\nmod swarm;\n#[cfg(test)]\nmod testbed;\n#[cfg(test)]\nmod tests {\n}\n");
+        let parent = File::new("network.rs", "//! x\nmod swarm;\n#[cfg(test)]\n#[expect(x)]\nmod testbed;\n#[cfg(test)]\nmod tests {\n}\n");
         assert_eq!(declared_for_tests(&parent), [["network", "testbed"]]);
     }
 
