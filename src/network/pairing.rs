@@ -446,9 +446,9 @@ pub(crate) fn cut(mut text: String, max: usize) -> String {
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event and passes over the others")]
 mod tests {
-    use super::super::testbed::{NOW_MS, Node, eventually, fleet, key};
     use super::*;
     use crate::model::input::LinkAction;
+    use crate::network::testbed::{NOW_MS, Node, eventually, fleet, key};
 
     const JOINER: Asker = Asker(7);
 
@@ -584,7 +584,7 @@ mod tests {
         assert_eq!(refused(&mut a).await, Code::BadTicket);
         join(&b, &ticket[..ticket.len() - 3]);
         assert_eq!(refused(&mut b).await, Code::BadTicket);
-        let nowhere = super::super::testbed::silent_port();
+        let nowhere = crate::network::testbed::silent_port();
         join(&b, &changed(&ticket, |t| t.addresses = vec![nowhere]));
         let why = joined(&mut b).await.expect_err("nobody listens");
         assert!(why.code == Code::Unreachable && why.what.contains(&nowhere.to_string()), "{why:?}");
