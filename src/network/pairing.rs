@@ -504,13 +504,16 @@ mod tests {
         ticket.text()
     }
 
-    fn pair() -> (Node, Node) {
-        (Node::start(0, fleet(1)), Node::start(1, fleet(2)))
+    async fn pair() -> (Node, Node) {
+        let (mut a, mut b) = (Node::start(0, fleet(1)), Node::start(1, fleet(2)));
+        a.address().await;
+        b.address().await;
+        (a, b)
     }
 
     #[tokio::test]
     async fn a_joiner_is_let_in_once() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&b, &ticket.to_uppercase());
         let (pairing, device) = joining(&mut a).await;
@@ -529,7 +532,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_secret_is_a_mismatch_and_three_spend_the_ticket() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         let wrong = changed(&ticket, |t| t.secret[5] ^= 1);
         for _ in 0..ATTEMPTS_MAX {
@@ -542,7 +545,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_ticket_that_names_another_device_is_a_mismatch() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&b, &changed(&ticket, |t| t.inviter = key(3).device().0));
         assert_eq!(refused(&mut b).await, Code::PairMismatch);
@@ -552,7 +555,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_ticket_spends_the_older() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let older = invited(&mut a).await;
         let newer = invited(&mut a).await;
         join(&b, &older);
@@ -563,7 +566,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_joiner_at_a_time_and_one_in_all() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&b, &ticket);
         let (pairing, _) = joining(&mut a).await;
@@ -578,7 +581,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_there_no_ticket_and_our_own_ticket_have_their_own_reasons() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&a, &ticket);
         assert_eq!(refused(&mut a).await, Code::BadTicket);
@@ -597,7 +600,7 @@ mod tests {
 
     #[tokio::test]
     async fn while_joining_our_own_window_is_busy() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&b, &ticket);
         joining(&mut a).await;
@@ -610,7 +613,7 @@ mod tests {
 
     #[tokio::test]
     async fn garbage_at_the_window_disturbs_nobody() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         let at = Ticket::read(&ticket).expect("a ticket").addresses.pop().expect("an address");
         let mut noise = std::net::TcpStream::connect(at).expect("it listens");
