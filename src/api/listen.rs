@@ -24,7 +24,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_util::task::TaskTracker;
 
 use super::desk::Desk;
 use super::doorman::{Door, Head, SOCKET_NAME, guard};
@@ -183,7 +182,7 @@ pub(crate) fn write_address(run_dir: &Path, url: &str) -> Result<PathBuf, Error>
 }
 
 /// Takes connections of browsers and scripts until everything ends.
-pub(crate) async fn serve_loopback(listener: TcpListener, app: Router, desk: Arc<Desk>, tasks: TaskTracker, room: Arc<Semaphore>) {
+pub(crate) async fn serve_loopback(listener: TcpListener, app: Router, desk: Arc<Desk>, room: Arc<Semaphore>) {
     let app = TowerToHyperService::new(app);
     while let Some(place) = place(&desk, &room).await {
         let taken = tokio::select! { () = desk.stop.cancelled() => return, taken = listener.accept() => taken };
@@ -192,7 +191,7 @@ pub(crate) async fn serve_loopback(listener: TcpListener, app: Router, desk: Arc
                 // Small answers are worth no waiting for more; a socket that will not hear of it works all the same.
                 let _ = stream.set_nodelay(true);
                 let (app, desk) = (app.clone(), desk.clone());
-                tasks.spawn(async move {
+                desk.tasks.clone().spawn(async move {
                     converse(stream, Door::Loopback, app, desk).await;
                     drop(place);
                 });
@@ -203,7 +202,7 @@ pub(crate) async fn serve_loopback(listener: TcpListener, app: Router, desk: Arc
 }
 
 /// Takes connections of this user's programs until everything ends.
-pub(crate) async fn serve_socket(listener: UnixListener, app: Router, desk: Arc<Desk>, tasks: TaskTracker) {
+pub(crate) async fn serve_socket(listener: UnixListener, app: Router, desk: Arc<Desk>) {
     let app = TowerToHyperService::new(app);
     let room = room();
     let me = rustix::process::geteuid().as_raw();
@@ -212,7 +211,7 @@ pub(crate) async fn serve_socket(listener: UnixListener, app: Router, desk: Arc<
         match taken {
             Ok((stream, _)) if stream.peer_cred().is_ok_and(|peer| peer.uid() == me) => {
                 let (app, desk) = (app.clone(), desk.clone());
-                tasks.spawn(async move {
+                desk.tasks.clone().spawn(async move {
                     converse(stream, Door::Socket, app, desk).await;
                     drop(place);
                 });
@@ -285,6 +284,7 @@ mod tests {
     use crate::api::{Options, start};
     use crate::model::view::View;
     use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
 
     const PROMISED: [(&str, &str); 5] = [
         ("x-content-type-options", "nosniff"),
