@@ -120,6 +120,7 @@ impl Error {
             }
             Error::SocketLive { .. } => "hubless down".into(),
             Error::TooOpen { path, .. } => format!("chmod 700 {}", path.display()),
+            Error::Socket { why, .. } if why.kind() == io::ErrorKind::InvalidInput => "choose a shorter path: HUBLESS_HOME=DIR".into(),
             Error::Socket { path, .. } => format!("make sure that {} is yours and can be written", path.display()),
         }
     }
@@ -137,7 +138,8 @@ pub(crate) async fn socket(run_dir: &Path) -> Result<(UnixListener, PathBuf), Er
     match std::fs::symlink_metadata(&path) {
         Ok(old) if !old.file_type().is_socket() => return Err(not(io::Error::other("something else of that name is there"))),
         Ok(_) if is_live(&path).await => return Err(Error::SocketLive { path }),
-        Ok(_) => std::fs::remove_file(&path).map_err(not)?,
+        // Whoever was there may have put it away meanwhile.
+        Ok(_) => drop(std::fs::remove_file(&path)),
         Err(_) => {}
     }
     let listener = UnixListener::bind(&path).map_err(not)?;
@@ -147,7 +149,8 @@ pub(crate) async fn socket(run_dir: &Path) -> Result<(UnixListener, PathBuf), Er
 }
 
 async fn is_live(path: &Path) -> bool {
-    !matches!(timeout(LIVE_WITHIN, UnixStream::connect(path)).await, Ok(Err(why)) if why.kind() == io::ErrorKind::ConnectionRefused)
+    let dead = |why: &io::Error| matches!(why.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
+    !matches!(timeout(LIVE_WITHIN, UnixStream::connect(path)).await, Ok(Err(why)) if dead(&why))
 }
 
 /// Opens the port on 127.0.0.1 and, where there is IPv6, on [::1]; 0 draws any free one.
@@ -498,6 +501,9 @@ mod tests {
         std::fs::write(run.join("ctl.sock"), "no socket").expect("a file");
         assert!(matches!(try_to_open(&run, 0).await.map(|_| ()), Err(Error::Socket { .. })), "what is no socket is not put away");
         assert!(run.join("ctl.sock").exists());
+        let deep = home.path().join("d".repeat(120));
+        let long = try_to_open(&deep, 0).await.map(|_| ()).expect_err("longer than a socket's path may be");
+        assert!(long.fix().contains("shorter"), "{long}: {}", long.fix());
     }
 
     #[tokio::test]

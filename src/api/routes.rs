@@ -201,6 +201,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_long_answer_is_the_same_answer() {
+        let mut fleet = Fleet::busy();
+        for n in 0..=LARGE {
+            let todo = crate::api::fixture::todo("web", &format!("todo {n}"), crate::model::todo::Status::Pending);
+            fleet.0.todos.insert(todo.id, Arc::new(todo));
+        }
+        let house = House::open(fleet.0.clone()).await;
+        let told = get(&house, "/api/v3/todos?limit=2").await;
+        let expected = reads::answer(&fleet.0, crate::api::fixture::NOW, "daemon", "/api/v3/todos", "limit=2").expect("todos");
+        assert_eq!((told.status, told.json()), (200, expected));
+        assert_eq!(get(&house, "/api/v3/todos/t-").await.status, 404);
+        house.close().await;
+    }
+
+    #[tokio::test]
     async fn nothing_there_is_404_and_the_wrong_method_names_the_right_ones() {
         let house = House::open(Fleet::new().0).await;
         for line in ["POST /api/v3/nothing", "GET /v3", "DELETE /nothing", "POST /api/v3/todos/a/b/c", "GET /assets/../sync"] {
