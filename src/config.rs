@@ -17,7 +17,7 @@ use std::str::FromStr;
 
 use crate::model::input::Root;
 use crate::model::time::Millis;
-use crate::sources;
+use crate::{api, network, sources, store};
 
 pub use home::Home;
 pub use keys::{KEYS, Key, Kind, Value, key};
@@ -142,8 +142,6 @@ pub struct Config {
     pub network: Network,
     /// `sources.claude.root`: Claude Code's directory.
     pub claude_root: Setting<PathBuf>,
-    /// `sync.exclude`: projects that never leave this device, as globs.
-    pub exclude: Setting<Vec<String>>,
     /// `alerts.not_seen_after`, milliseconds: how long a device is out of reach before that is said.
     pub not_seen_after_ms: Setting<Millis>,
     /// How the log is written.
@@ -158,6 +156,8 @@ pub struct Network {
     pub port: Setting<u16>,
     /// `network.mdns`: whether others on the LAN are looked for by mDNS.
     pub mdns: Setting<bool>,
+    /// `network.mdns_port`: UDP; 5353 but for devices that keep to themselves.
+    pub mdns_port: Setting<u16>,
     /// `network.interfaces`: named interfaces that are used although they would be skipped.
     pub interfaces: Setting<Vec<String>>,
     /// `network.peers`: `host:port` each, dialled whatever mDNS shows.
@@ -207,11 +207,11 @@ impl Config {
             network: Network {
                 port: number(&values, "network.port"),
                 mdns: truth(&values, "network.mdns"),
+                mdns_port: number(&values, "network.mdns_port"),
                 interfaces: list(&values, "network.interfaces"),
                 peers: list(&values, "network.peers"),
             },
             claude_root: path(&values, "sources.claude.root", env)?,
-            exclude: list(&values, "sync.exclude"),
             not_seen_after_ms: number(&values, "alerts.not_seen_after"),
             log: Log {
                 format: word(&values, "log.format"),
@@ -231,6 +231,32 @@ impl Config {
     }
 
     // ---- The pillars' options are made here and nowhere else ----
+
+    /// For `store::Store::open`, to read and write.
+    #[must_use]
+    pub fn store_options(&self) -> store::Options {
+        store::Options { dir: self.home.data_dir.clone(), read_only: false }
+    }
+
+    /// For `network::start`.
+    #[must_use]
+    pub fn network_options(&self, clock: fn() -> i64) -> network::Options {
+        network::Options {
+            port: self.network.port.value,
+            mdns: self.network.mdns.value,
+            mdns_port: self.network.mdns_port.value,
+            interfaces: self.network.interfaces.value.clone(),
+            peers: self.network.peers.value.clone(),
+            last_port_file: self.home.data_dir.join("last-port"),
+            clock,
+        }
+    }
+
+    /// For `api::start`.
+    #[must_use]
+    pub fn api_options(&self) -> api::Options {
+        api::Options { http_port: self.http_port.value, run_dir: self.home.run_dir.clone() }
+    }
 
     /// For `sources::start`.
     #[must_use]
@@ -358,7 +384,7 @@ mod tests {
         let (config, warnings) = loaded("", &[], &[]).expect("loaded");
         assert_eq!(warnings, Vec::<String>::new());
         assert_eq!((config.http_port.value, config.network.port.value, config.network.mdns.value), (4825, 4826, true));
-        assert_eq!((config.network.interfaces.value.len(), config.network.peers.value.len(), config.exclude.value.len()), (0, 0, 0));
+        assert_eq!((config.network.interfaces.value.len(), config.network.peers.value.len()), (0, 0));
         assert_eq!(config.claude_root.value, Path::new("/home/lena/.claude"));
         assert_eq!(config.not_seen_after_ms.value, 2 * 60 * 60 * 1000);
         assert_eq!((config.log.format.value, config.log.level.value), (LogFormat::Text, tracing::Level::INFO));
@@ -415,18 +441,18 @@ mod tests {
 
     #[test]
     fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
-        let file = "device.name = \"mac mini\"\nhttp.port = 0\nsync.exclude = [\"secret/*\", \"b\"]\nalerts.not_seen_after = \"1h 30m\"\n\
-            sources.claude.root = \"~/c\"\n[network]\nport = 65535\nmdns = false\ninterfaces = [\"tailscale0\"]\n\
+        let file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\n\
+            sources.claude.root = \"~/c\"\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
             peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n";
         let env = [
             ("HUBLESS_DEVICE_NAME", "mac mini"),
             ("HUBLESS_HTTP_PORT", "0"),
-            ("HUBLESS_SYNC_EXCLUDE", "secret/*, b,"),
+            ("HUBLESS_NETWORK_MDNS_PORT", "5454"),
             ("HUBLESS_ALERTS_NOT_SEEN_AFTER", "90m"),
             ("HUBLESS_SOURCES_CLAUDE_ROOT", "~/c"),
             ("HUBLESS_NETWORK_PORT", "65535"),
             ("HUBLESS_NETWORK_MDNS", "off"),
-            ("HUBLESS_NETWORK_INTERFACES", "tailscale0"),
+            ("HUBLESS_NETWORK_INTERFACES", "tailscale0, br0,"),
             ("HUBLESS_NETWORK_PEERS", "10.0.0.2:4826,[fe80::1]:1"),
             ("HUBLESS_LOG_FORMAT", "json"),
             ("HUBLESS_LOG_LEVEL", "trace"),
@@ -441,7 +467,7 @@ mod tests {
         assert!(from_file.settings().all(|(_, _, source)| source == Source::File));
         assert!(from_env.settings().all(|(_, _, source)| source == Source::Env));
         assert_eq!(from_env.claude_root.value, Path::new("/home/lena/c"));
-        assert_eq!(from_env.exclude.value, ["secret/*", "b"]);
+        assert_eq!(from_env.network.interfaces.value, ["tailscale0", "br0"]);
         assert_eq!(from_env.not_seen_after_ms.value, 90 * 60 * 1000);
         let roots = from_env.sources_options().roots;
         assert_eq!(roots[&Root::ClaudeTodos], Path::new("/home/lena/c/todos"));
@@ -450,7 +476,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_set_again() {
-        let (config, _) = loaded("alerts.not_seen_after = \"1h 30m\"\nsync.exclude = [\"a\", \"b\"]", &[], &[]).expect("loaded");
+        let (config, _) = loaded("alerts.not_seen_after = \"1h 30m\"\nnetwork.interfaces = [\"a\", \"b\"]", &[], &[]).expect("loaded");
         let again: BTreeMap<String, String> = config.settings().map(|(key, value, _)| (key.name.to_owned(), value)).collect();
         let env = pairs(&[("HUBLESS_HOME", "/h"), ("HOME", "/home/lena")]);
         let (second, _) = Config::load(&env, &again).expect("loaded");
@@ -489,7 +515,7 @@ mod tests {
             ("network.mdns = 1", "FILE: network.mdns = 1: expected true or false"),
             ("network.interfaces = \"eth0\"", "FILE: network.interfaces = \"eth0\": expected a list of texts"),
             ("network.peers = [\"10.0.0.1\"]", "FILE: network.peers = [\"10.0.0.1\"]: expected a list of “host:port”"),
-            ("sync.exclude = [1]", "FILE: sync.exclude = [1]: expected a list of texts"),
+            ("network.interfaces = [1]", "FILE: network.interfaces = [1]: expected a list of texts"),
             ("alerts.not_seen_after = 7200", "FILE: alerts.not_seen_after = 7200: expected a span of time such as “2h” or “1h 30m”"),
             ("log.level = \"loud\"", "FILE: log.level = \"loud\": expected one of error, warn, info, debug, trace"),
             ("log.max_size = \"ten\"", "FILE: log.max_size = \"ten\": expected a size such as “10 MiB”, or a number of bytes"),
@@ -509,10 +535,10 @@ mod tests {
 
     #[test]
     fn an_empty_variable_is_unset_and_an_empty_list_is_empty() {
-        let file = "http.port = 7\nsync.exclude = [\"a\"]";
-        let (config, _) = loaded(file, &[("HUBLESS_HTTP_PORT", ""), ("HUBLESS_SYNC_EXCLUDE", "")], &[]).expect("loaded");
+        let file = "http.port = 7\nnetwork.interfaces = [\"a\"]";
+        let (config, _) = loaded(file, &[("HUBLESS_HTTP_PORT", ""), ("HUBLESS_NETWORK_INTERFACES", "")], &[]).expect("loaded");
         assert_eq!(config.http_port, Setting { value: 7, source: Source::File });
-        assert_eq!(config.exclude, Setting { value: vec![], source: Source::Env });
+        assert_eq!(config.network.interfaces, Setting { value: vec![], source: Source::Env });
     }
 
     #[test]
