@@ -1,13 +1,15 @@
 //! Everything that can be set, read once at the start, in one value: the pillars' options and where files lie.
 //!
 //! Default < File < Env < Flag: a later source wins, and every value remembers which one it came from. What can be set
-//! stands in one table ([`keys::KEYS`]). A key that nobody knows is a warning that names the nearest one, since a file may
+//! stands in one table ([`KEYS`]). A key that nobody knows is a warning that names the nearest one, since a file may
 //! be shared with a newer version; a value of the wrong kind is an error, since guessing would be worse than stopping. The
 //! environment is passed in, so that a test, or a second daemon, has its own.
 
+mod error;
 mod home;
 mod keys;
 mod layers;
+mod setting;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,115 +21,12 @@ use crate::model::input::Root;
 use crate::model::time::Millis;
 use crate::{api, network, sources, store};
 
+pub use error::{Error, Warning};
 pub use home::Home;
 pub use keys::{KEYS, Key, Kind, Value, key};
-pub use layers::{Origin, Warning};
+pub use setting::{Env, Origin, Setting, Source};
 
-use layers::Layers;
-
-/// Environment variables as they were passed in; of a name that is not UTF-8 hubless knows nothing anyway.
-pub type Env = BTreeMap<String, String>;
-
-/// Every setting's value, by name.
-type Values = BTreeMap<&'static str, Setting<Value>>;
-
-/// Where a value came from. The order is the precedence: a later one wins (as in jj).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Nobody said anything.
-    Default,
-    /// `config.toml`.
-    File,
-    /// `HUBLESS_<SECTION>_<KEY>`.
-    Env,
-    /// The command line.
-    Flag,
-}
-
-impl Source {
-    /// The word that `config show --origin` prints.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Source::Default => "default",
-            Source::File => "file",
-            Source::Env => "env",
-            Source::Flag => "flag",
-        }
-    }
-}
-
-/// A value, and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting<T> {
-    /// What counts.
-    pub value: T,
-    /// Who said so.
-    pub source: Source,
-}
-
-/// Why there is no configuration to go on with.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing says where this person's files are.
-    #[error("{what} is not known: HOME is not set")]
-    NoHome {
-        /// What was to be found from it.
-        what: &'static str,
-    },
-    /// A path has no absolute form, because the working directory cannot be read.
-    #[error("{} has no absolute path: {why}", .path.display())]
-    NotAbsolute {
-        /// Which path.
-        path: PathBuf,
-        /// In the system's words.
-        why: io::Error,
-    },
-    /// The file is there and cannot be read.
-    #[error("{} cannot be read: {why}", .file.display())]
-    Unreadable {
-        /// Which file.
-        file: PathBuf,
-        /// In the system's words.
-        why: io::Error,
-    },
-    /// The file is no TOML.
-    #[error("{} is not valid TOML: {why}", .file.display())]
-    Syntax {
-        /// Which file.
-        file: PathBuf,
-        /// Line, column and what is wrong there.
-        why: String,
-    },
-    /// A value that its key cannot have.
-    #[error("{origin}: {key} = {got}: expected {expected}")]
-    WrongValue {
-        /// Who said so.
-        origin: Origin,
-        /// Which key.
-        key: String,
-        /// What a right value looks like.
-        expected: String,
-        /// What was said.
-        got: String,
-    },
-    /// A key on the command line that nobody knows.
-    #[error("there is no setting “{key}”{}", layers::did_you_mean(.nearest.as_deref()))]
-    UnknownFlag {
-        /// As it was typed.
-        key: String,
-        /// The nearest one.
-        nearest: Option<String>,
-    },
-    /// No socket can be made there.
-    #[error("the socket's path is too long ({bytes} bytes, at most {}): {}", home::SOCKET_BYTES_MAX, .path.display())]
-    SocketPathTooLong {
-        /// Which path.
-        path: PathBuf,
-        /// Its length.
-        bytes: usize,
-    },
-}
+use layers::{Layers, Values};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
