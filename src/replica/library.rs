@@ -37,6 +37,7 @@ pub struct Library {
     facts: Facts,
     changed: BTreeSet<FactKey>,
     damaged: Vec<(DocId, Damaged)>,
+    outlived: Vec<DocId>,
 }
 
 impl Library {
@@ -44,7 +45,7 @@ impl Library {
     #[must_use]
     pub fn open(me: DeviceId, life: Life, shelf: &dyn Shelf) -> Library {
         let (documents, facts) = (BTreeMap::new(), Facts::default());
-        let mut library = Library { me, life, documents, facts, changed: BTreeSet::new(), damaged: Vec::new() };
+        let mut library = Library { me, life, documents, facts, changed: BTreeSet::new(), damaged: Vec::new(), outlived: Vec::new() };
         for id in shelf.documents() {
             let Some(bytes) = shelf.document(&id) else { continue };
             match Document::load(&bytes, library.actor(&id)) {
@@ -141,6 +142,7 @@ impl Library {
         }
         self.join(&id, facts.iter().map(|(key, _)| key.clone()).collect());
         self.compact(&id, keep);
+        self.outlive(&id, keep);
         fresh
     }
 
@@ -172,8 +174,46 @@ impl Library {
 
     fn newest_heartbeats(&self, name: &str) -> u64 {
         let front = format!("{name}/");
-        let of_mine = self.documents.keys().filter_map(|id| id.as_str().strip_prefix(&front)?.parse().ok());
-        of_mine.max().unwrap_or(1)
+        let numbers = self.documents.keys().filter_map(|id| id.as_str().strip_prefix(&front)?.parse().ok());
+        numbers.max().unwrap_or(1)
+    }
+
+    /// Whether a heartbeat document is older than the last two of its device: it is not read, written or told any more.
+    #[must_use]
+    pub fn is_outlived(&self, id: &DocId) -> bool {
+        if id.collection() != Collection::Heartbeats {
+            return false;
+        }
+        let Some((name, n)) = id.as_str().rsplit_once('/') else { return false };
+        n.parse::<u64>().is_ok_and(|n| n.saturating_add(1) < self.newest_heartbeats(name))
+    }
+
+    /// The documents that were dropped since this was last asked.
+    pub fn take_outlived(&mut self) -> Vec<DocId> {
+        std::mem::take(&mut self.outlived)
+    }
+
+    /// Drops every heartbeat document that was outlived before a crash let it be dropped.
+    pub fn outlive_all(&mut self, keep: &mut Batch) {
+        let all: Vec<DocId> = self.documents.keys().filter(|id| id.collection() == Collection::Heartbeats).cloned().collect();
+        all.iter().for_each(|id| self.outlive(id, keep));
+    }
+
+    /// Drops what a newer heartbeat document outlives. It began with every beat that still counted.
+    fn outlive(&mut self, newer: &DocId, keep: &mut Batch) {
+        let Some((name, _)) = newer.as_str().rsplit_once('/').filter(|_| newer.collection() == Collection::Heartbeats) else { return };
+        let front = format!("{name}/");
+        let old: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front) && self.is_outlived(id)).cloned().collect();
+        for id in old {
+            let Some(document) = self.documents.remove(&id) else { continue };
+            keep.push(Keep::Drop { doc: id.clone() });
+            let keys = document.keys();
+            keys.iter().for_each(|key| self.facts.forget(key));
+            let left: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front)).cloned().collect();
+            left.iter().for_each(|id| self.join(id, keys.clone()));
+            self.changed.extend(keys);
+            self.outlived.push(id);
+        }
     }
 
     /// Takes foreign changes of one document, keeps what is new, and says what is fresh.
@@ -191,6 +231,7 @@ impl Library {
         keep.push(Keep::Append { doc: id.clone(), chunk });
         self.join(id, applied.keys.iter().cloned().collect());
         self.compact(id, keep);
+        self.outlive(id, keep);
         let fresh = Fresh { doc: id.clone(), chunk: applied.chunk.clone(), changes: applied.changes };
         Ok((applied, Some(fresh)))
     }

@@ -124,6 +124,7 @@ impl Replica {
             fleet,
         };
         replica.name_damaged(&mut out);
+        replica.library.outlive_all(&mut out.keep);
         replica.learn_changed(now);
         replica.showing.take_new_sessions();
         if founded {
@@ -356,6 +357,9 @@ impl Replica {
             for (_, missed) in self.behind.iter_mut().filter(|(device, _)| !linked.contains(device)) {
                 *missed += fresh.changes;
             }
+        }
+        for doc in self.library.take_outlived() {
+            self.links.values_mut().for_each(|link| link.forget(&doc));
         }
         self.tell_presence(now, out);
         self.showing.update(now, &self.presences);
