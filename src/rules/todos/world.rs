@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quickcheck::{Arbitrary, Gen};
 
+use super::Todos;
 use super::deeds::{Decision, decide};
 use super::reading::read;
-use super::{Found, Todos};
 use crate::model::ask::{Keeping, TodoDeed};
 use crate::model::id::{ActId, ConflictId, DeviceId, ItemId, SessionId, TodoId};
 use crate::model::reply::Refusal;
@@ -57,14 +57,14 @@ pub(super) fn mixed(heard: &[Heard], order: u64) -> Vec<Heard> {
 pub(super) fn acts(heard: &[Heard]) -> impl Iterator<Item = (ActId, &ActFact)> {
     heard.iter().filter_map(|one| match one {
         Heard::Fact(TodoFact::Act(id, fact)) => Some((*id, fact)),
-        _ => None,
+        Heard::Fact(_) | Heard::Session(..) | Heard::Alias(..) => None,
     })
 }
 
 pub(super) fn ranks(heard: &[Heard]) -> impl Iterator<Item = (ItemId, u64, Status, &RankFact)> {
     heard.iter().filter_map(|one| match one {
         Heard::Fact(TodoFact::Rank(item, round, status, fact)) => Some((*item, *round, *status, fact)),
-        _ => None,
+        Heard::Fact(_) | Heard::Session(..) | Heard::Alias(..) => None,
     })
 }
 
@@ -98,7 +98,7 @@ pub(super) fn project(heard: &[Heard], item: &ItemFact) -> String {
     }
     let aliases = heard.iter().filter_map(|one| match one {
         Heard::Alias(from, to, at, id) if *from == project => Some((*at, *id, to.clone())),
-        _ => None,
+        Heard::Fact(_) | Heard::Session(..) | Heard::Alias(..) => None,
     });
     aliases.max().map_or(project.clone(), |(_, _, to)| to)
 }
@@ -302,7 +302,7 @@ pub(super) struct Ran {
     shared: Vec<Heard>,
     /// The names that deeds answered with.
     pub(super) named: BTreeSet<TodoId>,
-    count: u64,
+    count: [u64; 3],
 }
 
 /// A deed on a device, before its facts are learnt.
@@ -412,9 +412,10 @@ impl Ran {
     }
 
     pub(super) fn decide(&mut self, n: usize, deed: &TodoDeed) -> Result<Decision, Refusal> {
-        self.count += 1;
-        let by = By { device: device(n as u8), agent: None, session: None };
-        decide(&self.devices[n], deed, &by, Stamp::at(self.count as i64 / 2), ActId::of(&[&self.count.to_le_bytes()]))
+        self.count[n] += 1;
+        // Each device's own stamps differ; those of two devices may be equal.
+        let (by, count) = (By { device: device(n as u8), agent: None, session: None }, self.count[n]);
+        decide(&self.devices[n], deed, &by, Stamp::at(count as i64), ActId::of(&[&[n as u8], &count.to_le_bytes()]))
     }
 
     fn deed(&self, device: usize, which: usize, deed: usize, text: usize) -> Option<TodoDeed> {
@@ -487,11 +488,14 @@ impl Fixed {
     }
 }
 
-/// What a name means, as one place.
-pub(super) fn found(todos: &Todos, id: TodoId) -> Option<TodoId> {
-    match todos.find(id) {
-        Found::Here => Some(id),
-        Found::Elsewhere(todo) => Some(todo),
-        Found::Several(_) | Found::Nowhere => None,
+impl Todos {
+    /// All facts it knows, without the projects of sessions and the aliases.
+    pub(super) fn all(&self) -> Vec<TodoFact> {
+        let facts = &self.facts;
+        let items = facts.items.iter().map(|(id, fact)| TodoFact::Item(*id, fact.clone()));
+        let ranks = facts.ranks.iter().flat_map(|(id, ranks)| ranks.iter().map(|(r, s, fact)| TodoFact::Rank(*id, *r, *s, fact.clone())));
+        let acts = facts.all_acts().map(|(id, fact)| TodoFact::Act(id, fact.clone()));
+        let seen = facts.seen.iter().map(|(id, fact)| TodoFact::Seen(*id, fact.clone()));
+        items.chain(ranks).chain(acts).chain(seen).collect()
     }
 }
