@@ -318,12 +318,12 @@ impl World {
         self.run_with(|_| true, |_, _| true).0
     }
 
-    /// Runs it; asks `deeds` of every deed and `readings` (before, the reading's facts) of every reading, and says whether
+    /// Runs it; asks `deeds` of every deed and `readings` (before, after) of every reading, and says whether
     /// all answered yes.
     pub(super) fn run_with(
         &self,
         mut deeds: impl FnMut(&Deal<'_>) -> bool,
-        mut readings: impl FnMut(&Todos, &[TodoFact]) -> bool,
+        mut readings: impl FnMut(&Todos, &Todos) -> bool,
     ) -> (Ran, bool) {
         let mut ran = Ran { devices: (0..3).map(|_| Todos::default()).collect(), known: vec![Vec::new(); 3], ..Ran::default() };
         let mut fine = true;
@@ -331,8 +331,9 @@ impl World {
             match step {
                 Step::Read { device: n, session, reading, at } => {
                     let facts = read(&ran.devices[*n], &list(*session), device(*n as u8), &reading_of(reading), *at);
-                    fine &= readings(&ran.devices[*n], &facts);
+                    let before = ran.clone_of(*n);
                     ran.write(*n, facts);
+                    fine &= readings(&before, &ran.devices[*n]);
                 }
                 Step::Do { device, which, deed, text } => {
                     let Some(deed) = ran.deed(*device, *which, *deed, *text) else { continue };
@@ -440,6 +441,21 @@ impl Ran {
     }
 }
 
+fn seen(rev: u64, round: u64, status: Status, at: i64) -> SeenFact {
+    SeenFact {
+        rev,
+        device: device(0),
+        status,
+        round,
+        listed: true,
+        active_form: None,
+        priority: None,
+        owner: None,
+        blocked_by: BTreeSet::new(),
+        at,
+    }
+}
+
 /// One list in one session, items numbered.
 pub(super) struct Fixed {
     by: By,
@@ -465,20 +481,17 @@ impl Fixed {
         Heard::Fact(TodoFact::Rank(item, round, status, RankFact { todo, by: self.by.clone(), at: 1 }))
     }
 
+    pub(super) fn rank_at(&self, n: usize, status: Status, at: i64) -> Heard {
+        let (todo, item) = self.todo(n);
+        Heard::Fact(TodoFact::Rank(item, 1, status, RankFact { todo, by: self.by.clone(), at }))
+    }
+
     pub(super) fn seen(&self, n: usize, rev: u64, round: u64, status: Status) -> Heard {
-        let fact = SeenFact {
-            rev,
-            device: device(0),
-            status,
-            round,
-            listed: true,
-            active_form: None,
-            priority: None,
-            owner: None,
-            blocked_by: BTreeSet::new(),
-            at: 1,
-        };
-        Heard::Fact(TodoFact::Seen(self.todo(n).1, fact))
+        Heard::Fact(TodoFact::Seen(self.todo(n).1, seen(rev, round, status, 1)))
+    }
+
+    pub(super) fn seen_at(&self, n: usize, status: Status, at: i64) -> Heard {
+        Heard::Fact(TodoFact::Seen(self.todo(n).1, seen(1, 1, status, at)))
     }
 
     pub(super) fn act(&self, deed: Deed) -> Heard {
