@@ -38,6 +38,7 @@ pub struct Library {
     changed: BTreeSet<FactKey>,
     damaged: Vec<(DocId, Damaged)>,
     outlived: Vec<DocId>,
+    closed: BTreeSet<DocId>,
 }
 
 impl Library {
@@ -45,7 +46,16 @@ impl Library {
     #[must_use]
     pub fn open(me: DeviceId, life: Life, shelf: &dyn Shelf) -> Library {
         let (documents, facts) = (BTreeMap::new(), Facts::default());
-        let mut library = Library { me, life, documents, facts, changed: BTreeSet::new(), damaged: Vec::new(), outlived: Vec::new() };
+        let mut library = Library {
+            me,
+            life,
+            documents,
+            facts,
+            changed: BTreeSet::new(),
+            damaged: Vec::new(),
+            outlived: Vec::new(),
+            closed: BTreeSet::new(),
+        };
         for id in shelf.documents() {
             let Some(bytes) = shelf.document(&id) else { continue };
             match Document::load(&bytes, library.actor(&id)) {
@@ -163,7 +173,9 @@ impl Library {
             true => document.changes() > HEARTBEAT_CHANGES_MAX,
             false => document.saved_bytes() >= SHARD_BYTES_MAX,
         };
-        if self.documents.get(&id(k)?).is_some_and(full) { id(k + 1) } else { id(k) }
+        let id_k = id(k)?;
+        let full = self.closed.contains(&id_k) || self.documents.get(&id_k).is_some_and(full);
+        if full { id(k + 1) } else { Some(id_k) }
     }
 
     /// Whether the next write into `shard` begins a document that is not there yet.
@@ -234,6 +246,20 @@ impl Library {
         self.outlive(id, keep);
         let fresh = Fresh { doc: id.clone(), chunk: applied.chunk.clone(), changes: applied.changes };
         Ok((applied, Some(fresh)))
+    }
+
+    /// Writes what a document says again, into the next shard of its name: a peer cannot take the document itself.
+    pub fn write_again(&mut self, id: &DocId, keep: &mut Batch) -> Vec<Fresh> {
+        let name = match id.collection() {
+            Collection::Fleet => return Vec::new(),
+            Collection::Heartbeats => id.as_str().rsplit_once('/').map(|(name, _)| name.to_owned()),
+            Collection::Sessions | Collection::Todos => id.as_str().split('.').next().map(str::to_owned),
+        };
+        let (Some(name), Some(document)) = (name, self.documents.get(id)) else { return Vec::new() };
+        let values = |key: FactKey| self.facts.get(&key).map(|joined| (key, joined.shown().to_owned()));
+        let facts: Vec<_> = document.keys().into_iter().filter_map(values).collect();
+        self.closed.insert(id.clone());
+        self.write(&name, &facts, keep)
     }
 
     /// Saves a document afresh when what was appended outgrew what was saved.
