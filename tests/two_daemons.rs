@@ -287,8 +287,14 @@ fn a_stranger_in_reach_is_shown_with_the_command() {
     assert!(status.contains("not paired") && status.contains("hubless pair --ticket"), "{status}");
     pair(&anna, &bert);
     linked(&a, "bert");
-    let status = anna.run(&["status"]).out;
-    assert!(!status.contains("not paired") && status.contains("bert"), "{status}");
+    let begun = Since::now();
+    for home in [&anna, &bert] {
+        eventually(SOON, "nobody is a stranger any more", || {
+            let status = home.run(&["status"]).out;
+            (!status.contains("not paired") && status.contains("bert") && status.contains("anna")).then_some(())
+        });
+    }
+    measured(&format!("paired → no stranger any more: {:?}", begun.elapsed()));
 }
 
 #[test]
