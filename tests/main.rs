@@ -8,6 +8,8 @@ mod crash;
 mod export;
 mod logs;
 mod one_device;
+mod reading;
+mod reports;
 mod support;
 mod todo_verbs;
 mod two_daemons;

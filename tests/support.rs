@@ -249,7 +249,7 @@ pub(crate) struct Ran {
 
 impl Ran {
     #[track_caller]
-    fn of(mut command: Command, args: &[&str]) -> Ran {
+    pub(crate) fn of(mut command: Command, args: &[&str]) -> Ran {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let (out, err) = (reader(child.stdout.take()), reader(child.stderr.take()));
         let begun = Since::now();
