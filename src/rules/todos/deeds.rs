@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::known::Todos;
 use super::state::{Group, Held, Source};
-use super::{Todos, naming, undo};
+use super::{naming, undo};
 use crate::model::ask::{Keeping, TodoDeed};
 use crate::model::id::{ActId, ItemId, TodoId};
 use crate::model::limits::COUNT_MAX;
