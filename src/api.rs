@@ -80,14 +80,14 @@ pub async fn start(
         Err(trouble) => (Vec::new(), None, Some(trouble)),
     };
     let line = trouble.as_ref().map(|trouble| format!("{}: {trouble}", trouble.code()));
-    let desk = Arc::new(desk::Desk::new(inbox, view, clock, socket_path.display().to_string(), line, stop.clone()));
+    let desk = Arc::new(desk::Desk::new(inbox, view, clock, socket_path.display().to_string(), line, (tasks.clone(), stop.clone())));
     tasks.spawn(events::follow(desk.feed.clone(), desk.views(), stop.clone()));
     let app = routes::router(desk.clone(), doorman::Door::Socket);
-    tasks.spawn(listen::serve_socket(socket, app, desk.clone(), tasks.clone()));
+    tasks.spawn(listen::serve_socket(socket, app, desk.clone()));
     let room = listen::room();
     for listener in loopback {
         let app = routes::router(desk.clone(), doorman::Door::Loopback);
-        tasks.spawn(listen::serve_loopback(listener, app, desk.clone(), tasks.clone(), room.clone()));
+        tasks.spawn(listen::serve_loopback(listener, app, desk.clone(), room.clone()));
     }
     tasks.spawn(async move {
         stop.cancelled().await;

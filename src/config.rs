@@ -1,13 +1,15 @@
 //! Everything that can be set, read once at the start, in one value: the pillars' options and where files lie.
 //!
 //! Default < File < Env < Flag: a later source wins, and every value remembers which one it came from. What can be set
-//! stands in one table ([`keys::KEYS`]). A key that nobody knows is a warning that names the nearest one, since a file may
+//! stands in one table ([`KEYS`]). A key that nobody knows is a warning that names the nearest one, since a file may
 //! be shared with a newer version; a value of the wrong kind is an error, since guessing would be worse than stopping. The
 //! environment is passed in, so that a test, or a second daemon, has its own.
 
+mod error;
 mod home;
 mod keys;
 mod layers;
+mod setting;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,117 +19,14 @@ use std::str::FromStr;
 
 use crate::model::input::Root;
 use crate::model::time::Millis;
-use crate::sources;
+use crate::{api, network, sources, store};
 
+pub use error::{Error, Warning};
 pub use home::Home;
 pub use keys::{KEYS, Key, Kind, Value, key};
-pub use layers::{Origin, Warning};
+pub use setting::{Env, Origin, Setting, Source};
 
-use layers::Layers;
-
-/// Environment variables as they were passed in; of a name that is not UTF-8 hubless knows nothing anyway.
-pub type Env = BTreeMap<String, String>;
-
-/// Every setting's value, by name.
-type Values = BTreeMap<&'static str, Setting<Value>>;
-
-/// Where a value came from. The order is the precedence: a later one wins (as in jj).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
-    /// Nobody said anything.
-    Default,
-    /// `config.toml`.
-    File,
-    /// `HUBLESS_<SECTION>_<KEY>`.
-    Env,
-    /// The command line.
-    Flag,
-}
-
-impl Source {
-    /// The word that `config show --origin` prints.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Source::Default => "default",
-            Source::File => "file",
-            Source::Env => "env",
-            Source::Flag => "flag",
-        }
-    }
-}
-
-/// A value, and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting<T> {
-    /// What counts.
-    pub value: T,
-    /// Who said so.
-    pub source: Source,
-}
-
-/// Why there is no configuration to go on with.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Nothing says where this person's files are.
-    #[error("{what} is not known: HOME is not set")]
-    NoHome {
-        /// What was to be found from it.
-        what: &'static str,
-    },
-    /// A path has no absolute form, because the working directory cannot be read.
-    #[error("{} has no absolute path: {why}", .path.display())]
-    NotAbsolute {
-        /// Which path.
-        path: PathBuf,
-        /// In the system's words.
-        why: io::Error,
-    },
-    /// The file is there and cannot be read.
-    #[error("{} cannot be read: {why}", .file.display())]
-    Unreadable {
-        /// Which file.
-        file: PathBuf,
-        /// In the system's words.
-        why: io::Error,
-    },
-    /// The file is no TOML.
-    #[error("{} is not valid TOML: {why}", .file.display())]
-    Syntax {
-        /// Which file.
-        file: PathBuf,
-        /// Line, column and what is wrong there.
-        why: String,
-    },
-    /// A value that its key cannot have.
-    #[error("{origin}: {key} = {got}: expected {expected}")]
-    WrongValue {
-        /// Who said so.
-        origin: Origin,
-        /// Which key.
-        key: String,
-        /// What a right value looks like.
-        expected: String,
-        /// What was said.
-        got: String,
-    },
-    /// A key on the command line that nobody knows.
-    #[error("there is no setting “{key}”{}", layers::did_you_mean(.nearest.as_deref()))]
-    UnknownFlag {
-        /// As it was typed.
-        key: String,
-        /// The nearest one.
-        nearest: Option<String>,
-    },
-    /// No socket can be made there.
-    #[error("the socket's path is too long ({bytes} bytes, at most {}): {}", home::SOCKET_BYTES_MAX, .path.display())]
-    SocketPathTooLong {
-        /// Which path.
-        path: PathBuf,
-        /// Its length.
-        bytes: usize,
-    },
-}
+use layers::{Layers, Values};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,8 +41,6 @@ pub struct Config {
     pub network: Network,
     /// `sources.claude.root`: Claude Code's directory.
     pub claude_root: Setting<PathBuf>,
-    /// `sync.exclude`: projects that never leave this device, as globs.
-    pub exclude: Setting<Vec<String>>,
     /// `alerts.not_seen_after`, milliseconds: how long a device is out of reach before that is said.
     pub not_seen_after_ms: Setting<Millis>,
     /// How the log is written.
@@ -158,6 +55,8 @@ pub struct Network {
     pub port: Setting<u16>,
     /// `network.mdns`: whether others on the LAN are looked for by mDNS.
     pub mdns: Setting<bool>,
+    /// `network.mdns_port`: UDP; 5353 but for devices that keep to themselves.
+    pub mdns_port: Setting<u16>,
     /// `network.interfaces`: named interfaces that are used although they would be skipped.
     pub interfaces: Setting<Vec<String>>,
     /// `network.peers`: `host:port` each, dialled whatever mDNS shows.
@@ -207,11 +106,11 @@ impl Config {
             network: Network {
                 port: number(&values, "network.port"),
                 mdns: truth(&values, "network.mdns"),
+                mdns_port: number(&values, "network.mdns_port"),
                 interfaces: list(&values, "network.interfaces"),
                 peers: list(&values, "network.peers"),
             },
             claude_root: path(&values, "sources.claude.root", env)?,
-            exclude: list(&values, "sync.exclude"),
             not_seen_after_ms: number(&values, "alerts.not_seen_after"),
             log: Log {
                 format: word(&values, "log.format"),
@@ -231,6 +130,32 @@ impl Config {
     }
 
     // ---- The pillars' options are made here and nowhere else ----
+
+    /// For `store::Store::open`, to read and write.
+    #[must_use]
+    pub fn store_options(&self) -> store::Options {
+        store::Options { dir: self.home.data_dir.clone(), read_only: false }
+    }
+
+    /// For `network::start`.
+    #[must_use]
+    pub fn network_options(&self, clock: fn() -> i64) -> network::Options {
+        network::Options {
+            port: self.network.port.value,
+            mdns: self.network.mdns.value,
+            mdns_port: self.network.mdns_port.value,
+            interfaces: self.network.interfaces.value.clone(),
+            peers: self.network.peers.value.clone(),
+            last_port_file: self.home.data_dir.join("last-port"),
+            clock,
+        }
+    }
+
+    /// For `api::start`.
+    #[must_use]
+    pub fn api_options(&self) -> api::Options {
+        api::Options { http_port: self.http_port.value, run_dir: self.home.run_dir.clone() }
+    }
 
     /// For `sources::start`.
     #[must_use]
@@ -358,7 +283,7 @@ mod tests {
         let (config, warnings) = loaded("", &[], &[]).expect("loaded");
         assert_eq!(warnings, Vec::<String>::new());
         assert_eq!((config.http_port.value, config.network.port.value, config.network.mdns.value), (4825, 4826, true));
-        assert_eq!((config.network.interfaces.value.len(), config.network.peers.value.len(), config.exclude.value.len()), (0, 0, 0));
+        assert_eq!((config.network.interfaces.value.len(), config.network.peers.value.len()), (0, 0));
         assert_eq!(config.claude_root.value, Path::new("/home/lena/.claude"));
         assert_eq!(config.not_seen_after_ms.value, 2 * 60 * 60 * 1000);
         assert_eq!((config.log.format.value, config.log.level.value), (LogFormat::Text, tracing::Level::INFO));
@@ -415,18 +340,18 @@ mod tests {
 
     #[test]
     fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
-        let file = "device.name = \"mac mini\"\nhttp.port = 0\nsync.exclude = [\"secret/*\", \"b\"]\nalerts.not_seen_after = \"1h 30m\"\n\
-            sources.claude.root = \"~/c\"\n[network]\nport = 65535\nmdns = false\ninterfaces = [\"tailscale0\"]\n\
+        let file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\n\
+            sources.claude.root = \"~/c\"\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
             peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n";
         let env = [
             ("HUBLESS_DEVICE_NAME", "mac mini"),
             ("HUBLESS_HTTP_PORT", "0"),
-            ("HUBLESS_SYNC_EXCLUDE", "secret/*, b,"),
+            ("HUBLESS_NETWORK_MDNS_PORT", "5454"),
             ("HUBLESS_ALERTS_NOT_SEEN_AFTER", "90m"),
             ("HUBLESS_SOURCES_CLAUDE_ROOT", "~/c"),
             ("HUBLESS_NETWORK_PORT", "65535"),
             ("HUBLESS_NETWORK_MDNS", "off"),
-            ("HUBLESS_NETWORK_INTERFACES", "tailscale0"),
+            ("HUBLESS_NETWORK_INTERFACES", "tailscale0, br0,"),
             ("HUBLESS_NETWORK_PEERS", "10.0.0.2:4826,[fe80::1]:1"),
             ("HUBLESS_LOG_FORMAT", "json"),
             ("HUBLESS_LOG_LEVEL", "trace"),
@@ -441,7 +366,7 @@ mod tests {
         assert!(from_file.settings().all(|(_, _, source)| source == Source::File));
         assert!(from_env.settings().all(|(_, _, source)| source == Source::Env));
         assert_eq!(from_env.claude_root.value, Path::new("/home/lena/c"));
-        assert_eq!(from_env.exclude.value, ["secret/*", "b"]);
+        assert_eq!(from_env.network.interfaces.value, ["tailscale0", "br0"]);
         assert_eq!(from_env.not_seen_after_ms.value, 90 * 60 * 1000);
         let roots = from_env.sources_options().roots;
         assert_eq!(roots[&Root::ClaudeTodos], Path::new("/home/lena/c/todos"));
@@ -450,7 +375,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_set_again() {
-        let (config, _) = loaded("alerts.not_seen_after = \"1h 30m\"\nsync.exclude = [\"a\", \"b\"]", &[], &[]).expect("loaded");
+        let (config, _) = loaded("alerts.not_seen_after = \"1h 30m\"\nnetwork.interfaces = [\"a\", \"b\"]", &[], &[]).expect("loaded");
         let again: BTreeMap<String, String> = config.settings().map(|(key, value, _)| (key.name.to_owned(), value)).collect();
         let env = pairs(&[("HUBLESS_HOME", "/h"), ("HOME", "/home/lena")]);
         let (second, _) = Config::load(&env, &again).expect("loaded");
@@ -489,7 +414,7 @@ mod tests {
             ("network.mdns = 1", "FILE: network.mdns = 1: expected true or false"),
             ("network.interfaces = \"eth0\"", "FILE: network.interfaces = \"eth0\": expected a list of texts"),
             ("network.peers = [\"10.0.0.1\"]", "FILE: network.peers = [\"10.0.0.1\"]: expected a list of “host:port”"),
-            ("sync.exclude = [1]", "FILE: sync.exclude = [1]: expected a list of texts"),
+            ("network.interfaces = [1]", "FILE: network.interfaces = [1]: expected a list of texts"),
             ("alerts.not_seen_after = 7200", "FILE: alerts.not_seen_after = 7200: expected a span of time such as “2h” or “1h 30m”"),
             ("log.level = \"loud\"", "FILE: log.level = \"loud\": expected one of error, warn, info, debug, trace"),
             ("log.max_size = \"ten\"", "FILE: log.max_size = \"ten\": expected a size such as “10 MiB”, or a number of bytes"),
@@ -509,10 +434,10 @@ mod tests {
 
     #[test]
     fn an_empty_variable_is_unset_and_an_empty_list_is_empty() {
-        let file = "http.port = 7\nsync.exclude = [\"a\"]";
-        let (config, _) = loaded(file, &[("HUBLESS_HTTP_PORT", ""), ("HUBLESS_SYNC_EXCLUDE", "")], &[]).expect("loaded");
+        let file = "http.port = 7\nnetwork.interfaces = [\"a\"]";
+        let (config, _) = loaded(file, &[("HUBLESS_HTTP_PORT", ""), ("HUBLESS_NETWORK_INTERFACES", "")], &[]).expect("loaded");
         assert_eq!(config.http_port, Setting { value: 7, source: Source::File });
-        assert_eq!(config.exclude, Setting { value: vec![], source: Source::Env });
+        assert_eq!(config.network.interfaces, Setting { value: vec![], source: Source::Env });
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! The only wiring.
+//! The only wiring: opens what is kept, starts the pillars, runs the loop, and ends all of it in the order of its spring.
+//!
+//! The loop owns the one `Replica` on a thread of its own. Readers get an `Arc<View>` through a watch; nobody shares a lock.
 
 pub mod clock;
 pub mod logs;
@@ -6,25 +8,98 @@ pub mod notes;
 pub mod offline;
 pub mod shutdown;
 
-use std::future::Future;
+mod error;
+mod perform;
+mod turns;
 
-pub use offline::Error;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use error::Error;
 
 use crate::config::Config;
 use crate::model::id::DeviceId;
+use crate::model::limits::INBOX_MAX;
+use crate::network::identity::{self, DeviceKey};
+use crate::replica::Identity;
+use crate::store::Store;
+use crate::{api, network, sources};
+
+/// How long everything has to end after it was told to.
+const END_WITHIN: Duration = Duration::from_secs(3);
 
 /// Makes the data directory and the identity when there are none.
 ///
 /// # Errors
 /// The data directory cannot be made or is not ours.
-pub fn init(_config: &Config) -> Result<DeviceId, Error> {
-    Err(Error::NotYet)
+pub fn init(config: &Config) -> Result<DeviceId, Error> {
+    let store = match Store::open(&config.store_options()) {
+        Ok(store) => Some(store),
+        // A daemon runs; then there is an identity.
+        Err(crate::store::Error::Locked { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let key = identity::load_or_make(&config.home.data_dir)?;
+    drop(store);
+    Ok(key.device())
+}
+
+/// Who we are, as the replica needs it.
+fn identity_of(config: &Config, key: &DeviceKey) -> Identity {
+    Identity {
+        device: key.device(),
+        signing: ed25519_dalek::SigningKey::from_bytes(key.seed()),
+        name: config.device_name.value.clone(),
+        platform: std::env::consts::OS.to_owned(),
+        not_seen_after_ms: config.not_seen_after_ms.value,
+    }
 }
 
 /// Runs until `stop` is done and everything has ended.
 ///
 /// # Errors
-/// Something could not be started, or the store failed.
-pub async fn run(_config: Config, _stop: impl Future<Output = ()>) -> Result<(), Error> {
-    Err(Error::NotYet)
+/// Something could not be started. What happens later is said in the log and the view, and mended when it can be.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    let store = Store::open(&config.store_options())?;
+    let key = identity::load_or_make(&config.home.data_dir)?;
+    let (inbox, events) = mpsc::channel(INBOX_MAX);
+    let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
+    let (turns, first) = turns::Turns::open(identity_of(&config, &key), config.store_options(), store)?;
+    let (show, view) = watch::channel(turns.view());
+    let fleet = turns.fleet();
+    let api = api::start(config.api_options(), inbox.clone(), view, clock::wall_ms, &tasks, token.clone()).await?;
+    if let Some(trouble) = api.trouble() {
+        tracing::error!(reason = %trouble, "the page is not served; everything else works");
+    }
+    let hands = perform::Hands {
+        network: network::start(config.network_options(clock::wall_ms), key, fleet, inbox.clone(), &tasks, token.clone())?,
+        sources: sources::start(config.sources_options(), inbox, &tasks, token.clone())?,
+        api: Arc::new(api),
+        show,
+    };
+    let (stopping, ended) = (CancellationToken::new(), CancellationToken::new());
+    let (stop_turns, turns_ended) = (stopping.clone(), ended.clone());
+    let handle = tokio::runtime::Handle::current();
+    let thread = std::thread::Builder::new().name("turns".into()).spawn(move || {
+        let _ended = turns_ended.drop_guard();
+        handle.block_on(turns.run(first, hands, events, stop_turns));
+    });
+    thread.map_err(Error::Thread)?;
+    tokio::select! {
+        () = stop => {}
+        () = ended.cancelled() => tracing::error!("the loop ended by itself"),
+    }
+    stopping.cancel();
+    let _ = tokio::time::timeout(END_WITHIN, ended.cancelled()).await;
+    token.cancel();
+    tasks.close();
+    if tokio::time::timeout(END_WITHIN, tasks.wait()).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+    }
+    Ok(())
 }

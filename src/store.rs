@@ -88,7 +88,7 @@ impl Store {
             match keep {
                 Keep::Fleet { bytes } => fleet = Some(bytes),
                 Keep::Life { counter } => life = life.max(Some(*counter)),
-                Keep::Append { .. } | Keep::Replace { .. } | Keep::Drop { .. } | Keep::Index { .. } => {}
+                Keep::Append { .. } | Keep::Replace { .. } | Keep::Drop { .. } | Keep::SetAside { .. } | Keep::Index { .. } => {}
             }
         }
         fleet.map_or(Ok(()), |bytes| self.home.keep_fleet(bytes))?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::events::{Feed, STREAMS_MAX};
 use super::problem::Problem;
@@ -36,6 +37,8 @@ pub(crate) struct Desk {
     pub(crate) socket: String,
     /// What is wrong with the doors, as one line of `warnings`.
     pub(crate) trouble: Option<String>,
+    /// Where work of both doors is born.
+    pub(crate) tasks: TaskTracker,
     /// When everything ends.
     pub(crate) stop: CancellationToken,
     /// What has changed.
@@ -54,11 +57,11 @@ impl Desk {
         clock: fn() -> i64,
         socket: String,
         trouble: Option<String>,
-        stop: CancellationToken,
+        (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Desk {
         let boot = format!("{:x}.{:x}", clock(), std::process::id());
         let (feed, streams) = (Arc::new(Feed::new()), Arc::new(Semaphore::new(STREAMS_MAX)));
-        Desk { inbox, view, clock, boot, socket, trouble, stop, feed, streams, next: AtomicU64::new(1), waiting: Mutex::default() }
+        Desk { inbox, view, clock, boot, socket, trouble, tasks, stop, feed, streams, next: AtomicU64::new(1), waiting: Mutex::default() }
     }
 
     /// What is shown now.
@@ -137,7 +140,7 @@ mod tests {
     fn desk(room: usize) -> (Arc<Desk>, mpsc::Receiver<Input>) {
         let (inbox, asked) = mpsc::channel(room);
         let (_show, view) = watch::channel(Arc::new(View::of(DeviceId([1; 32]))));
-        (Arc::new(Desk::new(inbox, view, || 7, String::new(), None, CancellationToken::new())), asked)
+        (Arc::new(Desk::new(inbox, view, || 7, String::new(), None, (TaskTracker::new(), CancellationToken::new()))), asked)
     }
 
     async fn asker(asked: &mut mpsc::Receiver<Input>) -> Asker {

@@ -24,7 +24,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_util::task::TaskTracker;
 
 use super::desk::Desk;
 use super::doorman::{Door, Head, SOCKET_NAME, guard};
@@ -121,6 +120,7 @@ impl Error {
             }
             Error::SocketLive { .. } => "hubless down".into(),
             Error::TooOpen { path, .. } => format!("chmod 700 {}", path.display()),
+            Error::Socket { why, .. } if why.kind() == io::ErrorKind::InvalidInput => "choose a shorter path: HUBLESS_HOME=DIR".into(),
             Error::Socket { path, .. } => format!("make sure that {} is yours and can be written", path.display()),
         }
     }
@@ -138,7 +138,8 @@ pub(crate) async fn socket(run_dir: &Path) -> Result<(UnixListener, PathBuf), Er
     match std::fs::symlink_metadata(&path) {
         Ok(old) if !old.file_type().is_socket() => return Err(not(io::Error::other("something else of that name is there"))),
         Ok(_) if is_live(&path).await => return Err(Error::SocketLive { path }),
-        Ok(_) => std::fs::remove_file(&path).map_err(not)?,
+        // Whoever was there may have put it away meanwhile.
+        Ok(_) => drop(std::fs::remove_file(&path)),
         Err(_) => {}
     }
     let listener = UnixListener::bind(&path).map_err(not)?;
@@ -148,7 +149,8 @@ pub(crate) async fn socket(run_dir: &Path) -> Result<(UnixListener, PathBuf), Er
 }
 
 async fn is_live(path: &Path) -> bool {
-    !matches!(timeout(LIVE_WITHIN, UnixStream::connect(path)).await, Ok(Err(why)) if why.kind() == io::ErrorKind::ConnectionRefused)
+    let dead = |why: &io::Error| matches!(why.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
+    !matches!(timeout(LIVE_WITHIN, UnixStream::connect(path)).await, Ok(Err(why)) if dead(&why))
 }
 
 /// Opens the port on 127.0.0.1 and, where there is IPv6, on [::1]; 0 draws any free one.
@@ -183,7 +185,7 @@ pub(crate) fn write_address(run_dir: &Path, url: &str) -> Result<PathBuf, Error>
 }
 
 /// Takes connections of browsers and scripts until everything ends.
-pub(crate) async fn serve_loopback(listener: TcpListener, app: Router, desk: Arc<Desk>, tasks: TaskTracker, room: Arc<Semaphore>) {
+pub(crate) async fn serve_loopback(listener: TcpListener, app: Router, desk: Arc<Desk>, room: Arc<Semaphore>) {
     let app = TowerToHyperService::new(app);
     while let Some(place) = place(&desk, &room).await {
         let taken = tokio::select! { () = desk.stop.cancelled() => return, taken = listener.accept() => taken };
@@ -192,7 +194,7 @@ pub(crate) async fn serve_loopback(listener: TcpListener, app: Router, desk: Arc
                 // Small answers are worth no waiting for more; a socket that will not hear of it works all the same.
                 let _ = stream.set_nodelay(true);
                 let (app, desk) = (app.clone(), desk.clone());
-                tasks.spawn(async move {
+                desk.tasks.clone().spawn(async move {
                     converse(stream, Door::Loopback, app, desk).await;
                     drop(place);
                 });
@@ -203,7 +205,7 @@ pub(crate) async fn serve_loopback(listener: TcpListener, app: Router, desk: Arc
 }
 
 /// Takes connections of this user's programs until everything ends.
-pub(crate) async fn serve_socket(listener: UnixListener, app: Router, desk: Arc<Desk>, tasks: TaskTracker) {
+pub(crate) async fn serve_socket(listener: UnixListener, app: Router, desk: Arc<Desk>) {
     let app = TowerToHyperService::new(app);
     let room = room();
     let me = rustix::process::geteuid().as_raw();
@@ -212,7 +214,7 @@ pub(crate) async fn serve_socket(listener: UnixListener, app: Router, desk: Arc<
         match taken {
             Ok((stream, _)) if stream.peer_cred().is_ok_and(|peer| peer.uid() == me) => {
                 let (app, desk) = (app.clone(), desk.clone());
-                tasks.spawn(async move {
+                desk.tasks.clone().spawn(async move {
                     converse(stream, Door::Socket, app, desk).await;
                     drop(place);
                 });
@@ -285,6 +287,7 @@ mod tests {
     use crate::api::{Options, start};
     use crate::model::view::View;
     use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
 
     const PROMISED: [(&str, &str); 5] = [
         ("x-content-type-options", "nosniff"),
@@ -498,6 +501,9 @@ mod tests {
         std::fs::write(run.join("ctl.sock"), "no socket").expect("a file");
         assert!(matches!(try_to_open(&run, 0).await.map(|_| ()), Err(Error::Socket { .. })), "what is no socket is not put away");
         assert!(run.join("ctl.sock").exists());
+        let deep = home.path().join("d".repeat(120));
+        let long = try_to_open(&deep, 0).await.map(|_| ()).expect_err("longer than a socket's path may be");
+        assert!(long.fix().contains("shorter"), "{long}: {}", long.fix());
     }
 
     #[tokio::test]

@@ -83,7 +83,7 @@ mod tests {
     use crate::model::id::DeviceId;
     use crate::model::text::Foreign;
     use crate::model::todo::Status;
-    use crate::model::view::{AgentState, DeviceView, TodoView};
+    use crate::model::view::{AgentState, DeviceView, SessionState, TodoView};
     use quickcheck::quickcheck;
     use serde_json::json;
 
@@ -425,6 +425,17 @@ mod tests {
         assert_eq!(data["active_sessions"], active);
         assert_eq!(data["strangers"], json!([{"instance": "q7", "address": "192.168.1.9:4826", "fix": "hubless pair"}]));
         assert_eq!((&data["devices"][0]["name"], &data["agents"][0]["agent"]), (&json!("mbp-lena"), &json!("Leo")));
+        for (state, old, counted) in [
+            (SessionState::Quiet, NOW, 1),
+            (SessionState::Quiet, NOW + 8 * 86_400_000, 0),
+            (SessionState::Agent(AgentState::Idle), NOW + 8 * 86_400_000, 1),
+            (SessionState::Agent(AgentState::Stale), NOW, 1),
+            (SessionState::Agent(AgentState::Done), NOW, 0),
+            (SessionState::Ended, NOW, 0),
+        ] {
+            let told = answer(&Fleet::new().session(state, &[]).0, old, "disk", "/api/v3/overview", "").expect("an overview");
+            assert_eq!(told["data"]["active_sessions"].as_array().map(Vec::len), Some(counted), "{state:?}");
+        }
         let calm = ask(&Fleet::new(), "/api/v3/overview", "");
         assert_eq!((&calm["data"]["verdict"], &calm["total"]), (&json!("ok"), &json!(0)));
     }

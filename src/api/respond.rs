@@ -58,11 +58,12 @@ pub(crate) fn unchanged(tag: &str) -> Response {
     tagged(StatusCode::NOT_MODIFIED.into_response(), tag)
 }
 
-/// Whether `If-None-Match` names this tag (compared weakly, as RFC 9110 §13.1.2 says).
+/// Whether `If-None-Match` names this tag (compared weakly, as RFC 9110 §13.1.2 says). `*` is not taken: it would hide that there
+/// is nothing.
 pub(crate) fn has(headers: &HeaderMap, tag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(|one| one.trim().trim_start_matches("W/"));
-    tags.any(|one| one == "*" || one == tag)
+    tags.any(|one| one == tag)
 }
 
 #[cfg(test)]
@@ -76,7 +77,7 @@ mod tests {
             headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static(value));
             has(&headers, "\"abc\"")
         };
-        assert!(has("\"abc\"") && has("W/\"abc\"") && has("\"x\", \"abc\"") && has("*"));
-        assert!(!has("\"ab\"") && !has("abc") && !has(""));
+        assert!(has("\"abc\"") && has("W/\"abc\"") && has("\"x\", \"abc\""));
+        assert!(!has("*") && !has("\"ab\"") && !has("abc") && !has(""));
     }
 }

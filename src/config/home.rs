@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Env, Error};
+use super::error::Error;
+use super::setting::Env;
 
 /// Bytes of a socket's path: macOS has room for 104 with the closing NUL (`sun_path`), Linux for 108.
-pub(super) const SOCKET_BYTES_MAX: usize = 103;
+const SOCKET_BYTES_MAX: usize = 103;
 
 /// The directories and files of one daemon. None of them need exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +34,8 @@ impl Home {
             Some(dir) => Home::below(&absolute(Path::new(dir))?),
             None => Home::xdg(env)?,
         };
-        let (path, bytes) = (home.socket(), home.socket().as_os_str().len());
-        if bytes > SOCKET_BYTES_MAX { Err(Error::SocketPathTooLong { path, bytes }) } else { Ok(home) }
+        let (path, bytes, max) = (home.socket(), home.socket().as_os_str().len(), SOCKET_BYTES_MAX);
+        if bytes > max { Err(Error::SocketPathTooLong { path, bytes, max }) } else { Ok(home) }
     }
 
     fn below(dir: &Path) -> Home {

@@ -55,6 +55,7 @@ pub const KEYS: [Key; 13] = [
     Key { name: "http.port", default: "4825", kind: Kind::Port, what: "the page and the API on loopback; 0: any free port" },
     Key { name: "network.port", default: "4826", kind: Kind::Port, what: "where other devices reach this one; 0: any free port" },
     Key { name: "network.mdns", default: "true", kind: Kind::Truth, what: "find devices on the local network by themselves" },
+    Key { name: "network.mdns_port", default: "5353", kind: Kind::Port, what: "mDNS's port; devices with another one are by themselves" },
     Key { name: "network.interfaces", default: "", kind: Kind::Texts, what: "bridges or VPNs to use, which are skipped otherwise" },
     Key { name: "network.peers", default: "", kind: Kind::Addresses, what: "host:port of devices that mDNS cannot show" },
     Key {
@@ -63,7 +64,6 @@ pub const KEYS: [Key; 13] = [
         kind: Kind::Path,
         what: "where Claude Code keeps its files",
     },
-    Key { name: "sync.exclude", default: "", kind: Kind::Texts, what: "projects (globs) that never leave this device" },
     Key { name: "alerts.not_seen_after", default: "2h", kind: Kind::Span, what: "say so when a device is out of reach for so long" },
     Key { name: "log.format", default: "text", kind: Kind::Word(&["text", "json"]), what: "how a line of the log looks" },
     Key {

@@ -2,60 +2,14 @@
 //! named with its nearest relative, and a wrong value with its file, its key and what would have been right.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::error::{Error, Warning};
 use super::keys::{KEYS, Key, Value, key};
-use super::{Env, Error, Setting, Source, Values};
+use super::setting::{Env, Origin, Setting, Source};
 
-/// Who said something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// A file.
-    File(PathBuf),
-    /// An environment variable.
-    Variable(String),
-    /// The command line.
-    Flag,
-    /// The table of defaults.
-    Default,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::File(file) => write!(f, "{}", file.display()),
-            Origin::Variable(name) => write!(f, "the environment variable {name}"),
-            Origin::Flag => f.write_str("the command line"),
-            Origin::Default => f.write_str("the defaults"),
-        }
-    }
-}
-
-/// A key that nobody knows. It is passed over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// Where it was found.
-    pub origin: Origin,
-    /// As it is written there.
-    pub key: String,
-    /// What was perhaps meant.
-    pub nearest: Option<String>,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let meant = did_you_mean(self.nearest.as_deref());
-        match &self.origin {
-            Origin::Variable(name) => write!(f, "the environment variable {name} sets nothing{meant}"),
-            Origin::File(_) | Origin::Flag | Origin::Default => write!(f, "unknown key “{}” in {}{meant}", self.key, self.origin),
-        }
-    }
-}
-
-pub(super) fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!("; did you mean “{name}”?")).unwrap_or_default()
-}
+/// Every setting's value, by name.
+pub(super) type Values = BTreeMap<&'static str, Setting<Value>>;
 
 /// What was said so far. Layers are added in any order; the later `Source` counts.
 #[derive(Debug, Default)]

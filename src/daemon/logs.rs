@@ -119,6 +119,9 @@ mod tests {
 
     #[test]
     fn one_file_is_emptied_and_a_long_line_is_written_whole() {
+        let alone = tempfile::tempdir().expect("dir");
+        Rotating::open(alone.path(), 4, 2).expect("opened").write_all(b"a long line\n").expect("written");
+        assert_eq!(names(alone.path()), [NAME], "an empty file is not put aside");
         let dir = tempfile::tempdir().expect("dir");
         let mut log = Rotating::open(dir.path(), 4, 0).expect("opened");
         log.write_all(b"a long line\n").expect("written");

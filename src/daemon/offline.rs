@@ -1,37 +1,18 @@
-//! Answers while no daemon runs, from document files alone.
+//! Answers while no daemon runs, from document files alone: no index, no lock, no life, no repair, nothing is changed.
+//!
+//! Nobody was heard, so nobody is in reach: every agent is shown with its last word.
 
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::model::id::Life;
 use crate::model::view::View;
+use crate::network::identity;
+use crate::replica::Replica;
+use crate::store::{self, Store};
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It does not exist yet.
-    #[error("the daemon does not exist yet")]
-    NotYet,
-}
-
-impl Error {
-    /// The word in brackets behind an error.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "not-implemented"
-    }
-
-    /// The process's exit code.
-    #[must_use]
-    pub fn exit(&self) -> u8 {
-        1
-    }
-
-    /// What mends it.
-    #[must_use]
-    pub fn fix(&self) -> Option<String> {
-        None
-    }
-}
+use super::clock;
+use super::error::Error;
 
 /// What the documents say.
 #[derive(Debug)]
@@ -45,7 +26,12 @@ pub struct Offline {
 /// Opens the document files, changing nothing.
 ///
 /// # Errors
-/// They cannot be read, or a newer version wrote them.
-pub fn open(_config: &Config) -> Result<Offline, Error> {
-    Err(Error::NotYet)
+/// They cannot be read, a newer version wrote them, or there is nothing yet.
+pub fn open(config: &Config) -> Result<Offline, Error> {
+    let key = identity::load(&config.home.data_dir)?.ok_or(Error::NotInitialised)?;
+    let store = Store::open(&store::Options { read_only: true, ..config.store_options() })?;
+    // This life is never written: what the replica would like to keep is dropped.
+    let life = Life { counter: 0, nonce: 0 };
+    let (replica, _unkept) = Replica::open(super::identity_of(config, &key), life, clock::now(), &store);
+    Ok(Offline { view: replica.view(), export: replica.export() })
 }

@@ -285,7 +285,7 @@ mod tests {
         assert!(wrapped(io::ErrorKind::ConnectionRefused).starts_with("connection refused"));
         assert_eq!(wrapped(io::ErrorKind::HostUnreachable), "no route to it");
         assert!(wrapped(io::ErrorKind::InvalidData).starts_with("handshake failed"));
-        let refused = std::net::TcpStream::connect(super::super::testbed::silent_port()).expect_err("nobody listens");
+        let refused = std::net::TcpStream::connect(crate::network::testbed::silent_port()).expect_err("nobody listens");
         let shown = io::Error::other(format!("x: {refused}"));
         assert!(transport_reason(&TransportError::Other(shown)).starts_with("connection refused"));
     }

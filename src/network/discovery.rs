@@ -259,9 +259,9 @@ async fn goodbye(daemon: &ServiceDaemon, instance: &str) {
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
-    use super::super::testbed::{Node, fleet};
     use super::*;
     use crate::model::input::LinkAction;
+    use crate::network::testbed::{Node, fleet};
 
     #[test]
     fn a_token_is_recognised_within_an_hour_and_with_every_secret() {
@@ -286,7 +286,7 @@ mod tests {
     /// Two daemons on one machine, on a port of their own, see each other over loopback and are recognised by their token.
     #[tokio::test]
     async fn two_on_one_machine_find_each_other_and_a_stranger_is_no_member() {
-        let port = super::super::testbed::silent_port().port();
+        let port = crate::network::testbed::silent_port().port();
         let node = |n, of| Node::with(n, of, |o| (o.mdns, o.mdns_port) = (true, port));
         let (mut a, mut b, mut c) = (node(0, fleet(1)), node(1, fleet(1)), node(2, fleet(5)));
         let (at_b, at_c) = (b.address().await, c.address().await);
@@ -329,7 +329,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_token_of_a_new_hour_is_announced() {
-        let port = super::super::testbed::silent_port().port();
+        let port = crate::network::testbed::silent_port().port();
         let _a = Node::with(0, fleet(1), |o| (o.mdns, o.mdns_port, o.clock) = (true, port, || HOURS.load(Ordering::Relaxed) * HOUR_MS));
         let mut b = Node::with(1, fleet(1), |o| (o.mdns, o.mdns_port, o.clock) = (true, port, || 5 * HOUR_MS));
         let ours = |e| if let PeerEvent::Sighted { ours, .. } = e { Some(ours) } else { None };

@@ -353,10 +353,9 @@ impl Shared {
             Decision::Admit(_) => return Err(Refused::Broken("the fleet's log is too long for a welcome".to_owned())),
             Decision::TurnAway(why) => return Err(Refused::Said(No::TurnedAway(why.code.word().to_owned(), why.what, why.fix))),
         }
-        match hear(stream, WORD_BYTES_MAX).await? {
-            FromJoiner::Taken => Ok(()),
-            FromJoiner::Hello { .. } | FromJoiner::Proof(_) | FromJoiner::Name(_) => Err(Refused::Broken("not taken".to_owned())),
-        }
+        // It is admitted, whether it says that it took the welcome or hangs up at once to listen as a member.
+        let _: Result<FromJoiner, _> = hear(stream, WORD_BYTES_MAX).await;
+        Ok(())
     }
 
     /// Asks the core whether the joiner may come in.
@@ -446,9 +445,9 @@ pub(crate) fn cut(mut text: String, max: usize) -> String {
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event and passes over the others")]
 mod tests {
-    use super::super::testbed::{NOW_MS, Node, eventually, fleet, key};
     use super::*;
     use crate::model::input::LinkAction;
+    use crate::network::testbed::{NOW_MS, Node, eventually, fleet, key};
 
     const JOINER: Asker = Asker(7);
 
@@ -504,13 +503,16 @@ mod tests {
         ticket.text()
     }
 
-    fn pair() -> (Node, Node) {
-        (Node::start(0, fleet(1)), Node::start(1, fleet(2)))
+    async fn pair() -> (Node, Node) {
+        let (mut a, mut b) = (Node::start(0, fleet(1)), Node::start(1, fleet(2)));
+        a.address().await;
+        b.address().await;
+        (a, b)
     }
 
     #[tokio::test]
     async fn a_joiner_is_let_in_once() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&b, &ticket.to_uppercase());
         let (pairing, device) = joining(&mut a).await;
@@ -529,7 +531,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_secret_is_a_mismatch_and_three_spend_the_ticket() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         let wrong = changed(&ticket, |t| t.secret[5] ^= 1);
         for _ in 0..ATTEMPTS_MAX {
@@ -542,7 +544,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_ticket_that_names_another_device_is_a_mismatch() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&b, &changed(&ticket, |t| t.inviter = key(3).device().0));
         assert_eq!(refused(&mut b).await, Code::PairMismatch);
@@ -552,7 +554,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_newer_ticket_spends_the_older() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let older = invited(&mut a).await;
         let newer = invited(&mut a).await;
         join(&b, &older);
@@ -563,7 +565,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_joiner_at_a_time_and_one_in_all() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&b, &ticket);
         let (pairing, _) = joining(&mut a).await;
@@ -578,13 +580,13 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_there_no_ticket_and_our_own_ticket_have_their_own_reasons() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&a, &ticket);
         assert_eq!(refused(&mut a).await, Code::BadTicket);
         join(&b, &ticket[..ticket.len() - 3]);
         assert_eq!(refused(&mut b).await, Code::BadTicket);
-        let nowhere = super::super::testbed::silent_port();
+        let nowhere = crate::network::testbed::silent_port();
         join(&b, &changed(&ticket, |t| t.addresses = vec![nowhere]));
         let why = joined(&mut b).await.expect_err("nobody listens");
         assert!(why.code == Code::Unreachable && why.what.contains(&nowhere.to_string()), "{why:?}");
@@ -597,7 +599,7 @@ mod tests {
 
     #[tokio::test]
     async fn while_joining_our_own_window_is_busy() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         join(&b, &ticket);
         joining(&mut a).await;
@@ -610,7 +612,7 @@ mod tests {
 
     #[tokio::test]
     async fn garbage_at_the_window_disturbs_nobody() {
-        let (mut a, mut b) = pair();
+        let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         let at = Ticket::read(&ticket).expect("a ticket").addresses.pop().expect("an address");
         let mut noise = std::net::TcpStream::connect(at).expect("it listens");

@@ -89,15 +89,9 @@ pub(crate) struct Switchboard {
 }
 
 impl Switchboard {
-    /// Listens; nothing else happens until it runs.
-    ///
-    /// # Errors
-    /// There is no port, or no swarm with this key.
-    pub(crate) fn open(place: Place, fleet: Fleet) -> Result<Switchboard, super::Error> {
-        let over = CancellationToken::new();
-        let mut swarm = behaviour::of_fleet(&place, &fleet, &over).map_err(super::Error::Key)?;
-        listening::listen(&mut swarm, place.port)?;
-        Ok(Switchboard {
+    /// With a swarm that listens already, and the token of its tasks; nothing happens until it runs.
+    pub(crate) fn new(place: Place, fleet: Fleet, swarm: Swarm<Behaviour>, over: CancellationToken) -> Switchboard {
+        Switchboard {
             me: place.key.device(),
             discovery: Discovery::default(),
             windows: Windows::new(place.key.clone(), place.discovery.clock, place.discovery.interfaces.clone()),
@@ -114,7 +108,7 @@ impl Switchboard {
             fleet,
             swarm,
             over,
-        })
+        }
     }
 
     /// Runs until it is stopped; then says the last words of every link, and ends within two seconds.

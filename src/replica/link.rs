@@ -131,7 +131,7 @@ impl Link {
             dirty: BTreeSet::new(),
             pings: BTreeMap::new(),
             pinged: 0,
-            ping_due: now + PING_EVERY_MS,
+            ping_due: now,
         }
     }
 
@@ -212,7 +212,7 @@ impl Link {
 
     /// Tells new changes: once where the document is level, as the next message where it is talked about.
     pub fn tell(&mut self, fresh: &Fresh, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.stage < Stage::Open || self.held.contains(&fresh.doc) || fresh.doc.is_local() {
+        if self.stage < Stage::Open || self.held.contains(&fresh.doc) || fresh.doc.is_local() || library.is_outlived(&fresh.doc) {
             return;
         }
         if !self.has_room() {
@@ -226,10 +226,11 @@ impl Link {
 
     /// Begins the talk about a document anew.
     pub fn talk_afresh(&mut self, doc: &DocId, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.held.contains(doc) || library.document(doc).is_err() {
+        if self.held.contains(doc) || library.is_outlived(doc) || library.document(doc).is_err() {
             return;
         }
         if !self.has_room() {
+            self.talking.remove(doc);
             self.dirty.insert(doc.clone());
             return;
         }
@@ -259,7 +260,7 @@ impl Link {
 
     /// Hears one message of a talk.
     pub fn hear_sync(&mut self, doc: &DocId, first: bool, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains(doc) {
+        if self.held.contains(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let (message, foreign) = match guard::sync_message(doc.collection(), bytes) {
@@ -290,7 +291,7 @@ impl Link {
 
     /// Hears new changes of a level document; one whose dependency has not come starts a talk.
     pub fn hear_changes(&mut self, doc: &DocId, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains(doc) {
+        if self.held.contains(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let foreign = match guard::changes(doc.collection(), bytes) {
@@ -367,9 +368,18 @@ impl Link {
         }
     }
 
+    /// A document is gone here: nothing more is said of it.
+    pub fn forget(&mut self, doc: &DocId) {
+        self.talking.remove(doc);
+        self.dirty.remove(doc);
+    }
+
     /// When something is due.
     #[must_use]
     pub fn due(&self) -> Millis {
+        if self.stage < Stage::Open {
+            return Millis::MAX;
+        }
         let talks = self.talking.values().map(|talk| talk.at + TALK_AGAIN_MS);
         talks.chain([self.ping_due]).min().unwrap_or(self.ping_due)
     }

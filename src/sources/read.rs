@@ -166,6 +166,7 @@ mod tests {
         symlink(root.join("dir/below.json"), root.join("absolute")).expect("linked");
         symlink("../secret", root.join("out")).expect("linked");
         symlink("..", root.join("up")).expect("linked");
+        symlink("dir", root.join("linked-dir")).expect("linked");
         symlink("out", root.join("twice")).expect("linked");
         (dir, root)
     }
@@ -206,6 +207,7 @@ mod tests {
         for out in [
             "out",
             "up/secret",
+            "linked-dir/below.json",
             "twice",
             "up/root/inside.json",
             "../secret",

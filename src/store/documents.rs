@@ -111,6 +111,7 @@ impl Documents {
     /// Keeps what the batch says of documents: appends, then whole files, then what is dropped, so that nothing goes before what
     /// takes its place is there.
     pub(super) fn keep(&self, batch: &Batch) -> Result<(), Error> {
+        batch.iter().try_for_each(|keep| self.set_aside(keep))?;
         let plans = self.plans(batch);
         let (mut appends, mut wholes, mut drops) = (Vec::new(), Vec::new(), Vec::new());
         for (&doc, plan) in &plans {
@@ -126,6 +127,15 @@ impl Documents {
         appends.chunks(OPEN_FILES_MAX).try_for_each(|group| self.append(group))?;
         wholes.into_iter().try_for_each(|(doc, plan)| self.write_whole(doc, plan))?;
         self.drop_files(&drops)
+    }
+
+    fn set_aside(&self, keep: &Keep) -> Result<(), Error> {
+        let Keep::SetAside { doc } = keep else { return Ok(()) };
+        if self.files.borrow().contains_key(doc) {
+            repair::set_aside(self.docs.parent().unwrap_or(&self.docs), doc)?;
+            self.files.borrow_mut().remove(doc);
+        }
+        Ok(())
     }
 
     fn not_replaced(&self, doc: &DocId) -> Error {
@@ -148,7 +158,9 @@ impl Documents {
                     debug_assert!(are_whole(bytes), "{doc}: a save must be whole chunks, or the next open sets it aside");
                     plans.insert(doc, Plan { anew: true, there: true, parts: vec![bytes] });
                 }
-                Keep::Drop { doc } => drop(plans.insert(doc, Plan { anew: true, there: false, parts: Vec::new() })),
+                Keep::Drop { doc } | Keep::SetAside { doc } => {
+                    drop(plans.insert(doc, Plan { anew: true, there: false, parts: Vec::new() }))
+                }
                 Keep::Fleet { .. } | Keep::Life { .. } | Keep::Index { .. } => {}
             }
         }
@@ -245,6 +257,20 @@ mod tests {
         let mut batch = Batch::default();
         batch.push(Keep::Append { doc: doc.clone(), chunk: chunk(&[byte; 500]) });
         batch
+    }
+
+    #[test]
+    fn what_is_set_aside_is_under_quarantine_and_makes_room_for_another() {
+        let (_base, dir) = spare();
+        let doc = DocId::parse("todos/2026-11").unwrap();
+        let documents = Documents::open(&dir, false, false).unwrap();
+        documents.keep(&append(&doc, 1)).unwrap();
+        let mut batch = Batch::default();
+        batch.push(Keep::SetAside { doc: doc.clone() });
+        batch.push(Keep::Append { doc: doc.clone(), chunk: chunk(&[2; 500]) });
+        documents.keep(&batch).unwrap();
+        assert_eq!(documents.read(&doc), Some(chunk(&[2; 500])));
+        assert_eq!(fs::read(dir.join("quarantine/todos/2026-11.1")).unwrap(), chunk(&[1; 500]));
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub(super) fn path_of(docs: &Path, doc: &DocId) -> PathBuf {
     docs.join(format!("{doc}{ENDING}"))
 }
 
+/// Moves a document that is whole for us, and yet no document, under `quarantine/`.
+pub(super) fn set_aside(dir: &Path, doc: &DocId) -> Result<(), Error> {
+    let path = path_of(&dir.join("docs"), doc);
+    let mender = Mender { dir, doc, path: &path, read_only: false };
+    mender.free_place().and_then(|aside| mender.move_to(&aside))
+}
+
 /// What is there after the mending.
 #[derive(Debug, Default)]
 pub(super) struct Found {

@@ -69,7 +69,7 @@ pub(crate) fn overview(view: &View, now_ms: i64, query: &str) -> Answer {
             "total": counts.total,
         },
         "sessions": {"total": view.sessions.len()},
-        "active_sessions": sessions::active(view),
+        "active_sessions": sessions::active(view, now_ms),
         "strangers": view.strangers.iter().map(stranger).collect::<Vec<_>>(),
         "sources": view.sources.iter().map(|(name, source)| devices::source(name, source)).collect::<Vec<_>>(),
         "problems": problems.collect::<Vec<_>>(),

@@ -11,7 +11,7 @@ use super::todos::is_project;
 use crate::api::problem::Problem;
 use crate::model::beat::agent_key;
 use crate::model::text::Foreign;
-use crate::model::view::{SessionState, SessionView, View};
+use crate::model::view::{AgentState, SessionState, SessionView, View};
 
 /// One session. What is not known yet (`messages`, `sourceFile`) is there as `null`, so that nobody takes it for none.
 pub(crate) fn session(view: &View, session: &SessionView) -> Value {
@@ -66,11 +66,18 @@ pub(crate) fn show(view: &View, typed: &str, query: &str) -> Result<Answer, Prob
     Ok(Answer::one(session(view, found), Query::parse(query, &[])))
 }
 
-/// Sessions at work, as the overview names them: `session_id`, `device`, `last_activity`, `active_todos`.
-pub(crate) fn active(view: &View) -> Vec<Value> {
+/// A session of whose agent nothing is heard counts as active for so long while its list has open todos: seven days, after
+/// which the replaced system called a session stale.
+const QUIET_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+
+/// Sessions that are not over, as the overview names them: `session_id`, `device`, `last_activity`, `active_todos`. Many agents
+/// never report, and their lists are all that is known of them.
+pub(crate) fn active(view: &View, now_ms: i64) -> Vec<Value> {
+    let listed = |session: &SessionView| session.open > 0 && session.last_activity >= now_ms.saturating_sub(QUIET_MS);
     let works = |session: &&Arc<SessionView>| match session.state {
-        SessionState::Agent(state) => super::agents::is_active(state),
-        SessionState::Quiet | SessionState::Ended => false,
+        SessionState::Agent(AgentState::Stale | AgentState::Unknown) | SessionState::Quiet => listed(session),
+        SessionState::Agent(AgentState::Done | AgentState::Failed) | SessionState::Ended => false,
+        SessionState::Agent(_) => true,
     };
     let mut rows: Vec<_> = view.sessions.values().filter(works).collect();
     rows.sort_by_key(|session| (std::cmp::Reverse(session.last_activity), session.id));

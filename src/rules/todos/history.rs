@@ -72,3 +72,50 @@ impl Teller {
         self.told.push(happened);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{Fixed, Heard, Raw, todos_of};
+    use super::*;
+    use crate::model::todo::TodoFact;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn it_is_in_order_and_ends_where_the_todo_is(raw: Raw) -> bool {
+            let settled = todos_of(&raw.heard).from_scratch();
+            settled.todos.values().flatten().all(|view| {
+                let in_order = view.history.windows(2).all(|pair| pair[0].at <= pair[1].at);
+                let words = view.history.iter().filter(|step| step.field == "status");
+                let highest = words.filter_map(|step| Some((step.round, Status::parse(step.to.json())?))).max();
+                in_order && highest.unwrap_or((1, Status::Pending)) == (view.round, view.status)
+            })
+        }
+
+        fn nothing_that_was_done_to_its_items_is_missing(raw: Raw) -> bool {
+            let todos = todos_of(&raw.heard);
+            let settled = todos.from_scratch();
+            raw.heard.iter().all(|one| {
+                let Heard::Fact(TodoFact::Act(id, fact)) = one else { return true };
+                let places = fact.items.iter().filter_map(|item| todos.place(*item));
+                // A delete counts elsewhere only where it names all items; a blank text is no edit, but it was said.
+                matches!(fact.deed, Deed::Delete { .. })
+                    || places.filter_map(|todo| settled.todos.get(&todo)?.as_ref()).all(|view| view.history.iter().any(|step| step.act == Some(*id)))
+            })
+        }
+    }
+
+    #[test]
+    fn readings_are_told_only_where_they_raise_the_state() {
+        let raw = Fixed::new();
+        let statuses = [Status::Pending, Status::Completed, Status::InProgress];
+        let mut heard = vec![raw.item(0)];
+        for (n, status) in statuses.into_iter().enumerate() {
+            heard.push(raw.rank_at(0, status, n as i64));
+        }
+        heard.push(raw.act(Deed::Mark { round: 1, status: Status::InProgress }));
+        let view = todos_of(&heard).from_scratch().todos.remove(&raw.todo(0).0).flatten().expect("it holds an item");
+        let told: Vec<(i64, &str, bool)> = view.history.iter().map(|step| (step.at, step.to.json(), step.act.is_some())).collect();
+        assert_eq!(told, [(0, "pending", false), (1, "completed", false), (1, "in_progress", true)]);
+        assert_eq!(view.history[1].from, Some("pending".into()));
+    }
+}

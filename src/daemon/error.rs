@@ -1,0 +1,91 @@
+//! Why the daemon does not start, or the disk gives no answer: each with a word, an exit code and a fix.
+
+use std::io;
+
+use crate::network::identity::KeyError;
+use crate::{api, network, sources, store};
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory cannot be opened.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The device's key cannot be read or made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The network does not start.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    /// The sources cannot be looked at.
+    #[error(transparent)]
+    Sources(#[from] sources::Error),
+    /// The control socket cannot be opened.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    /// The system gives no random bytes.
+    #[error("no random bytes from the system: {0}")]
+    Random(String),
+    /// The system gives no thread.
+    #[error("no thread from the system: {0}")]
+    Thread(io::Error),
+    /// There is no identity yet.
+    #[error("there is no hubless on this device yet")]
+    NotInitialised,
+}
+
+impl Error {
+    /// The word in brackets behind an error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Store(store::Error::Locked { .. }) => "locked",
+            Error::Store(store::Error::NewerFormat { .. }) => "newer-format",
+            Error::Store(store::Error::Exposed { .. } | store::Error::NotOurs { .. }) => "exposed",
+            Error::Store(store::Error::Full) => "disk-full",
+            Error::Store(store::Error::NoFormat { .. } | store::Error::ReadOnly | store::Error::Io { .. }) => "storage",
+            Error::Key(_) | Error::Random(_) => "identity",
+            Error::Network(_) => "network",
+            Error::Sources(_) => "sources",
+            Error::Api(_) => "socket",
+            Error::Thread(_) => "system",
+            Error::NotInitialised => "not-initialised",
+        }
+    }
+
+    /// The process's exit code (INTERFACE §2.4).
+    #[must_use]
+    pub fn exit(&self) -> u8 {
+        match self {
+            Error::Store(store::Error::Locked { .. }) | Error::Api(api::Error::SocketLive { .. }) => 9,
+            Error::Store(store::Error::NewerFormat { .. }) => 10,
+            Error::Store(store::Error::Exposed { .. } | store::Error::NotOurs { .. }) | Error::NotInitialised => 5,
+            Error::Store(_)
+            | Error::Key(_)
+            | Error::Network(_)
+            | Error::Sources(_)
+            | Error::Api(_)
+            | Error::Random(_)
+            | Error::Thread(_) => 1,
+        }
+    }
+
+    /// What mends it, where the sentence does not say so already.
+    #[must_use]
+    pub fn fix(&self) -> Option<String> {
+        match self {
+            Error::Store(store::Error::Locked { .. }) => Some("hubless status; or  hubless down  first".into()),
+            Error::Store(store::Error::NewerFormat { .. }) => Some("update hubless on this device".into()),
+            Error::Store(store::Error::Full) => Some("make room on the disk; nothing was lost".into()),
+            Error::Store(store::Error::NoFormat { path }) => Some(format!("if nothing else is in there: rm {}", path.display())),
+            Error::NotInitialised => Some("hubless up".into()),
+            Error::Store(_)
+            | Error::Key(_)
+            | Error::Network(_)
+            | Error::Sources(_)
+            | Error::Api(_)
+            | Error::Random(_)
+            | Error::Thread(_) => None,
+        }
+    }
+}
