@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use hubless::model::ask::Ask;
 use hubless::model::fact::FactKey;
 use hubless::model::id::{Life, ItemId};
-use hubless::model::input::{Input, Root, SourceEvent};
 use hubless::model::message::DocHeads;
 use hubless::model::reply::Reply;
 use hubless::model::session::session_id;
@@ -45,7 +44,8 @@ impl World {
         self.pass(5_000 * MS)?;
         for d in 0..self.devices.len() {
             self.announce(d);
-            self.give(d, 0, Input::Source(SourceEvent::Hint { root: Root::ClaudeTodos, path: None }));
+            // Transcripts are not watched: a session's place is learned when its list is read again.
+            self.ask(d, Ask::Rescan);
         }
         // Who heard of no room is told of it now.
         for (wire, side) in self.wires.keys().flat_map(|wire| [(*wire, 0), (*wire, 1)]).collect::<Vec<_>>() {
