@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hubless::model::ask::Ask;
 use hubless::model::fact::FactKey;
-use hubless::model::id::{Life, ItemId};
+use hubless::model::id::{ItemId, Life};
 use hubless::model::message::DocHeads;
 use hubless::model::reply::Reply;
 use hubless::model::session::session_id;

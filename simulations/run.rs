@@ -110,7 +110,10 @@ impl World {
             LinkFault::Slow => drop(self.slow.insert(pair)),
             LinkFault::NoRoom => drop(self.roomless.insert(pair)),
             LinkFault::Again => {
-                if self.is_up(a) && self.is_up(b) && self.devices[a].fleet.as_ref().map(|f| f.id) == self.devices[b].fleet.as_ref().map(|f| f.id) {
+                if self.is_up(a)
+                    && self.is_up(b)
+                    && self.devices[a].fleet.as_ref().map(|f| f.id) == self.devices[b].fleet.as_ref().map(|f| f.id)
+                {
                     self.connect(a, b);
                 }
             }
@@ -127,7 +130,9 @@ fn a_first_plan() {
         match run(&plan, std::env::var_os("SIM_TRACE").is_some()) {
             Ok(report) => eprintln!("seed {seed}: {} turns", report.turns),
             Err(failure) => {
-                for line in &failure.last { eprintln!("{line}"); }
+                for line in &failure.last {
+                    eprintln!("{line}");
+                }
                 panic!("seed {seed}: {}", failure.broken);
             }
         }

@@ -91,10 +91,16 @@ fn session_state_of_the_replaced_system_round_trips() {
     assert_eq!(told.status, 200, "{}", told.text());
     assert_eq!((&told.json()["success"], &told.json()["durable"]), (&json!(true), &json!(true)));
     let session = &daemon.get("/v2/agentSessions?agent=sam")["sessions"][0];
-    assert_eq!((&session["metadata"], &session["claimedDevice"], &session["device"], &session["status"], &session["isStale"]),
-        (&metadata, &json!("lenas-laptop"), &json!("anna"), &json!("active"), &json!(false)));
+    assert_eq!(
+        (&session["metadata"], &session["claimedDevice"], &session["device"], &session["status"], &session["isStale"]),
+        (&metadata, &json!("lenas-laptop"), &json!("anna"), &json!("active"), &json!(false))
+    );
     assert_eq!((&session["currentTask"], &session["currentFile"]), (&json!("AGT-280"), &json!("src/x.rs")));
-    assert_eq!(daemon.get("/v2/deviceSessions?device=lenas-laptop")["sessions"].as_array().map(Vec::len), Some(1), "its script finds it by the name it gave");
+    assert_eq!(
+        daemon.get("/v2/deviceSessions?device=lenas-laptop")["sessions"].as_array().map(Vec::len),
+        Some(1),
+        "its script finds it by the name it gave"
+    );
     assert_eq!(daemon.get("/v2/deviceSessions?device=unknown")["sessions"], json!([]));
     for (target, error) in [("/v2/deviceSessions", "device"), ("/v2/agentSessions", "agent")] {
         let answer = daemon.ask("GET", target, "", "");
@@ -158,15 +164,27 @@ fn an_event_arrives_after_a_write_and_is_replayed_after_its_id() {
 fn rude_agents_are_kept_and_obey_no_terminal() {
     let home = Lan::new().home("anna");
     let daemon = home.up();
-    let names = ["a/b/../c", "emoji 🦀", "\u{202e}nimda", "esc\u{1b}[31m", "quote\"and'", "-dash", "null\u{0}", "   spaced   out ", &"n".repeat(300)];
+    let names = [
+        "a/b/../c",
+        "emoji 🦀",
+        "\u{202e}nimda",
+        "esc\u{1b}[31m",
+        "quote\"and'",
+        "-dash",
+        "null\u{0}",
+        "   spaced   out ",
+        &"n".repeat(300),
+    ];
     for name in names {
-        let answer = daemon.post("/api/v3/beats", &json!({"agent": name, "task": "t\u{1b}]0;x\u{7}\u{0}", "file": "../../x\ny", "session": name}));
+        let answer =
+            daemon.post("/api/v3/beats", &json!({"agent": name, "task": "t\u{1b}]0;x\u{7}\u{0}", "file": "../../x\ny", "session": name}));
         assert_eq!(answer.status, 200, "{name:?}: {}", answer.text());
     }
     let rows = daemon.rows("/api/v3/agents");
     assert_eq!(rows.len(), names.len(), "{rows:?}");
     assert_eq!(daemon.rows("/api/v3/sessions").len(), names.len());
-    for args in [&["agents"][..], &["status"], &["sessions", "list"], &["agents", "show", "a/b/../c"], &["agents", "list", "--limit", "0"]] {
+    for args in [&["agents"][..], &["status"], &["sessions", "list"], &["agents", "show", "a/b/../c"], &["agents", "list", "--limit", "0"]]
+    {
         let ran = home.run(args);
         assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
         assert!(!ran.out.contains(['\u{1b}', '\u{7}', '\0', '\u{202e}']), "{args:?}: {:?}", ran.out);
