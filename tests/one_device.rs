@@ -42,7 +42,13 @@ fn timeless(mut value: Value) -> Value {
 }
 
 fn shown(daemon: &Daemon<'_>) -> Vec<Value> {
-    let targets = ["/api/v3/overview", "/api/v3/todos?all=1&limit=0", "/api/v3/sessions?limit=0", "/api/v3/agents?limit=0", "/api/v3/conflicts?limit=0"];
+    let targets = [
+        "/api/v3/overview",
+        "/api/v3/todos?all=1&limit=0",
+        "/api/v3/sessions?limit=0",
+        "/api/v3/agents?limit=0",
+        "/api/v3/conflicts?limit=0",
+    ];
     targets.iter().map(|target| timeless(daemon.get(target))).collect()
 }
 
@@ -109,8 +115,15 @@ fn with_the_daemon_down_the_same_queries_answer_from_disk_and_writes_say_no() {
     let daemon = home.up();
     fill(&home, &daemon);
     let questions = [
-        &["todos", "list", "--all", "--limit", "0"][..], &["todos", "ready"], &["todos", "conflicts"], &["sessions", "list"], &["agents"],
-        &["devices"], &["status"], &["sync", "status"], &["status", "anna"],
+        &["todos", "list", "--all", "--limit", "0"][..],
+        &["todos", "ready"],
+        &["todos", "conflicts"],
+        &["sessions", "list"],
+        &["agents"],
+        &["devices"],
+        &["status"],
+        &["sync", "status"],
+        &["status", "anna"],
     ];
     let todo = text(&daemon.todo("from a person").expect("there"), "id").to_owned();
     let up: Vec<Value> = questions.iter().map(|question| home.json(question)).collect();
@@ -131,8 +144,14 @@ fn with_the_daemon_down_the_same_queries_answer_from_disk_and_writes_say_no() {
     let said = home.run(&["todos"]);
     assert!(said.err.contains("answered from disk") && said.err.contains("hubless up"), "{}", said.err);
     let writes = [
-        &["todos", "add", "x"][..], &["todos", "done", &todo], &["todos", "undo", &todo], &["beat", "sam", "x"], &["pair", "--ticket"], &["leave"],
-        &["devices", "ping", "x"], &["todos", "edit", &todo, "--text", "y"],
+        &["todos", "add", "x"][..],
+        &["todos", "done", &todo],
+        &["todos", "undo", &todo],
+        &["beat", "sam", "x"],
+        &["pair", "--ticket"],
+        &["leave"],
+        &["devices", "ping", "x"],
+        &["todos", "edit", &todo, "--text", "y"],
     ];
     for write in writes {
         let ran = home.run(&[write, &["--json"]].concat());
@@ -212,7 +231,9 @@ fn a_data_directory_that_others_can_read_is_refused_with_the_fix() {
     let home = Lan::new().home("anna");
     home.up().stop();
     let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
-    for (path, open, closed) in [(home.data(), 0o755, 0o700), (home.data().join("keys"), 0o750, 0o700), (home.data().join("keys/device"), 0o644, 0o600)] {
+    for (path, open, closed) in
+        [(home.data(), 0o755, 0o700), (home.data().join("keys"), 0o750, 0o700), (home.data().join("keys/device"), 0o644, 0o600)]
+    {
         mode(&path, open);
         for args in [&["up", "--json"][..], &["todos", "--json"]] {
             let ran = home.run(args);
@@ -263,7 +284,12 @@ fn an_unknown_key_warns_with_the_nearest_and_a_wrong_value_is_refused() {
     let mut mistyped = home.command(crate::support::hubless(), &["status"]);
     mistyped.env("HUBLESS_HTTP_PROT", "1");
     assert!(Ran::of(mistyped, &["status"]).err.contains("HUBLESS_HTTP_PORT"));
-    for (text, expected) in [("[http]\nport = 70000\n", "0 to 65535"), ("http = 1\n", "[http]"), ("[http\n", "config.toml"), ("[log]\nlevel = \"loud\"\n", "debug")] {
+    for (text, expected) in [
+        ("[http]\nport = 70000\n", "0 to 65535"),
+        ("http = 1\n", "[http]"),
+        ("[http\n", "config.toml"),
+        ("[log]\nlevel = \"loud\"\n", "debug"),
+    ] {
         home.config(text);
         // A variable above it hides no mistake in the file.
         let ran = home.run(&["status", "--json"]);
@@ -287,8 +313,12 @@ fn ten_restarts_change_no_count() {
         assert_eq!(settled(&daemon), first, "after restart {n}");
         daemon.stop();
     }
-    let grown: Vec<_> = document_bytes(&home).into_iter().filter(|(name, _)| name.starts_with("todos") || name.starts_with("sessions")).collect();
-    assert!(grown.iter().all(|(name, bytes)| documents.get(name) == Some(bytes)), "reading the same files again writes nothing: {documents:?} {grown:?}");
+    let grown: Vec<_> =
+        document_bytes(&home).into_iter().filter(|(name, _)| name.starts_with("todos") || name.starts_with("sessions")).collect();
+    assert!(
+        grown.iter().all(|(name, bytes)| documents.get(name) == Some(bytes)),
+        "reading the same files again writes nothing: {documents:?} {grown:?}"
+    );
 }
 
 #[test]
@@ -301,7 +331,9 @@ fn detached_it_answers_when_the_command_returns_and_ends_by_down() {
     let down = home.json(&["down"]);
     assert_eq!((&down["data"]["was"], down["data"]["pid"].as_u64()), (&json!("running"), Some(pid)));
     assert!(!home.root().join("run/ctl.sock").exists() && home.url().is_none(), "nothing is left in run/");
-    assert!(!Path::new(&format!("/proc/{pid}/cmdline")).exists() || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty()));
+    assert!(
+        !Path::new(&format!("/proc/{pid}/cmdline")).exists() || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty())
+    );
     assert_eq!(home.json(&["todos"])["data"][0]["content"], "at once");
 }
 
@@ -312,8 +344,21 @@ fn every_verb_with_json_gives_one_envelope_and_errors_leave_stdout_empty() {
     fill(&home, &daemon);
     let id = text(&daemon.todo("from a person").expect("there"), "id").to_owned();
     let reads = [
-        &["status"][..], &["agents"], &["agents", "list"], &["agents", "show", "sam"], &["devices"], &["devices", "list"], &["sessions"], &["sessions", "list"],
-        &["todos"], &["todos", "list"], &["todos", "ready"], &["todos", "conflicts"], &["todos", "history", &id], &["sync"], &["sync", "status"],
+        &["status"][..],
+        &["agents"],
+        &["agents", "list"],
+        &["agents", "show", "sam"],
+        &["devices"],
+        &["devices", "list"],
+        &["sessions"],
+        &["sessions", "list"],
+        &["todos"],
+        &["todos", "list"],
+        &["todos", "ready"],
+        &["todos", "conflicts"],
+        &["todos", "history", &id],
+        &["sync"],
+        &["sync", "status"],
     ];
     for read in reads {
         let answer = home.json(read);
@@ -322,7 +367,15 @@ fn every_verb_with_json_gives_one_envelope_and_errors_leave_stdout_empty() {
         }
         assert_eq!(answer["schema"], 1);
     }
-    for write in [&["todos", "start", &id][..0], &["todos", "reopen", &id], &["todos", "edit", &id, "-p", "2"], &["beat", "sam", "x"], &["doctor"], &["version"], &["pair", "--ticket"]] {
+    for write in [
+        &["todos", "start", &id][..0],
+        &["todos", "reopen", &id],
+        &["todos", "edit", &id, "-p", "2"],
+        &["beat", "sam", "x"],
+        &["doctor"],
+        &["version"],
+        &["pair", "--ticket"],
+    ] {
         if !write.is_empty() {
             let answer = home.json(write);
             assert!(answer["schema"] == 1 && answer.get("data").is_some(), "{write:?}: {answer}");

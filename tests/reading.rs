@@ -18,7 +18,8 @@ fn todos(daemon: &Daemon<'_>, count: usize) -> Vec<Value> {
 }
 
 fn malformed(daemon: &Daemon<'_>) -> Option<u64> {
-    daemon.get("/api/v3/overview")["data"]["sources"].as_array()?.iter().find(|source| source["source"] == "claude-todos")?["malformed"].as_u64()
+    daemon.get("/api/v3/overview")["data"]["sources"].as_array()?.iter().find(|source| source["source"] == "claude-todos")?["malformed"]
+        .as_u64()
 }
 
 /// A transcript of `session` that worked in `cwd`.
@@ -38,7 +39,10 @@ fn a_malformed_element_costs_that_element() {
     todos(&daemon, 2);
     assert_eq!(eventually(SOON, "they are counted", || malformed(&daemon).filter(|n| *n > 0)), 6);
     // A damaged element amid whole ones: each is read from its own brace.
-    home.write(&home.list_path(&id(2)), r#"[{"content":"before","status":"pending"},{"content":"dam"aged","status":"pending"},{"content":"behind","status":"pending"}]"#);
+    home.write(
+        &home.list_path(&id(2)),
+        r#"[{"content":"before","status":"pending"},{"content":"dam"aged","status":"pending"},{"content":"behind","status":"pending"}]"#,
+    );
     let all = todos(&daemon, 4);
     for content in ["whole one", "whole two", "before", "behind"] {
         assert!(all.iter().any(|todo| todo["content"] == content), "{content}");
@@ -52,7 +56,9 @@ fn torn_and_empty_files_say_nothing() {
     let daemon = home.up();
     home.list(&id(1), &[("kept", "in_progress"), ("kept too", "pending")]);
     let before = todos(&daemon, 2);
-    for (n, bytes) in ["", "[", "[]", "   ", "[{\"content\":\"kept\",\"status\":\"pend", "\0\0\0\0", "{}", "null", "\u{feff}"].iter().enumerate() {
+    for (n, bytes) in
+        ["", "[", "[]", "   ", "[{\"content\":\"kept\",\"status\":\"pend", "\0\0\0\0", "{}", "null", "\u{feff}"].iter().enumerate()
+    {
         home.write(&home.list_path(&id(1)), bytes);
         // A list of another session that is read later says when this one has been.
         let mark = format!("mark {n}");
@@ -85,13 +91,14 @@ fn a_root_that_is_created_later_is_picked_up() {
     let mut home = Lan::new().home("anna");
     home.set("HUBLESS_SOURCES_CLAUDE_ROOT", home.at("not/there/yet").display());
     let daemon = home.up();
-    assert_eq!(daemon.get("/api/v3/overview")["data"]["sources"][0]["present"], false);
+    let present = || daemon.get("/api/v3/overview")["data"]["sources"][0]["present"].as_bool();
+    eventually(SOON, "it was looked for", || present().filter(|present| !present));
     let list = home.at(&format!("not/there/yet/todos/{0}-agent-{0}.json", id(1)));
     home.write(&list, r#"[{"content":"late","status":"pending"}]"#);
     daemon.todo_is("late", "pending");
     // Gone and back again, as after a clean-up or a new mount.
     fs::remove_dir_all(home.at("not")).expect("removed");
-    eventually(SOON, "it is seen to be gone", || (daemon.get("/api/v3/overview")["data"]["sources"][0]["present"] == false).then_some(()));
+    eventually(SOON, "it is seen to be gone", || present().filter(|present| !present));
     assert_eq!(daemon.todo("late").expect("nothing is lost")["listed"], true, "a file that is gone says nothing");
     home.write(&list, r#"[{"content":"late","status":"completed"},{"content":"later","status":"pending"}]"#);
     daemon.todo_is("later", "pending");
@@ -104,7 +111,10 @@ fn two_hundred_and_sixty_four_files_at_start_in_one_go() {
     for n in 0..264 {
         let own = format!("only of list {n}");
         let shared = format!("shared by two {}", n / 2);
-        home.list(&id(n), &[(&own, "pending"), (&shared, if n % 2 == 0 { "pending" } else { "completed" }), ("shared by all", "in_progress")]);
+        home.list(
+            &id(n),
+            &[(&own, "pending"), (&shared, if n % 2 == 0 { "pending" } else { "completed" }), ("shared by all", "in_progress")],
+        );
     }
     let daemon = home.up();
     let all = todos(&daemon, 264 + 132 + 1);
@@ -124,7 +134,10 @@ fn a_session_is_there_from_its_files_name_alone() {
     let daemon = home.up();
     home.write(&home.list_path(&id(1)), "[]");
     home.write(&home.list_path(&id(2)), "torn [");
-    home.write(&home.claude().join(format!("todos/{}-agent-{}.json", id(3), id(4))), r#"[{"content":"of a sub-agent","status":"pending"}]"#);
+    home.write(
+        &home.claude().join(format!("todos/{}-agent-{}.json", id(3), id(4))),
+        r#"[{"content":"of a sub-agent","status":"pending"}]"#,
+    );
     home.write(&home.claude().join(format!("todos/{}.json", id(5))), r#"[{"content":"of the older form","status":"pending"}]"#);
     for stray in ["notes.txt", "x y.json", ".hidden.json", "a.sync-conflict-1.json", "-agent-.json", "å-agent-å.json"] {
         home.write(&home.claude().join("todos").join(stray), r#"[{"content":"stray","status":"pending"}]"#);

@@ -161,8 +161,10 @@ impl Home {
 
     /// Replaces the todo file of a session's main thread.
     pub(crate) fn list(&self, session: &str, items: &[(&str, &str)]) {
-        let items: Vec<Value> =
-            items.iter().map(|(content, status)| serde_json::json!({"content": content, "status": status, "activeForm": content})).collect();
+        let items: Vec<Value> = items
+            .iter()
+            .map(|(content, status)| serde_json::json!({"content": content, "status": status, "activeForm": content}))
+            .collect();
         self.write(&self.list_path(session), Value::from(items).to_string());
     }
 
@@ -470,10 +472,18 @@ pub(crate) fn ask(socket: &Path, method: &str, target: &str, headers: &str, body
 }
 
 /// One request over any stream.
-pub(crate) fn exchange(mut stream: impl Read + Write, host: &str, method: &str, target: &str, headers: &str, body: &[u8]) -> Option<Answer> {
+pub(crate) fn exchange(
+    mut stream: impl Read + Write,
+    host: &str,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &[u8],
+) -> Option<Answer> {
     let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
     let length = body.len();
-    let head = format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{kind}content-length: {length}\r\n{headers}\r\n");
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{kind}content-length: {length}\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).ok()?;
     // Who refuses by the head alone need not read the rest.
     let _ = stream.write_all(body);

@@ -23,20 +23,29 @@ fn a_todo_is_added_started_done_and_opened_again() {
     let home = Lan::new().home("anna");
     let _daemon = home.up();
     let added = todos(&home, &["add", "Add", "retry", "budget", "--project", "api-server", "-p", "1", "--as", "sam"]);
-    assert_eq!((&added["content"], &added["status"], &added["project"], &added["priority"], &added["round"]),
-        (&json!("Add retry budget"), &json!("pending"), &json!("api-server"), &json!("1"), &json!(1)));
+    assert_eq!(
+        (&added["content"], &added["status"], &added["project"], &added["priority"], &added["round"]),
+        (&json!("Add retry budget"), &json!("pending"), &json!("api-server"), &json!("1"), &json!(1))
+    );
     let id = text(&added, "id");
     assert!(lines(&home, &["ready"])[0].starts_with(id));
     assert_eq!(todos(&home, &["start", id])["status"], "in_progress");
     assert!(lines(&home, &["ready"]).is_empty(), "somebody has begun it");
     let done = todos(&home, &["done", id, "--as", "sam"]);
-    assert_eq!((&done["status"], &done["completedBy"]["agent"], &done["completedBy"]["deviceName"]), (&json!("completed"), &json!("sam"), &json!("anna")));
+    assert_eq!(
+        (&done["status"], &done["completedBy"]["agent"], &done["completedBy"]["deviceName"]),
+        (&json!("completed"), &json!("sam"), &json!("anna"))
+    );
     assert!(done["completedAt"].is_string());
     let again = todos(&home, &["reopen", id]);
     assert_eq!((&again["status"], &again["round"], &again["completedAt"]), (&json!("pending"), &json!(2), &json!(null)));
     assert_eq!(todos(&home, &["done", id])["status"], "completed");
     let anew = todos(&home, &["add", "Add retry budget", "--project", "api-server"]);
-    assert_eq!((&anew["id"], &anew["status"], &anew["round"]), (&json!(id), &json!("pending"), &json!(3)), "a finished text begins a new round");
+    assert_eq!(
+        (&anew["id"], &anew["status"], &anew["round"]),
+        (&json!(id), &json!("pending"), &json!(3)),
+        "a finished text begins a new round"
+    );
     assert_eq!(todos(&home, &["add", "  Add retry\tbudget ", "--project", "api-server"])["id"], id, "the same text is the same todo");
     assert_eq!(todos(&home, &[]).as_array().map(Vec::len), Some(1));
 }
@@ -49,8 +58,10 @@ fn an_edit_moves_a_todo_and_its_old_id_still_finds_it() {
     todos(&home, &["start", &id]);
     let edited = todos(&home, &["edit", &id, "--text", "Rotate staging key and update vault", "--owner", "leo", "-p", "high"]);
     assert_ne!(edited["id"], json!(id));
-    assert_eq!((&edited["content"], &edited["owner"], &edited["priority"], &edited["status"]),
-        (&json!("Rotate staging key and update vault"), &json!("leo"), &json!("high"), &json!("in_progress")));
+    assert_eq!(
+        (&edited["content"], &edited["owner"], &edited["priority"], &edited["status"]),
+        (&json!("Rotate staging key and update vault"), &json!("leo"), &json!("high"), &json!("in_progress"))
+    );
     let done = todos(&home, &["done", &id]);
     assert_eq!((&done["id"], &done["status"]), (&edited["id"], &json!("completed")), "the old id leads to where it is now");
     let history = todos(&home, &["history", &id]);
@@ -60,8 +71,10 @@ fn an_edit_moves_a_todo_and_its_old_id_still_finds_it() {
     }
     let step = history.as_array().expect("a list").iter().find(|step| step["field"] == "content" && !step["from"].is_null());
     let step = step.expect("the edit is in the history");
-    assert_eq!((&step["from"], &step["to"], &step["deviceName"]),
-        (&json!("Rotate staging key"), &json!("Rotate staging key and update vault"), &json!("anna")));
+    assert_eq!(
+        (&step["from"], &step["to"], &step["deviceName"]),
+        (&json!("Rotate staging key"), &json!("Rotate staging key and update vault"), &json!("anna"))
+    );
     assert_eq!(todos(&home, &["edit", text(&edited, "id"), "--owner", ""])["owner"], Value::Null, "\"\" is nobody");
 }
 
@@ -99,8 +112,10 @@ fn a_conflict_is_listed_resolved_and_the_resolution_undone() {
     let conflicts = todos(&home, &["conflicts"]);
     assert_eq!(conflicts.as_array().map(Vec::len), Some(1), "{conflicts}");
     let conflict = &conflicts[0];
-    assert_eq!((&conflict["todo"], &conflict["field"], &conflict["local"]["value"], &conflict["remote"]["value"]),
-        (&json!(id), &json!("status"), &json!("completed"), &json!("in_progress")));
+    assert_eq!(
+        (&conflict["todo"], &conflict["field"], &conflict["local"]["value"], &conflict["remote"]["value"]),
+        (&json!(id), &json!("status"), &json!("completed"), &json!("in_progress"))
+    );
     for key in ["content", "rule", "result", "id"] {
         assert!(conflict[key].is_string(), "{key} in {conflict}");
     }
@@ -109,12 +124,24 @@ fn a_conflict_is_listed_resolved_and_the_resolution_undone() {
     let problem = both.problem();
     assert_eq!((both.code, &problem["code"]), (2, &json!("bad-request")));
     assert!(text(&problem, "fix").contains("--keep 1"), "the fix can be typed: {problem}");
-    let settled = todos(&home, &["resolve", text(conflict, "id"), "--keep", "2"]);
-    assert_eq!((&settled["status"], &settled["round"]), (&json!("in_progress"), &json!(2)), "the other one counts, in a new round");
+    let kept = todos(&home, &["resolve", text(conflict, "id"), "--keep", "1"]);
+    assert_eq!(
+        (&kept["status"], &kept["round"], &kept["conflict"]),
+        (&json!("completed"), &json!(1), &json!(false)),
+        "what is shown stays"
+    );
     assert_eq!((todos(&home, &["conflicts"]), home.run(&["status", "--check"]).code), (json!([]), 0));
     assert_eq!(todos(&home, &["conflicts", "--all"])[0]["resolved"], true);
     let undone = todos(&home, &["undo", id]);
-    assert!(undone["conflict"] == true && todos(&home, &["conflicts"])[0]["resolved"] == false, "{undone}");
+    assert_eq!((&undone["status"], &undone["conflict"]), (&json!("completed"), &json!(true)), "only the settling is taken back");
+    assert_eq!(todos(&home, &["conflicts"])[0]["resolved"], false);
+    let other = todos(&home, &["resolve", id, "--keep", "2"]);
+    assert_eq!(
+        (&other["status"], &other["round"], &other["conflict"]),
+        (&json!("in_progress"), &json!(2), &json!(false)),
+        "the other one counts"
+    );
+    assert_eq!(todos(&home, &["conflicts"]), json!([]));
 }
 
 #[test]
@@ -172,8 +199,16 @@ fn rude_texts_come_back_as_they_were_and_obey_no_terminal() {
     let daemon = home.up();
     let long = "x".repeat(10_000);
     let texts = [
-        "emoji 👩‍👩‍👧‍👦 and é", "\u{202e}evil\u{202c} rtl", "אבג عربى", "escape \u{1b}[2J\u{1b}]0;title\u{7} end", "null \u{0} byte", "'; DROP TABLE todos; --",
-        "{\"json\": [1,2", "<img src=x onerror=alert(1)>", "../../etc/passwd", &long,
+        "emoji 👩‍👩‍👧‍👦 and é",
+        "\u{202e}evil\u{202c} rtl",
+        "אבג عربى",
+        "escape \u{1b}[2J\u{1b}]0;title\u{7} end",
+        "null \u{0} byte",
+        "'; DROP TABLE todos; --",
+        "{\"json\": [1,2",
+        "<img src=x onerror=alert(1)>",
+        "../../etc/passwd",
+        &long,
     ];
     for content in texts {
         let told = daemon.add(content);
@@ -181,7 +216,10 @@ fn rude_texts_come_back_as_they_were_and_obey_no_terminal() {
         let shown = daemon.get(&format!("/api/v3/todos/{}", text(&told, "id")));
         assert_eq!(shown["data"]["content"], content, "byte for byte");
         if !content.contains('\0') {
-            assert_eq!(home.json(&["todos", "add", "--", content])["data"]["id"], told["id"], "typed, it is the same todo");
+            let typed = home.run(&["todos", "--json", "add", "--", content]);
+            assert_eq!(typed.code, 0, "{content:?}: {}", typed.err);
+            let typed: Value = serde_json::from_str(&typed.out).expect("an envelope");
+            assert_eq!(typed["data"]["id"], told["id"], "typed, it is the same todo");
         }
     }
     for args in [&["todos"][..], &["todos", "ready"], &["status"], &["todos", "list", "--all"]] {
@@ -213,7 +251,20 @@ fn bodies_of_every_wrong_kind_are_refused_by_name() {
         (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
     };
     let bad = (400, "bad-request".to_owned());
-    for body in ["", "{}", "[]", "null", "7", "\"x\"", "{", "{\"content\": 7}", "{\"content\": null}", "{\"content\": [\"a\"]}", "{\"content\": \"\"}", "\u{0}"] {
+    for body in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "7",
+        "\"x\"",
+        "{",
+        "{\"content\": 7}",
+        "{\"content\": null}",
+        "{\"content\": [\"a\"]}",
+        "{\"content\": \"\"}",
+        "\u{0}",
+    ] {
         assert_eq!(post("/api/v3/todos", body), bad, "{body:?}");
     }
     let deep = "[".repeat(100_000);
@@ -228,10 +279,22 @@ fn bodies_of_every_wrong_kind_are_refused_by_name() {
     assert_eq!(post("/api/v3/beats", r#"{"agent": "sam", "metadata": "text"}"#), bad);
     let todo = daemon.add("still here");
     let id = text(&todo, "id");
-    for (deed, body) in [("edit", "{}"), ("edit", r#"{"content": " "}"#), ("edit", r#"{"content": {}}"#), ("resolve", "{}"), ("resolve", r#"{"keep": "mine"}"#), ("assign", "{}")] {
+    for (deed, body) in [
+        ("edit", "{}"),
+        ("edit", r#"{"content": " "}"#),
+        ("edit", r#"{"content": {}}"#),
+        ("resolve", "{}"),
+        ("resolve", r#"{"keep": "mine"}"#),
+        ("assign", "{}"),
+    ] {
         assert_eq!(post(&format!("/api/v3/todos/{id}/{deed}"), body), bad, "{deed} {body}");
     }
-    for target in [format!("/api/v3/todos/{id}/explode"), "/api/v3/todos/%00/done".to_owned(), "/api/v3/todos/t-%2e%2e%2f/done".to_owned(), "/api/v4/todos".to_owned()] {
+    for target in [
+        format!("/api/v3/todos/{id}/explode"),
+        "/api/v3/todos/%00/done".to_owned(),
+        "/api/v3/todos/t-%2e%2e%2f/done".to_owned(),
+        "/api/v4/todos".to_owned(),
+    ] {
         let (status, code) = post(&target, "{}");
         assert!(status == 404 && code.ends_with("-not-found") || status == 400, "{target}: {status} {code}");
     }

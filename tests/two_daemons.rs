@@ -103,7 +103,11 @@ fn completed_stays_completed_whatever_the_other_lists() {
         for daemon in [&a, &b] {
             daemon.todo_is(&mark, "pending");
             let todo = daemon.todo("Rotate the key").expect("it is there");
-            assert_eq!((&todo["status"], &todo["round"], &todo["id"]), (&json!("completed"), &json!(1), &shared["id"]), "listed as {status}");
+            assert_eq!(
+                (&todo["status"], &todo["round"], &todo["id"]),
+                (&json!("completed"), &json!(1), &shared["id"]),
+                "listed as {status}"
+            );
         }
     }
 }
@@ -176,7 +180,10 @@ fn a_restart_of_either_keeps_everything_and_they_find_each_other_again() {
             rows.sort_by_key(|row| row["id"].to_string());
             rows
         };
-        (sort(daemon.rows("/api/v3/todos?all=1")), sort(daemon.rows("/api/v3/sessions")).iter().map(|s| s["id"].clone()).collect::<Vec<_>>())
+        (
+            sort(daemon.rows("/api/v3/todos?all=1")),
+            sort(daemon.rows("/api/v3/sessions")).iter().map(|s| s["id"].clone()).collect::<Vec<_>>(),
+        )
     };
     let same = |a: &Daemon<'_>, b: &Daemon<'_>, todos: usize, sessions: usize| {
         eventually(SOON, "both show the same", || {
