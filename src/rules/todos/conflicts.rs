@@ -4,7 +4,7 @@
 //! A status is contested only where one side calls the todo finished and the other says something else: that one list has
 //! begun what another has not is no conflict, nor is the same word said of an earlier round.
 
-use super::Facts;
+use super::facts::Facts;
 use super::state::{Group, Held, Source, Word, word};
 use crate::model::id::{ConflictId, SessionId};
 use crate::model::text::Foreign;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::known::Todos;
 use super::state::{Group, Held, Source};
-use super::{Todos, naming, undo};
+use super::{naming, undo};
 use crate::model::ask::{Keeping, TodoDeed};
 use crate::model::id::{ActId, ItemId, TodoId};
 use crate::model::limits::COUNT_MAX;
@@ -207,7 +208,7 @@ impl Writer<'_> {
             (Keeping::Both, _) => {
                 return Err(Refusal::new(Code::BadRequest, "Both can be kept of two texts only.")
                     .because(format!("This conflict is about the {}.", conflict.field))
-                    .fix(format!("hubless todos resolve {} --keep local, or remote", conflict.id.short(8))));
+                    .fix(format!("hubless todos resolve {} --keep 1, or --keep 2", conflict.id.short(8))));
             }
             (Keeping::Text(text), field) => now.0 = self.set(&group, field.unwrap_or(Field::Content), text)?.unwrap_or(now.0),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Todos;
+use super::known::Todos;
 use crate::model::id::{DeviceId, ItemId, TodoId};
 use crate::model::limits::COUNT_MAX;
 use crate::model::todo::{By, ItemFact, List, Listed, RankFact, Reading, SeenFact, Status, TodoFact};

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quickcheck::{Arbitrary, Gen};
 
-use super::Todos;
 use super::deeds::{Decision, decide};
+use super::known::Todos;
 use super::reading::read;
 use crate::model::ask::{Keeping, TodoDeed};
 use crate::model::id::{ActId, ConflictId, DeviceId, ItemId, SessionId, TodoId};
