@@ -258,7 +258,9 @@ impl DocId {
         let right = match shape.as_slice() {
             ["fleet"] => true,
             ["sessions" | "todos", _shard] => true,
-            ["heartbeats", device, n] => device.parse::<DeviceId>().is_ok() && n.parse::<u64>().is_ok(),
+            ["heartbeats", device, n] => {
+                device.parse::<DeviceId>().is_ok() && n.parse::<u64>().is_ok_and(|n| n <= super::limits::COUNT_MAX)
+            }
             _ => false,
         };
         right.then_some(id)

@@ -97,7 +97,8 @@ impl Dialing {
         let all_linked = self.devices.keys().all(|device| linked.contains(device));
         for target in self.sightings.values_mut() {
             let known = all_linked || target.addresses.iter().any(|address| reached.contains(address));
-            if !known && target.is_due(now, spread) {
+            // Its time passes whether or not it is dialled; a deadline that stays in the past would spin.
+            if target.is_due(now, spread) && !known {
                 dials.push(LinkAction::Dial { device: None, addresses: target.addresses.clone() });
             }
         }
@@ -168,6 +169,10 @@ mod tests {
             gaps.push(dialing.deadline(&none).expect("still not linked") - now);
         }
         assert!(gaps[0] < 2_000 && gaps[9] >= 45_000 && gaps[9] <= 75_000, "{gaps:?}");
+        dialing.sighted("x".into(), vec!["127.0.0.1:2".into()], now);
+        let reached = BTreeSet::from(["127.0.0.1:2".to_owned()]);
+        dialing.due(now + 200, &none, &reached);
+        assert!(dialing.deadline(&none) > Some(now + 200), "one that is reached already does not make the loop spin");
         dialing.at_once(now);
         assert_eq!(dialing.deadline(&none), Some(now));
         assert_eq!(dialing.deadline(&BTreeSet::from([other])), None, "who is linked is not dialled");

@@ -86,6 +86,11 @@ impl Facts {
         }
     }
 
+    /// Forgets a fact, because the last document that held it is gone.
+    pub fn forget(&mut self, key: &FactKey) {
+        self.map.remove(key);
+    }
+
     /// The joined values of one fact.
     #[must_use]
     pub fn get(&self, key: &FactKey) -> Option<&Joined> {

@@ -1,5 +1,6 @@
 //! What the network says: links that come and go, frames in their order, proofs before anything else.
 
+use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{DeviceId, DocId, LinkId};
 use crate::model::input::{LinkAction, PeerEvent};
@@ -15,6 +16,8 @@ use super::saved;
 
 /// Secrets of a fleet that are remembered.
 const SECRETS_MAX: usize = 64;
+/// The front of the index rows that remember which documents were written again.
+pub(super) const WRITTEN_AGAIN: &str = "written-again/";
 /// Strangers on the network that are shown.
 const STRANGERS_MAX: usize = 64;
 
@@ -122,17 +125,24 @@ impl Replica {
                 Ok(())
             }
             (_, Message::Held { doc }) => {
-                link.held.insert(doc.clone());
-                let fix = Some("hubless doctor, on both devices".into());
-                self.warn(&format!("held/{doc}"), true, || Warning {
-                    what: format!("another device holds document {doc} back from this one"),
-                    fix,
-                });
+                self.hear_held(link, doc, out);
                 Ok(())
             }
             (_, Message::Members(_) | Message::Hello(_) | Message::Heads(_) | Message::Sync { .. } | Message::Changes { .. }) => {
                 Err(Bye::Garbled)
             }
+        }
+    }
+
+    /// A peer cannot take a document of ours: what it says is written again, once, where the peer can take it.
+    fn hear_held(&mut self, link: &mut Link, doc: DocId, out: &mut Effects) {
+        link.held.insert(doc.clone());
+        let what = format!("another device holds document {doc} back from this one");
+        self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some("hubless doctor, on both devices".into()) });
+        if self.library.get(&doc).is_some() && self.written_again.insert(doc.clone()) {
+            let fresh = self.library.write_again(&doc, &mut out.keep);
+            self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
+            out.keep.push(Keep::Index { key: format!("{WRITTEN_AGAIN}{doc}"), value: Some(Vec::new()) });
         }
     }
 
@@ -201,7 +211,7 @@ impl Replica {
     fn notice_life(&mut self, device: DeviceId, hello: &Hello, now: Now, out: &mut Effects) -> Result<(), Bye> {
         if hello.your_life > self.life.counter && hello.your_life < crate::model::limits::COUNT_MAX {
             self.life.counter = hello.your_life + 1;
-            out.keep.push(crate::model::batch::Keep::Life { counter: self.life.counter });
+            out.keep.push(Keep::Life { counter: self.life.counter });
             self.presences.renew(self.life);
             let what = format!("this store was restored from an older copy: others knew life {}", hello.your_life);
             out.note.push(Note::Restored { what: what.clone() });
@@ -265,7 +275,7 @@ impl Replica {
 
     pub(super) fn keep_fleet(&self, out: &mut Effects) {
         let bytes = postcard::to_stdvec(&self.fleet).expect("plain data is written without failing");
-        out.keep.push(crate::model::batch::Keep::Fleet { bytes });
+        out.keep.push(Keep::Fleet { bytes });
     }
 
     fn room(&mut self, id: LinkId, now: Now, out: &mut Effects) {

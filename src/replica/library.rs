@@ -37,6 +37,8 @@ pub struct Library {
     facts: Facts,
     changed: BTreeSet<FactKey>,
     damaged: Vec<(DocId, Damaged)>,
+    outlived: Vec<DocId>,
+    closed: BTreeSet<DocId>,
 }
 
 impl Library {
@@ -44,7 +46,16 @@ impl Library {
     #[must_use]
     pub fn open(me: DeviceId, life: Life, shelf: &dyn Shelf) -> Library {
         let (documents, facts) = (BTreeMap::new(), Facts::default());
-        let mut library = Library { me, life, documents, facts, changed: BTreeSet::new(), damaged: Vec::new() };
+        let mut library = Library {
+            me,
+            life,
+            documents,
+            facts,
+            changed: BTreeSet::new(),
+            damaged: Vec::new(),
+            outlived: Vec::new(),
+            closed: BTreeSet::new(),
+        };
         for id in shelf.documents() {
             let Some(bytes) = shelf.document(&id) else { continue };
             match Document::load(&bytes, library.actor(&id)) {
@@ -135,12 +146,16 @@ impl Library {
         for facts in facts.chunks(OWN_CHANGE_OPS_MAX) {
             let Ok(document) = self.document(&id) else { return fresh };
             let (born, chunk) = (document.changes() == 1, document.put(facts));
+            if chunk.is_empty() {
+                continue; // all of it stood here already, as the entries of a fleet that is joined again
+            }
             let with_genesis = if born { [&super::genesis::genesis().0[..], &chunk].concat() } else { chunk.clone() };
             keep.push(Keep::Append { doc: id.clone(), chunk: with_genesis });
             fresh.push(Fresh { doc: id.clone(), chunk, changes: 1 });
         }
         self.join(&id, facts.iter().map(|(key, _)| key.clone()).collect());
         self.compact(&id, keep);
+        self.outlive(&id, keep);
         fresh
     }
 
@@ -161,7 +176,9 @@ impl Library {
             true => document.changes() > HEARTBEAT_CHANGES_MAX,
             false => document.saved_bytes() >= SHARD_BYTES_MAX,
         };
-        if self.documents.get(&id(k)?).is_some_and(full) { id(k + 1) } else { id(k) }
+        let id_k = id(k)?;
+        let full = self.closed.contains(&id_k) || self.documents.get(&id_k).is_some_and(full);
+        if full { id(k + 1) } else { Some(id_k) }
     }
 
     /// Whether the next write into `shard` begins a document that is not there yet.
@@ -172,8 +189,46 @@ impl Library {
 
     fn newest_heartbeats(&self, name: &str) -> u64 {
         let front = format!("{name}/");
-        let of_mine = self.documents.keys().filter_map(|id| id.as_str().strip_prefix(&front)?.parse().ok());
-        of_mine.max().unwrap_or(1)
+        let numbers = self.documents.keys().filter_map(|id| id.as_str().strip_prefix(&front)?.parse().ok());
+        numbers.max().unwrap_or(1)
+    }
+
+    /// Whether a heartbeat document is older than the last two of its device: it is not read, written or told any more.
+    #[must_use]
+    pub fn is_outlived(&self, id: &DocId) -> bool {
+        if id.collection() != Collection::Heartbeats {
+            return false;
+        }
+        let Some((name, n)) = id.as_str().rsplit_once('/') else { return false };
+        n.parse::<u64>().is_ok_and(|n| n.saturating_add(1) < self.newest_heartbeats(name))
+    }
+
+    /// The documents that were dropped since this was last asked.
+    pub fn take_outlived(&mut self) -> Vec<DocId> {
+        std::mem::take(&mut self.outlived)
+    }
+
+    /// Drops every heartbeat document that was outlived before a crash let it be dropped.
+    pub fn outlive_all(&mut self, keep: &mut Batch) {
+        let all: Vec<DocId> = self.documents.keys().filter(|id| id.collection() == Collection::Heartbeats).cloned().collect();
+        all.iter().for_each(|id| self.outlive(id, keep));
+    }
+
+    /// Drops what a newer heartbeat document outlives. It began with every beat that still counted.
+    fn outlive(&mut self, newer: &DocId, keep: &mut Batch) {
+        let Some((name, _)) = newer.as_str().rsplit_once('/').filter(|_| newer.collection() == Collection::Heartbeats) else { return };
+        let front = format!("{name}/");
+        let old: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front) && self.is_outlived(id)).cloned().collect();
+        for id in old {
+            let Some(document) = self.documents.remove(&id) else { continue };
+            keep.push(Keep::Drop { doc: id.clone() });
+            let keys = document.keys();
+            keys.iter().for_each(|key| self.facts.forget(key));
+            let left: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front)).cloned().collect();
+            left.iter().for_each(|id| self.join(id, keys.clone()));
+            self.changed.extend(keys);
+            self.outlived.push(id);
+        }
     }
 
     /// Takes foreign changes of one document, keeps what is new, and says what is fresh.
@@ -191,8 +246,23 @@ impl Library {
         keep.push(Keep::Append { doc: id.clone(), chunk });
         self.join(id, applied.keys.iter().cloned().collect());
         self.compact(id, keep);
+        self.outlive(id, keep);
         let fresh = Fresh { doc: id.clone(), chunk: applied.chunk.clone(), changes: applied.changes };
         Ok((applied, Some(fresh)))
+    }
+
+    /// Writes what a document says again, into the next shard of its name: a peer cannot take the document itself.
+    pub fn write_again(&mut self, id: &DocId, keep: &mut Batch) -> Vec<Fresh> {
+        let name = match id.collection() {
+            Collection::Fleet => return Vec::new(),
+            Collection::Heartbeats => id.as_str().rsplit_once('/').map(|(name, _)| name.to_owned()),
+            Collection::Sessions | Collection::Todos => id.as_str().split('.').next().map(str::to_owned),
+        };
+        let (Some(name), Some(document)) = (name, self.documents.get(id)) else { return Vec::new() };
+        let values = |key: FactKey| self.facts.get(&key).map(|joined| (key, joined.shown().to_owned()));
+        let facts: Vec<_> = document.keys().into_iter().filter_map(values).collect();
+        self.closed.insert(id.clone());
+        self.write(&name, &facts, keep)
     }
 
     /// Saves a document afresh when what was appended outgrew what was saved.

@@ -131,7 +131,7 @@ impl Link {
             dirty: BTreeSet::new(),
             pings: BTreeMap::new(),
             pinged: 0,
-            ping_due: now + PING_EVERY_MS,
+            ping_due: now,
         }
     }
 
@@ -212,7 +212,7 @@ impl Link {
 
     /// Tells new changes: once where the document is level, as the next message where it is talked about.
     pub fn tell(&mut self, fresh: &Fresh, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.stage < Stage::Open || self.held.contains(&fresh.doc) || fresh.doc.is_local() {
+        if self.stage < Stage::Open || self.held.contains(&fresh.doc) || fresh.doc.is_local() || library.is_outlived(&fresh.doc) {
             return;
         }
         if !self.has_room() {
@@ -226,10 +226,11 @@ impl Link {
 
     /// Begins the talk about a document anew.
     pub fn talk_afresh(&mut self, doc: &DocId, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.held.contains(doc) || library.document(doc).is_err() {
+        if self.held.contains(doc) || library.is_outlived(doc) || library.document(doc).is_err() {
             return;
         }
         if !self.has_room() {
+            self.talking.remove(doc);
             self.dirty.insert(doc.clone());
             return;
         }
@@ -259,7 +260,7 @@ impl Link {
 
     /// Hears one message of a talk.
     pub fn hear_sync(&mut self, doc: &DocId, first: bool, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains(doc) {
+        if self.held.contains(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let (message, foreign) = match guard::sync_message(doc.collection(), bytes) {
@@ -275,12 +276,18 @@ impl Link {
         if first || !talking {
             self.talking.insert(doc.clone(), Talk { state: SyncState::new(), said: None, at: now.boot_ms });
         }
+        let carried = !foreign.is_empty();
         let (applied, fresh) = match library.apply(doc, foreign, &mut out.keep) {
             Ok(applied) => applied,
             Err(damaged) => return Took::hold(damaged),
         };
         let talk = self.talking.entry(doc.clone()).or_insert_with(|| Talk { state: SyncState::new(), said: None, at: now.boot_ms });
         let heard = library.document(doc).and_then(|document| document.hear(&mut talk.state, message));
+        if carried {
+            // automerge sees a message without changes and with our heads, and takes it for an answer that needs none; the
+            // other still waits to hear that its changes came.
+            talk.state.last_sent_heads.clear();
+        }
         let hold = heard.err().map(|damaged| damaged.to_string()).or(applied.unfit);
         if hold.is_none() {
             self.speak(doc, !first && !talking, now, library, out);
@@ -290,7 +297,7 @@ impl Link {
 
     /// Hears new changes of a level document; one whose dependency has not come starts a talk.
     pub fn hear_changes(&mut self, doc: &DocId, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains(doc) {
+        if self.held.contains(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let foreign = match guard::changes(doc.collection(), bytes) {
@@ -367,9 +374,18 @@ impl Link {
         }
     }
 
+    /// A document is gone here: nothing more is said of it.
+    pub fn forget(&mut self, doc: &DocId) {
+        self.talking.remove(doc);
+        self.dirty.remove(doc);
+    }
+
     /// When something is due.
     #[must_use]
     pub fn due(&self) -> Millis {
+        if self.stage < Stage::Open {
+            return Millis::MAX;
+        }
         let talks = self.talking.values().map(|talk| talk.at + TALK_AGAIN_MS);
         talks.chain([self.ping_due]).min().unwrap_or(self.ping_due)
     }

@@ -11,7 +11,7 @@ use ed25519_dalek::SigningKey;
 use crate::model::batch::{Keep, Shelf};
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
-use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
+use crate::model::id::{ActId, DeviceId, DocId, FleetId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
 use crate::model::limits::SLEPT_MS;
 use crate::model::member::{DeviceFact, Fleet};
@@ -23,6 +23,7 @@ use crate::rules::members::{self, Log};
 
 use super::dialing::Dialing;
 use super::epoch::Lives;
+use super::hearing::WRITTEN_AGAIN;
 use super::library::{Fresh, Library};
 use super::link::{Link, Stage};
 use super::pinging::Pings;
@@ -72,6 +73,7 @@ pub struct Replica {
     pub(super) foreign: bool,
     pub(super) unconsolidated: bool,
     pub(super) consolidate: bool,
+    pub(super) written_again: BTreeSet<DocId>,
     outdone: BTreeSet<FactKey>,
     healing: bool,
     pub(super) acts: u64,
@@ -111,6 +113,7 @@ impl Replica {
             foreign: false,
             unconsolidated: false,
             consolidate: false,
+            written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| DocId::parse(key.strip_prefix(WRITTEN_AGAIN)?)).collect(),
             outdone: BTreeSet::new(),
             healing: false,
             acts: 0,
@@ -124,6 +127,7 @@ impl Replica {
             fleet,
         };
         replica.name_damaged(&mut out);
+        replica.library.outlive_all(&mut out.keep);
         replica.learn_changed(now);
         replica.showing.take_new_sessions();
         if founded {
@@ -356,6 +360,9 @@ impl Replica {
             for (_, missed) in self.behind.iter_mut().filter(|(device, _)| !linked.contains(device)) {
                 *missed += fresh.changes;
             }
+        }
+        for doc in self.library.take_outlived() {
+            self.links.values_mut().for_each(|link| link.forget(&doc));
         }
         self.tell_presence(now, out);
         self.showing.update(now, &self.presences);

@@ -94,6 +94,9 @@ impl Showing {
     /// Learns the joined values of one fact. Gives the nouns that are not shown here: membership entries.
     pub fn learn(&mut self, key: &FactKey, facts: &Facts) -> Vec<Vec<u8>> {
         let mut entries = Vec::new();
+        if let (FactKey::Beat(session, agent), None) = (key, facts.get(key)) {
+            self.forget_beat(*session, agent);
+        }
         for value in facts.get(key).into_iter().flat_map(super::facts::Joined::values) {
             match saved::read(key, value) {
                 Some(Noun::Member(entry)) => entries.push(entry),
@@ -122,6 +125,15 @@ impl Showing {
             }
         }
         entries
+    }
+
+    /// A beat's document was outlived: unless its agent lives, its row is gone.
+    fn forget_beat(&mut self, session: SessionId, agent: &str) {
+        let gone: Vec<AgentKey> = self.rows.get(&session).into_iter().flatten().filter(|key| key.agent == agent).cloned().collect();
+        for key in gone {
+            self.beats.remove(&key);
+            self.stale_agents.insert(key);
+        }
     }
 
     fn row(&mut self, key: &AgentKey) {
@@ -186,7 +198,12 @@ impl Showing {
     fn update_agent(&mut self, key: &AgentKey, now: Now, presences: &Presences) {
         let alive = presences.alive(key);
         let written = self.beats.get(key);
-        let Some(beat) = alive.map(|a| &a.beat).into_iter().chain(written).max_by_key(|beat| beat.rev) else { return };
+        let Some(beat) = alive.map(|a| &a.beat).into_iter().chain(written).max_by_key(|beat| beat.rev) else {
+            self.until.remove(key);
+            self.view.agents.remove(key);
+            self.stale_sessions.insert(key.session);
+            return;
+        };
         let (sign, progress) = (alive.map(|a| a.sign), alive.map(|a| a.progress));
         let since = presences.heard().get(&key.device).map_or(self.opened, |heard| heard.since.max(self.opened));
         let judged = agents::judge(beat, sign, progress, since, self.is_reachable(&key.device), now.boot_ms);

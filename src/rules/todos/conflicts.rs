@@ -1,11 +1,14 @@
 //! Every word that was later than what counts, and does not count, is shown once, equal on every device: `local` is the
 //! winner, `remote` the loser.
+//!
+//! A status is contested only where one side calls the todo finished and the other says something else: that one list has
+//! begun what another has not is no conflict, nor is the same word said of an earlier round.
 
-use super::Facts;
+use super::facts::Facts;
 use super::state::{Group, Held, Source, Word, word};
 use crate::model::id::{ConflictId, SessionId};
 use crate::model::text::Foreign;
-use crate::model::todo::{Field, List, SeenFact};
+use crate::model::todo::{Field, List, SeenFact, Status};
 use crate::model::view::{Conflict, Side};
 
 /// All conflicts of a todo that holds items, sorted by (field, id).
@@ -46,7 +49,7 @@ fn of_status(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
         if let Some((_, delete)) = delete.filter(|(_, fact)| !seen.status.is_finished() && seen.at > fact.at.ms) {
             let local = Side { value: "deleted".into(), device: delete.by.device, session: delete.by.session, at: delete.at.ms };
             all.push(make(id, local, side_of_seen(held, seen), "deleted-stays"));
-        } else if let Some(winner) = winner.filter(|winner| (seen.round, seen.status) < state && seen.at > winner.at) {
+        } else if let Some(winner) = winner.filter(|winner| loses((seen.round, seen.status), state) && seen.at > winner.at) {
             let rule = if is_relisted(facts, &winner, held) { "relisted" } else { "completed-stays" };
             all.push(make(id, side(&winner), side_of_seen(held, seen), rule));
         }
@@ -54,11 +57,16 @@ fn of_status(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
     let Some(winner) = winner else { return all };
     for loser in group.acts.iter().filter_map(|(id, fact)| word(*id, fact)) {
         let Source::Act(act) = loser.source else { continue };
-        if (loser.round, loser.status) < state && loser.at > winner.at {
+        if loses((loser.round, loser.status), state) && loser.at > winner.at {
             all.push(make(name(&act.0, loser.round, "status"), side(&winner), side(&loser), "completed-stays"));
         }
     }
     all
+}
+
+/// Whether a word is below the state and says something else of whether there is work left.
+fn loses(said: (u64, Status), state: (u64, Status)) -> bool {
+    said < state && said.1 != state.1 && (said.1.is_finished() || state.1.is_finished())
 }
 
 /// Whether another list began to list it after it was finished (T4).
@@ -118,5 +126,67 @@ fn session(held: &Held<'_>) -> Option<SessionId> {
     match &held.fact.list {
         List::Session { session, .. } => Some(*session),
         List::Person { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{Fixed, Raw, World, todos_of};
+    use super::*;
+    use crate::rules::todos::Settled;
+    use quickcheck::quickcheck;
+    use std::collections::BTreeSet;
+
+    fn is_well_formed(settled: &Settled) -> bool {
+        settled.conflicts.iter().all(|(todo, conflicts)| {
+            let view = settled.todos.get(todo).and_then(Option::as_ref);
+            let is_sorted = conflicts.windows(2).all(|pair| (&pair[0].field, pair[0].id) < (&pair[1].field, pair[1].id));
+            let is_shown = view.is_none_or(|view| view.conflict == conflicts.iter().any(|conflict| !conflict.resolved));
+            is_sorted && is_shown && conflicts.iter().all(|conflict| conflict.todo == *todo && view.is_some())
+        })
+    }
+
+    /// What a status conflict says of the todo it is shown at.
+    fn is_told_right(settled: &Settled, conflict: &Conflict) -> bool {
+        let Some(Some(view)) = settled.todos.get(&conflict.todo) else { return false };
+        let result = if view.deleted { "deleted" } else { view.status.word() };
+        let local = if conflict.rule == "deleted-stays" { "deleted" } else { view.status.word() };
+        conflict.field != "status"
+            || (conflict.result == result.into()
+                && conflict.local.value == local.into()
+                && conflict.remote.at > conflict.local.at
+                && conflict.remote.value != conflict.local.value)
+    }
+
+    quickcheck! {
+        fn every_conflict_is_told_once_in_order_and_right(raw: Raw) -> bool {
+            let settled = todos_of(&raw.heard).from_scratch();
+            is_well_formed(&settled) && settled.conflicts.values().flatten().all(|conflict| is_told_right(&settled, conflict))
+        }
+
+        // In what honest devices write, a conflict is settled for good by what settles it.
+        fn a_settled_conflict_is_not_open(world: World) -> bool {
+            use crate::model::ask::TodoDeed;
+            world.run_with(|deal| {
+                let TodoDeed::Resolve { .. } = deal.deed else { return true };
+                let (before, after) = (deal.before.from_scratch(), deal.after.from_scratch());
+                let open = |settled: &Settled| -> BTreeSet<ConflictId> {
+                    settled.conflicts.values().flatten().filter(|conflict| !conflict.resolved).map(|conflict| conflict.id).collect()
+                };
+                // Asked for of a conflict that was settled already, or by its todo: one that was open is not open now.
+                deal.decision.facts.is_empty() || open(&before).difference(&open(&after)).next().is_some()
+            }, |_, _| true).1
+        }
+    }
+
+    #[test]
+    fn what_one_list_has_begun_and_another_has_not_is_no_conflict() {
+        let raw = Fixed::new();
+        let begun = todos_of(&[raw.item(0), raw.rank(0, 1, Status::InProgress), raw.seen_at(0, Status::Pending, 9)]);
+        assert!(begun.from_scratch().conflicts.values().all(Vec::is_empty));
+        let done = todos_of(&[raw.item(0), raw.rank(0, 1, Status::Completed), raw.seen_at(0, Status::Pending, 9)]);
+        assert_eq!(done.from_scratch().conflicts[&raw.todo(0).0].len(), 1);
+        let earlier = todos_of(&[raw.item(0), raw.rank(0, 1, Status::Completed), raw.seen_at(0, Status::Pending, 1)]);
+        assert!(earlier.from_scratch().conflicts.values().all(Vec::is_empty), "what was said before it was done is no conflict");
     }
 }

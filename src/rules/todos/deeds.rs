@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::state::{Group, Held};
-use super::{Todos, naming, undo};
+use super::known::Todos;
+use super::state::{Group, Held, Source};
+use super::{naming, undo};
 use crate::model::ask::{Keeping, TodoDeed};
 use crate::model::id::{ActId, ItemId, TodoId};
 use crate::model::limits::COUNT_MAX;
@@ -170,7 +171,22 @@ impl Writer<'_> {
         }
         let rev = next(group.field_rev(field))?;
         self.act_on(field.word(), group, Deed::Set { field, value: value.clone(), rev });
+        if field == Field::Content {
+            self.carry(group);
+        }
         Ok((field == Field::Content).then(|| place_of(group, value)))
+    }
+
+    /// Says of the items themselves what was only said of the todo by its name, so that an edit does not leave it behind.
+    fn carry(&mut self, group: &Group<'_>) {
+        let (round, status) = group.state();
+        let own = group.words().filter(|word| match word.source {
+            Source::Item(item) => group.items.contains_key(&item),
+            Source::Act(id) => self.todos.facts.acts.get(&id).into_iter().flatten().any(|fact| names_any(fact, group)),
+        });
+        if own.map(|word| (word.round, word.status)).max().unwrap_or((1, Status::Pending)) < (round, status) {
+            self.act_on("state", group, Deed::Mark { round, status });
+        }
     }
 
     fn resolve(&mut self, conflict: &Conflict, keep: &Keeping) -> Result<(TodoId, bool), Refusal> {
@@ -192,7 +208,7 @@ impl Writer<'_> {
             (Keeping::Both, _) => {
                 return Err(Refusal::new(Code::BadRequest, "Both can be kept of two texts only.")
                     .because(format!("This conflict is about the {}.", conflict.field))
-                    .fix(format!("hubless todos resolve {} --keep local, or remote", conflict.id.short(8))));
+                    .fix(format!("hubless todos resolve {} --keep 1, or --keep 2", conflict.id.short(8))));
             }
             (Keeping::Text(text), field) => now.0 = self.set(&group, field.unwrap_or(Field::Content), text)?.unwrap_or(now.0),
         }
@@ -203,6 +219,10 @@ impl Writer<'_> {
         }
         Ok(now)
     }
+}
+
+fn names_any(fact: &ActFact, group: &Group<'_>) -> bool {
+    fact.items.iter().any(|item| group.items.contains_key(item))
 }
 
 /// Where the items of a todo are when they say `text`.
@@ -216,4 +236,318 @@ pub(super) fn next(count: u64) -> Result<u64, Refusal> {
         return Ok(count + 1);
     }
     Err(Refusal::new(Code::BadRequest, "This todo cannot be changed any more.").because("Its count of rounds or edits is used up."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{Deal, World, device, list, reading_of};
+    use super::*;
+    use crate::model::view::TodoView;
+    use crate::rules::todos::Found;
+    use crate::rules::todos::reading::read;
+    use quickcheck::quickcheck;
+
+    /// One device on which somebody does one thing after the other.
+    #[derive(Default)]
+    struct Desk {
+        todos: Todos,
+        count: i64,
+    }
+
+    impl Desk {
+        fn try_to(&mut self, deed: &TodoDeed) -> Result<Decision, Refusal> {
+            self.count += 10;
+            let by = By { device: device(0), agent: None, session: None };
+            let decision = decide(&self.todos, deed, &by, Stamp::at(self.count), ActId::of(&[&self.count.to_le_bytes()]))?;
+            decision.facts.iter().for_each(|fact| self.todos.learn(fact.clone()));
+            Ok(decision)
+        }
+
+        fn to(&mut self, deed: &TodoDeed) -> Decision {
+            self.try_to(deed).expect("it can be done")
+        }
+
+        fn add(&mut self, text: &str) -> Decision {
+            self.to(&TodoDeed::Add { content: text.into(), project: None, priority: None })
+        }
+
+        fn list_says(&mut self, elements: &[(usize, Status)]) {
+            self.count += 10;
+            let facts = read(&self.todos, &list(0), device(0), &reading_of(elements), self.count);
+            facts.into_iter().for_each(|fact| self.todos.learn(fact));
+        }
+
+        fn view(&self, todo: TodoId) -> TodoView {
+            self.todos.from_scratch().todos.remove(&todo).flatten().expect("it holds items")
+        }
+
+        fn conflicts(&self, todo: TodoId) -> Vec<Conflict> {
+            self.todos.from_scratch().conflicts.remove(&todo).unwrap_or_default()
+        }
+    }
+
+    fn id(todo: TodoId) -> String {
+        todo.to_string()
+    }
+
+    fn done(todo: TodoId) -> TodoDeed {
+        TodoDeed::Done { id: id(todo) }
+    }
+
+    fn undo(todo: TodoId) -> TodoDeed {
+        TodoDeed::Undo { id: id(todo) }
+    }
+
+    fn edit(todo: TodoId, text: &str) -> TodoDeed {
+        TodoDeed::Edit { id: id(todo), content: Some(text.into()), owner: None, priority: None }
+    }
+
+    /// Whether a deed did what its name says, in whatever world.
+    fn is_as_asked(deal: &Deal<'_>) -> bool {
+        let Some(now) = deal.after.state(deal.decision.todo) else { return false };
+        let group = deal.after.group(deal.decision.todo);
+        let hidden = group.deleted_by().is_some();
+        match deal.deed {
+            TodoDeed::Add { .. } | TodoDeed::Reopen { .. } => !now.1.is_finished() && !hidden,
+            TodoDeed::Start { .. } => now.1 == Status::InProgress && !hidden,
+            TodoDeed::Done { .. } => now.1 == Status::Completed,
+            TodoDeed::Delete { .. } => hidden,
+            TodoDeed::Edit { id, content: Some(content), .. } => {
+                let before = deal.before.group(naming::todo(deal.before, id).expect("it was found"));
+                group.content().normalised() == content.normalised() && now >= before.state()
+            }
+            TodoDeed::Edit { owner, .. } => group.value(Field::Owner) == *owner,
+            TodoDeed::Undo { .. } | TodoDeed::Resolve { .. } => true,
+        }
+    }
+
+    quickcheck! {
+        fn a_deed_does_what_its_name_says_and_says_where_the_todo_is(world: World) -> bool {
+            world.run_with(is_as_asked, |_, _| true).1
+        }
+
+        // T2, T3: whatever is done, undone or settled, what was said still counts.
+        fn no_deed_takes_anything_back(world: World) -> bool {
+            world.run_with(|deal| {
+                deal.before.index.places.keys().all(|item| {
+                    let mine = |todos: &Todos| {
+                        let acts = todos.index.acts_on.get(item).into_iter().flatten().filter_map(|id| super::super::state::word(*id, todos.act(*id)?));
+                        let ranks = todos.facts.ranks.get(item).into_iter().flatten().map(|(round, status, _)| (*round, *status));
+                        acts.map(|word| (word.round, word.status)).chain(ranks).max()
+                    };
+                    let place = deal.after.place(*item).and_then(|todo| deal.after.state(todo));
+                    mine(deal.before) <= mine(deal.after) && mine(deal.before) <= place
+                })
+            }, |_, _| true).1
+        }
+
+        fn doing_it_twice_writes_once(world: World) -> bool {
+            world.run_with(|deal| {
+                let by = By { device: device(9), agent: None, session: None };
+                let id = deal.decision.todo.to_string();
+                let again = match deal.deed {
+                    TodoDeed::Add { .. } => deal.deed.clone(),
+                    TodoDeed::Done { .. } => TodoDeed::Done { id },
+                    TodoDeed::Start { .. } => TodoDeed::Start { id },
+                    TodoDeed::Delete { .. } => TodoDeed::Delete { id },
+                    TodoDeed::Reopen { .. } => TodoDeed::Reopen { id },
+                    TodoDeed::Edit { content, owner, priority, .. } => {
+                        TodoDeed::Edit { id, content: content.clone(), owner: owner.clone(), priority: priority.clone() }
+                    }
+                    TodoDeed::Undo { .. } | TodoDeed::Resolve { .. } => return true,
+                };
+                decide(deal.after, &again, &by, Stamp::at(99), ActId::of(&[b"again"]))
+                    .is_ok_and(|decision| decision.facts.is_empty() && !decision.created)
+            }, |_, _| true).1
+        }
+    }
+
+    #[test]
+    fn a_project_learned_after_it_was_done_takes_the_completion_along() {
+        let mut desk = Desk::default();
+        desk.list_says(&[(0, Status::Pending)]);
+        let before = todo_id(GENERAL, &"a".into());
+        desk.to(&done(before));
+        desk.todos.learn_session(super::super::world::session(0), Some("p"));
+        let after = todo_id("p", &"a".into());
+        assert_eq!(desk.todos.find(before), Found::Elsewhere(after));
+        assert_eq!(desk.todos.state(after), Some((1, Status::Completed)));
+        assert_eq!(desk.to(&TodoDeed::Done { id: before.short(9) }).todo, after, "the old name still works");
+    }
+
+    #[test]
+    fn adding_a_done_text_opens_a_new_round_of_it() {
+        let mut desk = Desk::default();
+        let first = desk.add("buy milk");
+        assert!(first.created && desk.todos.state(first.todo) == Some((1, Status::Pending)));
+        assert!(!desk.add("  buy   milk ").created, "an open one is there already");
+        desk.to(&done(first.todo));
+        let again = desk.add("buy milk");
+        assert!(again.created && again.todo == first.todo);
+        assert_eq!(desk.todos.state(first.todo), Some((2, Status::Pending)));
+    }
+
+    #[test]
+    fn adding_the_text_that_an_edited_one_had_makes_a_new_todo() {
+        let mut desk = Desk::default();
+        let milk = desk.add("milk").todo;
+        let oats = desk.to(&edit(milk, "oat milk")).todo;
+        let fresh = desk.add("milk");
+        assert!(fresh.created && fresh.todo == milk && oats != milk);
+        assert_eq!((desk.todos.items(milk).len(), desk.todos.items(oats).len()), (1, 1));
+        assert!(!desk.add("milk").created);
+    }
+
+    #[test]
+    fn a_restarted_list_that_says_pending_undoes_nothing() {
+        let mut desk = Desk::default();
+        desk.list_says(&[(0, Status::Completed), (1, Status::InProgress)]);
+        desk.list_says(&[(1, Status::Pending), (0, Status::Pending)]);
+        let (a, b) = (todo_id(GENERAL, &"a".into()), todo_id(GENERAL, &"b".into()));
+        assert_eq!((desk.todos.state(a), desk.todos.state(b)), (Some((1, Status::Completed)), Some((1, Status::InProgress))));
+        let conflicts = desk.conflicts(a);
+        assert!(matches!(conflicts.as_slice(), [one] if one.rule == "completed-stays" && one.remote.value == "pending".into()));
+    }
+
+    #[test]
+    fn of_crossed_edits_one_counts_on_both_devices_and_the_other_is_kept() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        let edit_by = |n: u8, text: &str| {
+            let by = By { device: device(n), agent: None, session: None };
+            decide(&desk.todos, &edit(todo, text), &by, Stamp::at(15), ActId::of(&[&[n]])).expect("an edit").facts
+        };
+        let (here, there) = (edit_by(1, "left"), edit_by(2, "right"));
+        here.into_iter().chain(there).for_each(|fact| desk.todos.learn(fact));
+        let right = todo_id(GENERAL, &"right".into());
+        assert_eq!(desk.todos.find(todo), Found::Elsewhere(right), "of equal revisions and stamps the higher device's");
+        let [conflict] = desk.conflicts(right).try_into().expect("one conflict");
+        assert_eq!((conflict.rule, &conflict.remote.value), ("later-edit", &"left".into()));
+        let keep = |keep| TodoDeed::Resolve { id: conflict.id.to_string(), keep };
+        let both = desk.to(&keep(Keeping::Both));
+        assert_eq!(desk.todos.state(todo_id(GENERAL, &"left".into())), Some((1, Status::Pending)), "the loser's text is a todo of its own");
+        assert!(desk.conflicts(both.todo).iter().all(|conflict| conflict.resolved) && !desk.view(right).conflict);
+        desk.to(&undo(right));
+        assert!(desk.view(right).conflict, "settling is undone");
+        assert_eq!(desk.to(&keep(Keeping::Remote)).todo, todo_id(GENERAL, &"left".into()));
+    }
+
+    #[test]
+    fn an_old_list_first_read_after_a_reopen_does_not_complete_the_new_round() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        desk.to(&done(todo));
+        desk.to(&TodoDeed::Reopen { id: id(todo) });
+        desk.list_says(&[(0, Status::Completed)]);
+        assert_eq!(desk.todos.state(todo), Some((2, Status::Pending)));
+        let view = desk.view(todo);
+        assert!(view.completed.is_none() && view.completed_by.is_none() && view.round == 2);
+    }
+
+    #[test]
+    fn a_text_listed_again_after_it_was_done_is_shown_and_one_command_away() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        desk.to(&done(todo));
+        desk.list_says(&[(0, Status::Pending)]);
+        assert_eq!(desk.todos.state(todo), Some((1, Status::Completed)));
+        let [conflict] = desk.conflicts(todo).try_into().expect("one conflict");
+        assert_eq!((conflict.rule, conflict.local.value.json(), conflict.remote.value.json()), ("relisted", "completed", "pending"));
+        desk.to(&TodoDeed::Resolve { id: id(todo), keep: Keeping::Remote });
+        assert_eq!(desk.todos.state(todo), Some((2, Status::Pending)));
+        assert!(!desk.view(todo).conflict);
+        let refused = desk.try_to(&TodoDeed::Resolve { id: id(todo), keep: Keeping::Local }).expect_err("nothing is open");
+        assert_eq!(refused.code, Code::ConflictNotFound);
+    }
+
+    #[test]
+    fn a_deleted_text_that_a_list_still_has_stays_hidden_and_counted() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        desk.to(&TodoDeed::Delete { id: id(todo) });
+        desk.list_says(&[(0, Status::Pending)]);
+        let view = desk.view(todo);
+        assert!(view.deleted && view.relisted == 1 && view.conflict);
+        assert_eq!(desk.conflicts(todo)[0].rule, "deleted-stays");
+        desk.to(&TodoDeed::Reopen { id: id(todo) });
+        assert!(!desk.view(todo).deleted);
+    }
+
+    #[test]
+    fn a_delete_follows_its_items_only_where_it_names_all_of_them() {
+        let mut desk = Desk::default();
+        desk.list_says(&[(0, Status::Pending)]);
+        let general = todo_id(GENERAL, &"a".into());
+        desk.to(&TodoDeed::Delete { id: id(general) });
+        desk.todos.learn_session(super::super::world::session(0), Some("p"));
+        let moved = todo_id("p", &"a".into());
+        assert!(desk.view(moved).deleted, "all items of the new place were deleted");
+        desk.to(&TodoDeed::Add { content: "a".into(), project: Some("p".into()), priority: None });
+        let mut other = Desk::default();
+        other.to(&TodoDeed::Add { content: "a".into(), project: Some("p".into()), priority: None });
+        desk.todos
+            .all()
+            .into_iter()
+            .filter(|fact| !matches!(fact, TodoFact::Act(_, ActFact { deed: Deed::Open { .. }, .. })))
+            .for_each(|fact| other.todos.learn(fact));
+        other.todos.learn_session(super::super::world::session(0), Some("p"));
+        assert!(!other.view(moved).deleted, "somebody else's item there was not");
+    }
+
+    #[test]
+    fn an_alias_moves_and_loses_nothing() {
+        let mut desk = Desk::default();
+        let old = desk.to(&TodoDeed::Add { content: "a".into(), project: Some("old".into()), priority: None }).todo;
+        desk.to(&done(old));
+        desk.todos.learn_alias("old", "new", Stamp::at(1), ActId::of(&[b"x"]));
+        let new = todo_id("new", &"a".into());
+        assert_eq!((desk.todos.find(old), desk.todos.state(new)), (Found::Elsewhere(new), Some((1, Status::Completed))));
+        desk.todos.learn_alias("new", "newer", Stamp::at(2), ActId::of(&[b"y"]));
+        assert_eq!(desk.todos.find(old), Found::Elsewhere(new), "one hop, never chained");
+        assert!(desk.to(&TodoDeed::Add { content: "a".into(), project: Some("old".into()), priority: None }).todo == new);
+    }
+
+    #[test]
+    fn names_are_any_unique_beginning_and_others_are_refused_with_what_helps() {
+        let mut desk = Desk::default();
+        let todos: Vec<TodoId> = (0..40).map(|n| desk.add(&format!("text {n}")).todo).collect();
+        assert_eq!(desk.to(&TodoDeed::Start { id: todos[3].short(10).to_uppercase() }).todo, todos[3]);
+        let several =
+            desk.try_to(&TodoDeed::Start { id: "t-".to_owned() + &todos[0].short(1)[2..] }).expect_err("40 ids begin with 32 letters");
+        let fits = todos.iter().filter(|todo| todo.begins_with(&todos[0].short(1))).count();
+        assert!(if fits > 1 { several.code == Code::AmbiguousId && several.did_you_mean.len() == fits } else { false }, "{several:?}");
+        let unknown = desk.try_to(&TodoDeed::Start { id: todos[0].short(8) + "zzzzzzzzz" }).expect_err("no such id");
+        assert_eq!((unknown.code, unknown.fix.as_deref()), (Code::TodoNotFound, Some("hubless todos list")));
+        assert!(unknown.did_you_mean.contains(&todos[0].short(8)));
+        assert_eq!(desk.try_to(&TodoDeed::Start { id: String::new() }).expect_err("no name").code, Code::TodoNotFound);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_with_its_fix() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        assert_eq!(desk.try_to(&undo(todo)).expect_err("only added").code, Code::NothingToUndo);
+        desk.to(&done(todo));
+        let start = desk.try_to(&TodoDeed::Start { id: id(todo) }).expect_err("it is done");
+        assert_eq!((start.code, start.fix), (Code::BadRequest, Some(format!("hubless todos reopen {}", todo.short(8)))));
+        for blank in [
+            TodoDeed::Add { content: " ".into(), project: None, priority: None },
+            edit(todo, "\t"),
+            TodoDeed::Edit { id: id(todo), content: None, owner: None, priority: None },
+        ] {
+            assert_eq!(desk.try_to(&blank).expect_err("nothing is said").code, Code::BadRequest, "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn an_action_outranks_lists_and_a_blank_owner_is_nobody() {
+        let mut desk = Desk::default();
+        let todo = desk.to(&TodoDeed::Add { content: "a".into(), project: None, priority: Some("high".into()) }).todo;
+        assert_eq!(desk.view(todo).priority, Some("high".into()));
+        let own = |owner: &str| TodoDeed::Edit { id: id(todo), content: None, owner: Some(owner.into()), priority: None };
+        desk.to(&own("sam"));
+        assert_eq!((desk.view(todo).owner, desk.todos.field_rev(todo, Field::Owner)), (Some("sam".into()), 1));
+        desk.to(&own(""));
+        assert_eq!((desk.view(todo).owner, desk.todos.field_rev(todo, Field::Owner)), (None, 2));
+    }
 }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Found, Todos, conflicts};
+use super::conflicts;
+use super::known::{Found, Todos};
 use crate::model::id::TodoId;
 use crate::model::reply::{Code, Refusal};
 use crate::model::view::Conflict;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Todos;
+use super::known::Todos;
 use crate::model::id::{DeviceId, ItemId, TodoId};
 use crate::model::limits::COUNT_MAX;
 use crate::model::todo::{By, ItemFact, List, Listed, RankFact, Reading, SeenFact, Status, TodoFact};
@@ -112,5 +112,115 @@ impl Reader<'_> {
             blocked_by: std::collections::BTreeSet::new(),
             at: self.at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{World, device, list, reading_of};
+    use super::*;
+    use crate::model::todo::todo_id;
+    use quickcheck::quickcheck;
+
+    fn learn(todos: &mut Todos, facts: &[TodoFact]) {
+        facts.iter().for_each(|fact| todos.learn(fact.clone()));
+    }
+
+    fn tell(todos: &mut Todos, elements: &[(usize, Status)], at: i64) -> Vec<TodoFact> {
+        let facts = read(todos, &list(0), device(0), &reading_of(elements), at);
+        learn(todos, &facts);
+        facts
+    }
+
+    fn todo(text: &str) -> TodoId {
+        todo_id("general", &text.into())
+    }
+
+    /// What there is after everything in a world, and one more reading of one of its lists.
+    fn after(world: &World, elements: &[(u8, u8)]) -> (Todos, Reading) {
+        let elements: Vec<(usize, Status)> =
+            elements.iter().map(|(text, status)| (usize::from(text % 3), Status::ALL[usize::from(status % 4)])).collect();
+        (world.run().merged(), reading_of(&elements))
+    }
+
+    quickcheck! {
+        // I6, P5.
+        fn reading_again_writes_nothing(world: World, elements: Vec<(u8, u8)>, at: u8) -> bool {
+            let (mut todos, reading) = after(&world, &elements);
+            let at = i64::from(at % 14);
+            let facts = read(&todos, &list(1), device(2), &reading, at);
+            learn(&mut todos, &facts);
+            read(&todos, &list(1), device(2), &reading, at).is_empty()
+        }
+
+        // L5.
+        fn an_empty_list_and_an_older_copy_write_nothing(world: World, elements: Vec<(u8, u8)>) -> bool {
+            let (todos, mut reading) = after(&world, &elements);
+            let empty = Reading { items: Vec::new(), malformed: 3 };
+            reading.items.retain(|element| todos.seen(list(1).item(&element.text.normalised())).is_some());
+            read(&todos, &list(1), device(2), &empty, 99).is_empty() && read(&todos, &list(1), device(2), &reading, -1).is_empty()
+        }
+
+        // T2, T3, L5: of a list nothing but a status can come, and that only rises.
+        fn no_reading_lowers_a_todo_or_opens_a_round(world: World) -> bool {
+            world.run_with(|_| true, |before, after| {
+                before.index.held.keys().all(|id| match (before.state(*id), after.state(*id)) {
+                    (Some(was), Some(is)) => is >= was && is.0 == was.0,
+                    _ => false,
+                })
+            }).1
+        }
+    }
+
+    #[test]
+    fn a_first_reading_counts_in_round_one() {
+        let mut todos = Todos::default();
+        let facts = tell(&mut todos, &[(0, Status::InProgress)], 5);
+        assert_eq!(facts.len(), 3, "the item, its rank, what was seen: {facts:?}");
+        assert_eq!(todos.state(todo("a")), Some((1, Status::InProgress)));
+        let item = list(0).item("a");
+        assert!(todos.seen(item).is_some_and(|seen| (seen.rev, seen.round, seen.listed, seen.at) == (1, 1, true, 5)));
+        assert_eq!(todos.item(item).map(|item| item.first_seen), Some(5));
+    }
+
+    #[test]
+    fn a_text_that_stands_twice_has_the_lowest_of_its_statuses() {
+        let mut todos = Todos::default();
+        tell(&mut todos, &[(0, Status::Completed), (0, Status::Pending), (0, Status::InProgress)], 5);
+        assert_eq!(todos.state(todo("a")), Some((1, Status::Pending)));
+    }
+
+    #[test]
+    fn what_a_newer_list_lacks_is_not_listed_until_it_comes_back() {
+        let mut todos = Todos::default();
+        let item = list(0).item("a");
+        tell(&mut todos, &[(0, Status::Completed), (1, Status::Pending)], 5);
+        assert!(tell(&mut todos, &[(1, Status::Pending)], 4).is_empty(), "an older copy lacks it");
+        tell(&mut todos, &[(1, Status::Pending)], 6);
+        assert!(todos.seen(item).is_some_and(|seen| !seen.listed && seen.status == Status::Completed && seen.at == 6));
+        assert_eq!(todos.state(todo("a")), Some((1, Status::Completed)), "a list that forgets takes nothing back");
+        let view = todos.from_scratch().todos.remove(&todo("a")).flatten().expect("it is shown");
+        assert!(!view.listed && view.origins.iter().all(|origin| !origin.listed));
+        tell(&mut todos, &[(0, Status::Completed), (1, Status::Pending)], 7);
+        assert!(todos.seen(item).is_some_and(|seen| seen.listed && seen.rev == 3));
+    }
+
+    #[test]
+    fn a_reading_mends_a_rank_that_was_lost() {
+        let mut todos = Todos::default();
+        let mut facts = tell(&mut Todos::default(), &[(0, Status::Completed)], 5);
+        facts.retain(|fact| !matches!(fact, TodoFact::Rank(..)));
+        learn(&mut todos, &facts);
+        assert_eq!(todos.state(todo("a")), Some((1, Status::Pending)));
+        let mended = tell(&mut todos, &[(0, Status::Completed)], 9);
+        assert!(matches!(mended.as_slice(), [TodoFact::Rank(_, 1, Status::Completed, rank)] if rank.at == 5), "{mended:?}");
+        assert_eq!(todos.state(todo("a")), Some((1, Status::Completed)));
+    }
+
+    #[test]
+    fn a_blank_text_is_passed_over() {
+        let mut reading = reading_of(&[(0, Status::Pending)]);
+        reading.items[0].text = " \n".into();
+        assert!(read(&Todos::default(), &list(0), device(0), &reading, 5).is_empty());
     }
 }

@@ -3,8 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::facts::Facts;
+use super::history;
+use super::known::Todos;
 use super::places::Place;
-use super::{Facts, Todos, history};
 use crate::model::id::{ActId, DeviceId, ItemId, TodoId};
 use crate::model::text::Foreign;
 use crate::model::time::Stamp;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use quickcheck::{Arbitrary, Gen};
 
 use super::deeds::{Decision, decide};
+use super::known::Todos;
 use super::reading::read;
-use super::{Found, Todos};
 use crate::model::ask::{Keeping, TodoDeed};
 use crate::model::id::{ActId, ConflictId, DeviceId, ItemId, SessionId, TodoId};
 use crate::model::reply::Refusal;
@@ -57,14 +57,14 @@ pub(super) fn mixed(heard: &[Heard], order: u64) -> Vec<Heard> {
 pub(super) fn acts(heard: &[Heard]) -> impl Iterator<Item = (ActId, &ActFact)> {
     heard.iter().filter_map(|one| match one {
         Heard::Fact(TodoFact::Act(id, fact)) => Some((*id, fact)),
-        _ => None,
+        Heard::Fact(_) | Heard::Session(..) | Heard::Alias(..) => None,
     })
 }
 
 pub(super) fn ranks(heard: &[Heard]) -> impl Iterator<Item = (ItemId, u64, Status, &RankFact)> {
     heard.iter().filter_map(|one| match one {
         Heard::Fact(TodoFact::Rank(item, round, status, fact)) => Some((*item, *round, *status, fact)),
-        _ => None,
+        Heard::Fact(_) | Heard::Session(..) | Heard::Alias(..) => None,
     })
 }
 
@@ -98,7 +98,7 @@ pub(super) fn project(heard: &[Heard], item: &ItemFact) -> String {
     }
     let aliases = heard.iter().filter_map(|one| match one {
         Heard::Alias(from, to, at, id) if *from == project => Some((*at, *id, to.clone())),
-        _ => None,
+        Heard::Fact(_) | Heard::Session(..) | Heard::Alias(..) => None,
     });
     aliases.max().map_or(project.clone(), |(_, _, to)| to)
 }
@@ -302,7 +302,7 @@ pub(super) struct Ran {
     shared: Vec<Heard>,
     /// The names that deeds answered with.
     pub(super) named: BTreeSet<TodoId>,
-    count: u64,
+    count: [u64; 3],
 }
 
 /// A deed on a device, before its facts are learnt.
@@ -318,12 +318,12 @@ impl World {
         self.run_with(|_| true, |_, _| true).0
     }
 
-    /// Runs it; asks `deeds` of every deed and `readings` (before, the reading's facts) of every reading, and says whether
+    /// Runs it; asks `deeds` of every deed and `readings` (before, after) of every reading, and says whether
     /// all answered yes.
     pub(super) fn run_with(
         &self,
         mut deeds: impl FnMut(&Deal<'_>) -> bool,
-        mut readings: impl FnMut(&Todos, &[TodoFact]) -> bool,
+        mut readings: impl FnMut(&Todos, &Todos) -> bool,
     ) -> (Ran, bool) {
         let mut ran = Ran { devices: (0..3).map(|_| Todos::default()).collect(), known: vec![Vec::new(); 3], ..Ran::default() };
         let mut fine = true;
@@ -331,8 +331,9 @@ impl World {
             match step {
                 Step::Read { device: n, session, reading, at } => {
                     let facts = read(&ran.devices[*n], &list(*session), device(*n as u8), &reading_of(reading), *at);
-                    fine &= readings(&ran.devices[*n], &facts);
+                    let before = ran.clone_of(*n);
                     ran.write(*n, facts);
+                    fine &= readings(&before, &ran.devices[*n]);
                 }
                 Step::Do { device, which, deed, text } => {
                     let Some(deed) = ran.deed(*device, *which, *deed, *text) else { continue };
@@ -412,9 +413,10 @@ impl Ran {
     }
 
     pub(super) fn decide(&mut self, n: usize, deed: &TodoDeed) -> Result<Decision, Refusal> {
-        self.count += 1;
-        let by = By { device: device(n as u8), agent: None, session: None };
-        decide(&self.devices[n], deed, &by, Stamp::at(self.count as i64 / 2), ActId::of(&[&self.count.to_le_bytes()]))
+        self.count[n] += 1;
+        // Each device's own stamps differ; those of two devices may be equal.
+        let (by, count) = (By { device: device(n as u8), agent: None, session: None }, self.count[n]);
+        decide(&self.devices[n], deed, &by, Stamp::at(count as i64), ActId::of(&[&[n as u8], &count.to_le_bytes()]))
     }
 
     fn deed(&self, device: usize, which: usize, deed: usize, text: usize) -> Option<TodoDeed> {
@@ -436,6 +438,21 @@ impl Ran {
             9 | 10 => TodoDeed::Undo { id },
             _ => TodoDeed::Resolve { id, keep: [Keeping::Local, Keeping::Remote, Keeping::Both][text].clone() },
         })
+    }
+}
+
+fn seen(rev: u64, round: u64, status: Status, at: i64) -> SeenFact {
+    SeenFact {
+        rev,
+        device: device(0),
+        status,
+        round,
+        listed: true,
+        active_form: None,
+        priority: None,
+        owner: None,
+        blocked_by: BTreeSet::new(),
+        at,
     }
 }
 
@@ -464,20 +481,17 @@ impl Fixed {
         Heard::Fact(TodoFact::Rank(item, round, status, RankFact { todo, by: self.by.clone(), at: 1 }))
     }
 
+    pub(super) fn rank_at(&self, n: usize, status: Status, at: i64) -> Heard {
+        let (todo, item) = self.todo(n);
+        Heard::Fact(TodoFact::Rank(item, 1, status, RankFact { todo, by: self.by.clone(), at }))
+    }
+
     pub(super) fn seen(&self, n: usize, rev: u64, round: u64, status: Status) -> Heard {
-        let fact = SeenFact {
-            rev,
-            device: device(0),
-            status,
-            round,
-            listed: true,
-            active_form: None,
-            priority: None,
-            owner: None,
-            blocked_by: BTreeSet::new(),
-            at: 1,
-        };
-        Heard::Fact(TodoFact::Seen(self.todo(n).1, fact))
+        Heard::Fact(TodoFact::Seen(self.todo(n).1, seen(rev, round, status, 1)))
+    }
+
+    pub(super) fn seen_at(&self, n: usize, status: Status, at: i64) -> Heard {
+        Heard::Fact(TodoFact::Seen(self.todo(n).1, seen(1, 1, status, at)))
     }
 
     pub(super) fn act(&self, deed: Deed) -> Heard {
@@ -487,11 +501,14 @@ impl Fixed {
     }
 }
 
-/// What a name means, as one place.
-pub(super) fn found(todos: &Todos, id: TodoId) -> Option<TodoId> {
-    match todos.find(id) {
-        Found::Here => Some(id),
-        Found::Elsewhere(todo) => Some(todo),
-        Found::Several(_) | Found::Nowhere => None,
+impl Todos {
+    /// All facts it knows, without the projects of sessions and the aliases.
+    pub(super) fn all(&self) -> Vec<TodoFact> {
+        let facts = &self.facts;
+        let items = facts.items.iter().map(|(id, fact)| TodoFact::Item(*id, fact.clone()));
+        let ranks = facts.ranks.iter().flat_map(|(id, ranks)| ranks.iter().map(|(r, s, fact)| TodoFact::Rank(*id, *r, *s, fact.clone())));
+        let acts = facts.all_acts().map(|(id, fact)| TodoFact::Act(id, fact.clone()));
+        let seen = facts.seen.iter().map(|(id, fact)| TodoFact::Seen(*id, fact.clone()));
+        items.chain(ranks).chain(acts).chain(seen).collect()
     }
 }
