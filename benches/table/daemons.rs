@@ -139,7 +139,11 @@ impl Pair {
         let todos = self.count().await;
         let mut out = Samples::default();
         for _ in 0..5 {
-            if killed { self.a.kill() } else { self.a.down() }
+            if killed {
+                self.a.kill()
+            } else {
+                self.a.down()
+            }
             out.0.push(self.a.up(todos).await);
         }
         out

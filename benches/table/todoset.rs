@@ -107,7 +107,8 @@ fn write_one(base: &Path, root: &Path, n: usize, project: usize, list: &[Value])
         "type": "user", "sessionId": session, "cwd": work(base, project), "gitBranch": "main", "timestamp": "2026-11-01T10:00:00.000Z",
         "message": {"role": "user", "content": "Do the next steps"},
     });
-    let answer = json!({"type": "assistant", "sessionId": session, "message": {"content": [{"type": "text", "text": "word ".repeat(100)}]}});
+    let answer =
+        json!({"type": "assistant", "sessionId": session, "message": {"content": [{"type": "text", "text": "word ".repeat(100)}]}});
     let transcript = format!("{line}\n{answer}\n");
     fs::write(root.join("projects").join(slug(project)).join(format!("{session}.jsonl")), transcript).expect("a file of ours");
     name
