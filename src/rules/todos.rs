@@ -574,4 +574,26 @@ mod tests {
         assert_eq!(todos.settle().todos.len(), 1);
         assert_eq!(todos.settle(), Settled::default(), "nothing changed, nothing is computed");
     }
+
+    #[test]
+    fn a_settled_conflict_is_settled_wherever_its_items_have_gone() {
+        let raw = world::Fixed::new();
+        let mut todos = todos_of(&[raw.item(0), raw.rank(0, 1, Status::Completed), raw.seen_at(0, Status::Pending, 9)]);
+        let todo = raw.todo(0).0;
+        let conflict = todos.settle().conflicts[&todo][0].id;
+        // Settled under another name and of other items, as before a project was learned.
+        let act = |undoes: Option<ActId>| ActFact {
+            todo: TodoId::of(&[b"elsewhere"]),
+            items: BTreeSet::new(),
+            deed: Deed::Resolve { conflict },
+            by: raw.by.clone(),
+            at: Stamp::at(10),
+            undoes,
+        };
+        let (settle, undo) = (ActId::of(&[b"settle"]), ActId::of(&[b"undo"]));
+        todos.learn(TodoFact::Act(settle, act(None)));
+        assert!(todos.settle().conflicts[&todo][0].resolved);
+        todos.learn(TodoFact::Act(undo, ActFact { deed: Deed::Delete { round: 1 }, ..act(Some(settle)) }));
+        assert!(!todos.settle().conflicts[&todo][0].resolved);
+    }
 }

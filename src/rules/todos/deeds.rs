@@ -549,4 +549,20 @@ mod tests {
         desk.to(&own(""));
         assert_eq!((desk.view(todo).owner, desk.todos.field_rev(todo, Field::Owner)), (None, 2));
     }
+
+    #[test]
+    fn an_edit_takes_along_what_was_only_said_of_the_name() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        // What completed it names the todo, and an item that is not known here.
+        let items = BTreeSet::from([ItemId::of(&[b"unknown"])]);
+        let by = By { device: device(1), agent: None, session: None };
+        let deed = Deed::Mark { round: 1, status: Status::Completed };
+        desk.todos.learn(TodoFact::Act(ActId::of(&[b"x"]), ActFact { todo, items, deed, by, at: Stamp::at(1), undoes: None }));
+        assert_eq!(desk.todos.state(todo), Some((1, Status::Completed)));
+        let now = desk.to(&edit(todo, "b")).todo;
+        assert_eq!(desk.todos.state(now), Some((1, Status::Completed)));
+        assert_eq!(desk.to(&undo(now)).todo, todo);
+        assert_eq!(desk.todos.state(todo), Some((1, Status::Completed)), "the edit is undone, not the completion");
+    }
 }

@@ -458,7 +458,7 @@ fn seen(rev: u64, round: u64, status: Status, at: i64) -> SeenFact {
 
 /// One list in one session, items numbered.
 pub(super) struct Fixed {
-    by: By,
+    pub(super) by: By,
 }
 
 impl Fixed {
