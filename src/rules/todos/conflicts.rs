@@ -131,7 +131,8 @@ fn session(held: &Held<'_>) -> Option<SessionId> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Fixed, Raw, World, device, list, reading_of, session as session_id, todos_of};
+    use super::super::raw::{Fixed, Raw, device, list, session as session_id, todos_of};
+    use super::super::world::{World, reading_of};
     use super::*;
     use crate::model::id::ActId;
     use crate::model::time::Stamp;

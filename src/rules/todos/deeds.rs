@@ -239,7 +239,8 @@ pub(super) fn next(count: u64) -> Result<u64, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Deal, World, device, list, reading_of};
+    use super::super::raw::{device, list, session};
+    use super::super::world::{Deal, World, reading_of};
     use super::*;
     use crate::model::view::TodoView;
     use crate::rules::todos::Found;
@@ -367,7 +368,7 @@ mod tests {
         desk.list_says(&[(0, Status::Pending)]);
         let before = todo_id(GENERAL, &"a".into());
         desk.to(&done(before));
-        desk.todos.learn_session(super::super::world::session(0), Some("p"));
+        desk.todos.learn_session(session(0), Some("p"));
         let after = todo_id("p", &"a".into());
         assert_eq!(desk.todos.find(before), Found::Elsewhere(after));
         assert_eq!(desk.todos.state(after), Some((1, Status::Completed)));
@@ -478,7 +479,7 @@ mod tests {
         desk.list_says(&[(0, Status::Pending)]);
         let general = todo_id(GENERAL, &"a".into());
         desk.to(&TodoDeed::Delete { id: id(general) });
-        desk.todos.learn_session(super::super::world::session(0), Some("p"));
+        desk.todos.learn_session(session(0), Some("p"));
         let moved = todo_id("p", &"a".into());
         assert!(desk.view(moved).deleted, "all items of the new place were deleted");
         desk.to(&TodoDeed::Add { content: "a".into(), project: Some("p".into()), priority: None });
@@ -489,7 +490,7 @@ mod tests {
             .into_iter()
             .filter(|fact| !matches!(fact, TodoFact::Act(_, ActFact { deed: Deed::Open { .. }, .. })))
             .for_each(|fact| other.todos.learn(fact));
-        other.todos.learn_session(super::super::world::session(0), Some("p"));
+        other.todos.learn_session(session(0), Some("p"));
         assert!(!other.view(moved).deleted, "somebody else's item there was not");
     }
 

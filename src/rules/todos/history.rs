@@ -75,7 +75,7 @@ impl Teller {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Fixed, Heard, Raw, todos_of};
+    use super::super::raw::{Fixed, Heard, Raw, todos_of};
     use super::*;
     use crate::model::todo::TodoFact;
     use quickcheck::quickcheck;

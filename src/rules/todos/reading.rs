@@ -117,7 +117,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{World, device, list, reading_of};
+    use super::super::raw::{device, list};
+    use super::super::world::{World, reading_of};
     use super::*;
     use crate::model::todo::todo_id;
     use quickcheck::quickcheck;

@@ -134,7 +134,8 @@ fn unset(
 #[cfg(test)]
 mod tests {
     use super::super::deeds::{Decision, decide};
-    use super::super::world::{World, device, list, reading_of};
+    use super::super::raw::{device, list};
+    use super::super::world::{World, reading_of};
     use super::*;
     use crate::model::ask::TodoDeed;
     use crate::model::time::Stamp;
