@@ -1,9 +1,7 @@
 //! A todo's history is the same on every device: all actions, and every reading that raised the state, by (at, name).
 
-use std::collections::BTreeMap;
-
-use super::state::{Group, Held, Source, Word, word};
-use crate::model::id::{ActId, ItemId};
+use super::state::{Group, Source, Word, word};
+use crate::model::id::ActId;
 use crate::model::text::Foreign;
 use crate::model::todo::{ActFact, Deed, Field, Status};
 use crate::model::view::Happened;
@@ -20,7 +18,7 @@ pub(super) fn of(group: &Group<'_>) -> Vec<Happened> {
     steps.extend(group.acts.iter().map(|(id, fact)| (fact.at.ms, fact.at.n, Source::Act(*id), Step::Acted(*id, fact))));
     // Stable: what is equal here stays in the order of the facts' names and values.
     steps.sort_by_key(|(at, n, source, _)| (*at, *n, *source));
-    let mut teller = Teller { items: &group.items, state: None, fields: BTreeMap::new(), told: Vec::new() };
+    let mut teller = Teller::default();
     for (.., step) in steps {
         match step {
             Step::Listed(word) => teller.listed(&word),
@@ -31,14 +29,14 @@ pub(super) fn of(group: &Group<'_>) -> Vec<Happened> {
 }
 
 /// What was so far.
-struct Teller<'a> {
-    items: &'a BTreeMap<ItemId, Held<'a>>,
+#[derive(Default)]
+struct Teller {
     state: Option<(u64, Status)>,
-    fields: BTreeMap<Field, Foreign>,
+    fields: std::collections::BTreeMap<Field, Foreign>,
     told: Vec<Happened>,
 }
 
-impl Teller<'_> {
+impl Teller {
     fn listed(&mut self, word: &Word<'_>) {
         if self.state < Some((word.round, word.status)) {
             self.status(word, None);
@@ -65,10 +63,7 @@ impl Teller<'_> {
         }
         let now = self.state.map_or(1, |(round, _)| round);
         let (field, from, to, round) = match &fact.deed {
-            Deed::Set { field, value, .. } => {
-                let before = self.fields.insert(*field, value.clone()).or_else(|| self.listed_text(*field, fact));
-                (field.word(), before, value.clone(), now)
-            }
+            Deed::Set { field, value, .. } => (field.word(), self.fields.insert(*field, value.clone()), value.clone(), now),
             Deed::Delete { round } => ("deleted", None, "deleted".into(), *round),
             Deed::Resolve { .. } => ("conflict", None, if fact.undoes.is_some() { "open" } else { "resolved" }.into(), now),
             Deed::Mark { .. } | Deed::Open { .. } => return,
@@ -76,17 +71,11 @@ impl Teller<'_> {
         let happened = Happened { at: fact.at.ms, by: fact.by.clone(), field: field.to_owned(), from, to, round, act: Some(id) };
         self.told.push(happened);
     }
-
-    /// What the first edit of a text replaced: the text of the items it names, as they were listed.
-    fn listed_text(&self, field: Field, fact: &ActFact) -> Option<Foreign> {
-        let held = fact.items.iter().find_map(|item| self.items.get(item)).filter(|_| field == Field::Content)?;
-        Some(held.fact.text.clone())
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Fixed, Heard, Raw, todos_of};
+    use super::super::raw::{Fixed, Heard, Raw, todos_of};
     use super::*;
     use crate::model::todo::TodoFact;
     use quickcheck::quickcheck;
@@ -123,26 +112,11 @@ mod tests {
         for (n, status) in statuses.into_iter().enumerate() {
             heard.push(raw.rank_at(0, status, n as i64));
         }
+        heard.push(raw.rank_at(0, Status::Completed, 7));
         heard.push(raw.act(Deed::Mark { round: 1, status: Status::InProgress }));
         let view = todos_of(&heard).from_scratch().todos.remove(&raw.todo(0).0).flatten().expect("it holds an item");
         let told: Vec<(i64, &str, bool)> = view.history.iter().map(|step| (step.at, step.to.json(), step.act.is_some())).collect();
         assert_eq!(told, [(0, "pending", false), (1, "completed", false), (1, "in_progress", true)]);
         assert_eq!(view.history[1].from, Some("pending".into()));
-    }
-
-    #[test]
-    fn the_first_edit_of_a_text_tells_what_it_replaced() {
-        let raw = Fixed::new();
-        let listed = raw.item(0);
-        let Heard::Fact(TodoFact::Item(_, item)) = &listed else { panic!("an item") };
-        let before = item.text.clone();
-        let edit = |text: &str, rev| raw.act(Deed::Set { field: Field::Content, value: text.into(), rev });
-        let heard = [listed, edit("one", 1), edit("two", 2)];
-        let all = todos_of(&heard).from_scratch().todos;
-        let view = all.into_values().flatten().next().expect("it is somewhere");
-        let mut edits: Vec<(Option<Foreign>, &str)> = Vec::new();
-        edits.extend(view.history.iter().filter(|step| step.field == "content").map(|step| (step.from.clone(), step.to.json())));
-        assert_eq!(edits[0].0, Some(before));
-        assert_eq!(edits[1].0.as_ref().map(Foreign::json), Some(edits[0].1));
     }
 }
