@@ -66,17 +66,24 @@ impl Turns {
     /// Runs until `stop`, then keeps and tells the last words.
     pub(super) async fn run(mut self, first: Effects, hands: Hands, mut inbox: mpsc::Receiver<Input>, stop: CancellationToken) {
         hands.perform(first, &self.shown);
+        let mut reopen_at = None;
         loop {
             let deadline = self.pair.as_ref().and_then(|pair| pair.replica.deadline());
+            // One time for all turns until then: whoever knocks meanwhile must not put it off.
+            let again = match self.pair {
+                Some(_) => None,
+                None => Some(*reopen_at.get_or_insert_with(|| tokio::time::Instant::now() + REOPEN_AFTER)),
+            };
             let input = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = clock::sleep_until(deadline) => Input::Tick,
-                Some(input) = inbox.recv() => input,
-                () = tokio::time::sleep(REOPEN_AFTER), if self.pair.is_none() => {
+                () = tokio::time::sleep_until(again.unwrap_or_else(tokio::time::Instant::now)), if again.is_some() => {
+                    reopen_at = None;
                     self.reopen(&hands);
                     continue;
                 }
+                Some(input) = inbox.recv() => input,
             };
             self.turn(input, &mut inbox, &hands);
         }
