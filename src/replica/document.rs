@@ -39,6 +39,8 @@ pub struct Applied {
     pub keys: BTreeSet<FactKey>,
     /// Whether some wait for a dependency.
     pub missing: bool,
+    /// Whether changes that had waited were let go: who sent the last one need not have them.
+    pub released: bool,
     /// Why one of those that came can never be taken.
     pub unfit: Option<String>,
 }
@@ -138,6 +140,7 @@ impl Document {
             self.doc =
                 catch_unwind(apply).map_err(|_| Damaged("automerge panicked on a change".into()))?.map_err(|e| Damaged(e.to_string()))?;
             for change in ready.changes {
+                applied.released |= !came.contains(&ChangeHash(change.hash()));
                 applied.chunk.extend(change.change().raw_bytes());
                 applied.keys.extend(change.puts().iter().map(|(key, _)| key.clone()));
                 applied.changes += 1;
@@ -167,6 +170,12 @@ impl Document {
     #[must_use]
     pub fn heads(&self) -> Vec<Head> {
         self.doc.get_heads().iter().map(|head| head.0).collect()
+    }
+
+    /// Whether a change is in it.
+    #[must_use]
+    pub fn holds(&self, change: &Head) -> bool {
+        self.doc.get_change_meta_by_hash(&ChangeHash(*change)).is_some()
     }
 
     /// The raw chunks of every change that `heads` do not name or follow from; heads that are not known here count for nothing.

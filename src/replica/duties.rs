@@ -39,6 +39,7 @@ impl Replica {
         if self.presences.due() > now.boot_ms {
             return;
         }
+        self.presences.told(now.boot_ms);
         let frame = Message::Presence(self.presences.frame(now.boot_ms));
         for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
             if link.has_room() {

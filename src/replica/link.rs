@@ -63,13 +63,15 @@ pub struct Measured {
 pub struct Took {
     /// What was new in it.
     pub fresh: Option<Fresh>,
+    /// Whether the one who said it may lack some of that.
+    pub released: bool,
     /// Why no more is said or heard of that document on this link, if something of it cannot be taken.
     pub hold: Option<String>,
 }
 
 impl Took {
     fn hold(why: impl ToString) -> Took {
-        Took { fresh: None, hold: Some(why.to_string()) }
+        Took { hold: Some(why.to_string()), ..Took::default() }
     }
 }
 
@@ -85,6 +87,8 @@ pub struct Link {
     pub stage: Stage,
     /// Puts frames together.
     pub ear: Ear,
+    /// When it came up, by our boot clock.
+    pub since: Millis,
     /// When it came up, or was last heard, by our boot clock.
     pub heard: Millis,
     /// Where the other listens, as it told.
@@ -118,6 +122,7 @@ impl Link {
             address,
             stage: Stage::Proving,
             ear: Ear::default(),
+            since: now,
             heard: now,
             addresses: Vec::new(),
             bytes: (0, 0),
@@ -267,7 +272,7 @@ impl Link {
             Ok(heard) => heard,
             Err(unfit) => return Took::hold(unfit),
         };
-        let silent = foreign.is_empty() && message.need.is_empty();
+        let silent = foreign.is_empty() && !message.need.iter().any(|need| library.get(doc).is_some_and(|document| document.holds(&need.0)));
         let equal = message.heads.iter().map(|h| h.0).eq(library.heads_of(doc));
         let talking = self.talking.contains_key(doc);
         if !first && !talking && silent && equal {
@@ -288,11 +293,11 @@ impl Link {
             // other still waits to hear that its changes came.
             talk.state.last_sent_heads.clear();
         }
-        let hold = heard.err().map(|damaged| damaged.to_string()).or(applied.unfit);
+        let hold = heard.err().map(|damaged| damaged.to_string()).or(applied.unfit.clone());
         if hold.is_none() {
             self.speak(doc, !first && !talking, now, library, out);
         }
-        Took { fresh, hold }
+        Took { fresh, released: applied.released, hold }
     }
 
     /// Hears new changes of a level document; one whose dependency has not come starts a talk.
@@ -313,7 +318,7 @@ impl Link {
         } else if applied.unfit.is_none() && self.talking.contains_key(doc) {
             self.speak(doc, false, now, library, out);
         }
-        Took { fresh, hold: applied.unfit }
+        Took { fresh, released: applied.released, hold: applied.unfit }
     }
 
     /// No more is said of a document on this link, and the other is told so.
@@ -323,6 +328,12 @@ impl Link {
         if self.held.insert(doc.clone()) {
             self.say(&Message::Held { doc: doc.clone() }, out);
         }
+    }
+
+    /// The other holds a document back from us: no more is said of it on this link.
+    pub fn hear_held(&mut self, doc: &DocId) {
+        self.forget(doc);
+        self.held.insert(doc.clone());
     }
 
     /// All that was said has been taken: what was dirty is talked about.

@@ -107,7 +107,6 @@ impl Presences {
     /// The next frame of this device. More agents than a frame holds: those that beat last.
     pub fn frame(&mut self, now: Millis) -> Presence {
         self.seq += 1;
-        self.due = now + PRESENCE_EVERY_MS;
         let mut own: Vec<&Alive> = self.own.values().collect();
         own.sort_by_key(|alive| std::cmp::Reverse(alive.sign));
         let living = |alive: &Alive| Living {
@@ -158,6 +157,11 @@ impl Presences {
     /// Forgets a device that is no member any more.
     pub fn forget(&mut self, device: &DeviceId) {
         self.heard.remove(device);
+    }
+
+    /// Our own frame went to everybody.
+    pub fn told(&mut self, now: Millis) {
+        self.due = now + PRESENCE_EVERY_MS;
     }
 
     /// When our own frame is due.
