@@ -1,0 +1,235 @@
+//! What must be true once all faults are over and nothing is left to say: all devices hold the same facts, show the same,
+//! and hold exactly the union of what their disks hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hubless::model::ask::Ask;
+use hubless::model::fact::FactKey;
+use hubless::model::id::{ItemId, Life};
+use hubless::model::message::DocHeads;
+use hubless::model::reply::Reply;
+use hubless::model::session::session_id;
+use hubless::model::text::Foreign;
+use hubless::model::todo::List;
+use hubless::replica::facts::rev_of;
+use hubless::replica::{Identity, Replica};
+
+use super::oracle::{Broken, differ};
+use super::world::{MS, World};
+
+/// Devices agree within this after the last fault, microseconds: a redial may wait 75 s, a dead link 40 s, a blocked one 10 min.
+pub(crate) const AGREE_WITHIN: u64 = 15 * 60 * 1_000 * MS;
+/// Nothing of a document is told for so long: then it never will be.
+const SILENT_FOR: u64 = 8_000 * MS;
+
+impl World {
+    /// All faults end: ways are open, disks have room, machines are awake, daemons run, files are whole and looked at.
+    pub(crate) fn heal(&mut self) -> Result<(), Broken> {
+        self.trace.line(self.time, 0, "all faults end");
+        self.cuts.clear();
+        self.slow.clear();
+        self.roomless.clear();
+        for d in 0..self.devices.len() {
+            self.wake(d);
+            self.devices[d].disk.full_until = 0;
+            self.devices[d].armed = None;
+            self.devices[d].blocked.clear();
+            if self.devices[d].retired && self.devices[d].replica.is_some() {
+                self.fall(d, 0);
+            } else if self.devices[d].replica.is_none() {
+                self.start(d);
+            }
+        }
+        self.thaw();
+        self.pass(5_000 * MS)?;
+        for d in 0..self.devices.len() {
+            self.announce(d);
+            // Transcripts are not watched: a session's place is learned when its list is read again.
+            self.ask(d, Ask::Rescan);
+        }
+        // Who heard of no room is told of it now.
+        for (wire, side) in self.wires.keys().flat_map(|wire| [(*wire, 0), (*wire, 1)]).collect::<Vec<_>>() {
+            self.room(wire, side)?;
+        }
+        Ok(())
+    }
+
+    /// The devices that must agree: all that run and are members.
+    pub(crate) fn honest(&self) -> Vec<usize> {
+        let member = |d: &usize| {
+            let id = self.devices[*d].id;
+            self.devices[*d].replica.as_ref().is_some_and(|r| r.view().devices.get(&id).is_some_and(|device| device.member))
+        };
+        (0..self.devices.len()).filter(|d| !self.devices[*d].retired).filter(member).collect()
+    }
+
+    /// Lets time pass until every device is linked with every other, all is level, and nothing is told.
+    pub(crate) fn until_quiet(&mut self, within: u64) -> Result<(), Broken> {
+        let end = self.time + within;
+        while self.time < end {
+            self.pass(1_000 * MS)?;
+            if self.time.saturating_sub(self.stirred) >= SILENT_FOR && self.unsettled().is_none() {
+                return Ok(());
+            }
+        }
+        Err(Broken::new("I2", self.unsettled().unwrap_or_else(|| "documents are told without end".into())))
+    }
+
+    /// What keeps the devices from being level.
+    fn unsettled(&self) -> Option<String> {
+        let all = self.honest();
+        for (n, a) in all.iter().enumerate() {
+            let replica = self.devices[*a].replica.as_ref()?;
+            if !replica.is_level() {
+                return Some(format!("device {a} is not level with all"));
+            }
+            for b in &all[n + 1..] {
+                if !self.is_linked(*a, *b) {
+                    return Some(format!("devices {a} and {b} are not linked"));
+                }
+            }
+        }
+        None
+    }
+
+    /// Liveness: all equal, silent, and equal to the plain set of facts.
+    pub(crate) fn finally(&mut self) -> Result<(), Broken> {
+        self.until_quiet(AGREE_WITHIN)?;
+        self.calm = true;
+        self.pass(40_000 * MS)?;
+        self.compare()?;
+        self.compare_with_plain()?;
+        self.calm = false;
+        self.read_again()?;
+        self.lists_are_known()?;
+        self.reopen_each()
+    }
+
+    fn heads(&self, d: usize) -> Vec<DocHeads> {
+        self.devices[d].replica.as_ref().map(|replica| replica.library().heads()).unwrap_or_default()
+    }
+
+    fn compare(&self) -> Result<(), Broken> {
+        let all = self.honest();
+        let Some((first, others)) = all.split_first() else { return Ok(()) };
+        let Some(one) = self.devices[*first].replica.as_ref() else { return Ok(()) };
+        for other in others {
+            let Some(two) = self.devices[*other].replica.as_ref() else { continue };
+            let broken = |what: String| Err(Broken::new("I2", format!("devices {first} and {other} do not agree: {what}")));
+            if self.heads(*first) != self.heads(*other) {
+                let (a, b) = (self.heads(*first), self.heads(*other));
+                let doc = a.iter().chain(&b).find(|d| !a.contains(d) || !b.contains(d)).map(|d| d.doc.to_string());
+                return broken(format!("other heads of {doc:?}"));
+            }
+            if one.library().facts().export() != two.library().facts().export() {
+                return broken("other facts".into());
+            }
+            if let Some(what) = differ_in_shared(one, two) {
+                return broken(what);
+            }
+            if one.export() != two.export() {
+                return broken("other exports".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Q4: the facts are the union of all that the disks hold, joined plainly.
+    fn compare_with_plain(&self) -> Result<(), Broken> {
+        let mut hashes = BTreeSet::new();
+        let honest = self.honest();
+        for d in &honest {
+            hashes.extend(self.devices[*d].disk.held.values().flatten().copied());
+        }
+        let mut once: BTreeMap<&FactKey, BTreeSet<&str>> = BTreeMap::new();
+        let mut latest: BTreeMap<&FactKey, (u64, &str)> = BTreeMap::new();
+        for written in hashes.iter().filter_map(|hash| self.book.get(hash)) {
+            for (key, value) in written.puts.iter().filter(|(key, _)| key.collection() == written.doc.collection()) {
+                match (key.is_once(), rev_of(value)) {
+                    (true, _) => drop(once.entry(key).or_default().insert(value)),
+                    (false, Some(rev)) => {
+                        let entry = latest.entry(key).or_insert((rev, value));
+                        *entry = (rev, value.as_str()).max(*entry);
+                    }
+                    (false, None) => {}
+                }
+            }
+        }
+        let mut lines: BTreeMap<&FactKey, Vec<&str>> = once.into_iter().map(|(key, values)| (key, values.into_iter().collect())).collect();
+        lines.extend(latest.into_iter().map(|(key, (_, value))| (key, vec![value])));
+        let export: String = lines.iter().flat_map(|(key, values)| values.iter().map(move |value| format!("{key} {value}\n"))).collect();
+        for d in honest {
+            let held = self.devices[d].replica.as_ref().map(|replica| replica.library().facts().export()).unwrap_or_default();
+            if held != export {
+                let lost = export.lines().find(|line| !held.contains(line)).or(held.lines().find(|line| !export.contains(line)));
+                return Err(Broken::new("Q4", format!("device {d} holds other facts than its disk: {lost:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// I6: reading the same files again changes nothing.
+    fn read_again(&mut self) -> Result<(), Broken> {
+        for d in self.honest() {
+            let before = self.heads(d);
+            let Reply::Rescanning = self.answer(d, Ask::Rescan)? else { return Err(Broken::new("I6", "no rescan".into())) };
+            self.pass(500 * MS)?;
+            if self.heads(d) != before {
+                return Err(Broken::new("I6", format!("device {d} wrote when it read the same files again")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every text of every list that is whole is an item that everybody knows.
+    fn lists_are_known(&self) -> Result<(), Broken> {
+        for d in self.honest() {
+            let device = &self.devices[d];
+            let Some(replica) = device.replica.as_ref() else { continue };
+            for (session, texts) in device.files.texts() {
+                let list = List::Session { session: session_id(&device.id, "claude", &session), agent: Foreign::new(&*session) };
+                for text in texts {
+                    let item: ItemId = list.item(&text);
+                    if replica.library().facts().get(&FactKey::Item(item)).is_none() {
+                        return Err(Broken::new("I7", format!("device {d} does not know “{text}” of its list {session}")));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Q6: what is read back from a disk is the same.
+    fn reopen_each(&mut self) -> Result<(), Broken> {
+        for d in self.honest() {
+            let now = self.now(d);
+            let device = &self.devices[d];
+            let Some(replica) = device.replica.as_ref() else { continue };
+            let me = Identity {
+                device: device.id,
+                signing: device.key.clone(),
+                name: format!("device {d}"),
+                platform: "linux".into(),
+                not_seen_after_ms: 7_200_000,
+            };
+            let (again, _) = Replica::open(me, Life { counter: 1 << 20, nonce: 1 }, now, &device.disk.kept);
+            if again.library().facts().export() != replica.library().facts().export() {
+                return Err(Broken::new("Q6", format!("device {d} reads back other facts than it kept")));
+            }
+            if let Some(what) = differ_in_shared(&again, replica) {
+                return Err(Broken::new("Q6", format!("device {d} reads back another view: {what}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What two replicas show differently of what does not depend on where one stands.
+fn differ_in_shared(one: &Replica, two: &Replica) -> Option<String> {
+    let (mut a, mut b) = ((*one.view()).clone(), (*two.view()).clone());
+    for view in [&mut a, &mut b] {
+        view.agents.clear();
+        view.sessions.clear();
+    }
+    differ(&a, &b)
+}

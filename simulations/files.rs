@@ -1,0 +1,155 @@
+//! The tools at work: lists and transcripts on a virtual disk, and what a look at them sees.
+
+use std::collections::BTreeMap;
+
+use hubless::model::effects::Look;
+use hubless::model::input::{FileStat, Repo, Root, Seen, SourceEvent};
+use hubless::model::todo::Status;
+
+use super::plan::FileDeed;
+
+/// Texts that lists and people choose from: few, so that they meet.
+pub(crate) const TEXTS: [&str; 5] = ["write the parser", "fix  the build", "review AGT-280", "naïve merge", "ship it"];
+/// Working directories; the first two are clones of one repository.
+const CWDS: [&str; 3] = ["/home/sam/hub", "/work/hub-copy", "/home/sam/other"];
+
+/// One file.
+#[derive(Debug, Clone)]
+struct File {
+    bytes: Vec<u8>,
+    mtime_ms: i64,
+    ino: u64,
+}
+
+/// The files of one device.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Files {
+    lists: BTreeMap<String, File>,
+    transcripts: BTreeMap<String, File>,
+    older: BTreeMap<String, Vec<File>>,
+    made: u64,
+}
+
+impl Files {
+    /// A tool writes; gives the hint that the system sends, if it sends one.
+    pub(crate) fn write(&mut self, deed: FileDeed, wall_ms: i64) -> Option<SourceEvent> {
+        let path = |session: u8| format!("s{session}-agent-s{session}.json");
+        let hint = |path: String| Some(SourceEvent::Hint { root: Root::ClaudeTodos, path: Some(path) });
+        match deed {
+            FileDeed::Write(session, list) => {
+                self.put(&path(session), list_bytes(list).into_bytes(), wall_ms);
+                hint(path(session))
+            }
+            FileDeed::Unheard(session, list) => {
+                self.put(&path(session), list_bytes(list).into_bytes(), wall_ms);
+                None
+            }
+            FileDeed::Again(session) => {
+                let bytes = self.lists.get(&path(session))?.bytes.clone();
+                self.put(&path(session), bytes, wall_ms);
+                hint(path(session))
+            }
+            FileDeed::Torn(session) => {
+                let bytes = self.lists.get(&path(session))?.bytes.clone();
+                self.put(&path(session), bytes[..bytes.len() / 2].to_vec(), wall_ms);
+                hint(path(session))
+            }
+            FileDeed::Emptied(session) => {
+                self.put(&path(session), b"[]".to_vec(), wall_ms);
+                hint(path(session))
+            }
+            FileDeed::Deleted(session) => {
+                let file = self.lists.remove(&path(session))?;
+                self.older.entry(path(session)).or_default().push(file);
+                hint(path(session))
+            }
+            FileDeed::SetBack(session) => {
+                let older = self.older.get(&path(session))?;
+                let file = older.get(older.len().checked_sub(2)?)?.clone();
+                self.made += 1;
+                self.lists.insert(path(session), File { ino: self.made, ..file });
+                hint(path(session))
+            }
+            FileDeed::Transcript(session, place) => {
+                let cwd = CWDS[usize::from(place) % CWDS.len()];
+                let line = format!("{{\"type\":\"user\",\"sessionId\":\"s{session}\",\"cwd\":\"{cwd}\",\"gitBranch\":\"main\"}}\n");
+                self.made += 1;
+                let file = File { bytes: line.into_bytes(), mtime_ms: wall_ms, ino: self.made };
+                self.transcripts.entry(format!("p{place}/s{session}.jsonl")).or_insert(file);
+                None
+            }
+        }
+    }
+
+    fn put(&mut self, path: &str, bytes: Vec<u8>, mtime_ms: i64) {
+        self.made += 1;
+        let file = File { bytes, mtime_ms, ino: self.made };
+        self.older.entry(path.to_owned()).or_default().push(file.clone());
+        self.lists.insert(path.to_owned(), file);
+    }
+
+    /// The texts of all lists that are whole.
+    pub(crate) fn texts(&self) -> Vec<(String, Vec<String>)> {
+        let read = |file: &File| hubless::ingest::claude_todos::parse(&file.bytes).ok().filter(|reading| reading.malformed == 0);
+        let session = |path: &str| path.split("-agent-").next().unwrap_or_default().to_owned();
+        let texts = |file: &File| Some(read(file)?.items.iter().map(|item| item.text.normalised()).collect());
+        self.lists.iter().filter_map(|(path, file)| Some((session(path), texts(file)?))).collect()
+    }
+
+    /// What a look sees now.
+    pub(crate) fn look(&self, look: &Look) -> SourceEvent {
+        match look {
+            Look::List { root } => {
+                let files = self.of(*root).iter().map(|(path, file)| Seen { path: path.clone(), stat: file.stat() }).collect();
+                SourceEvent::Looked { root: *root, base: format!("/{}", root.word()), present: true, files, skipped: 0 }
+            }
+            Look::Read { root, path, offset, max } => match self.of(*root).get(path) {
+                None => SourceEvent::Denied { root: *root, path: Some(path.clone()), why: "no such file".into() },
+                Some(file) => {
+                    let from = usize::try_from(*offset).unwrap_or(usize::MAX).min(file.bytes.len());
+                    let bytes: Vec<u8> = file.bytes[from..].iter().take(usize::try_from(*max).unwrap_or(usize::MAX)).copied().collect();
+                    let at_end = from + bytes.len() == file.bytes.len();
+                    SourceEvent::Read { root: *root, path: path.clone(), stat: file.stat(), offset: *offset, bytes, at_end }
+                }
+            },
+            Look::Find { root, names } => {
+                let find = |name: &String| self.of(*root).keys().find(|path| path.ends_with(&format!("/{name}"))).cloned();
+                SourceEvent::Found { root: *root, files: names.iter().map(|name| (name.clone(), find(name))).collect() }
+            }
+            Look::Repo { cwd } => SourceEvent::Repo { cwd: cwd.clone(), repo: repo(cwd) },
+        }
+    }
+
+    fn of(&self, root: Root) -> &BTreeMap<String, File> {
+        match root {
+            Root::ClaudeTodos => &self.lists,
+            Root::ClaudeProjects => &self.transcripts,
+        }
+    }
+}
+
+impl File {
+    fn stat(&self) -> FileStat {
+        FileStat { dev: 1, ino: self.ino, size: self.bytes.len() as u64, mtime_ms: self.mtime_ms }
+    }
+}
+
+fn repo(cwd: &str) -> Option<Repo> {
+    let remote = match cwd {
+        "/home/sam/hub" => "git@github.com:sam/hub.git",
+        "/work/hub-copy" => "https://github.com/sam/hub",
+        _ => return None,
+    };
+    Some(Repo { remote: Some(remote.into()), root: cwd.into(), branch: Some("main".into()) })
+}
+
+/// A list as Claude Code writes it: for each text a digit of base 5.
+fn list_bytes(list: u32) -> String {
+    let digits = (0..).zip(TEXTS).map(|(n, text)| (list / 5u32.pow(n) % 5, text));
+    let element = |(digit, text): (u32, &str)| {
+        let status = Status::ALL[usize::try_from(digit).expect("a digit fits") - 1].word();
+        format!("{{\"content\":\"{text}\",\"status\":\"{status}\",\"activeForm\":\"at {text}\"}}")
+    };
+    let elements: Vec<String> = digits.filter(|(digit, _)| *digit > 0).map(element).collect();
+    format!("[{}]", elements.join(","))
+}

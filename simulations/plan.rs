@@ -1,0 +1,370 @@
+//! What happens in a run, drawn before it is run, so that it can be shrunk, written down and run again.
+//!
+//! Devices and todos are named by number, taken modulo what is there: a shorter plan still means something. A plan as text
+//! is one line of JSON for its head and one for each step; that text is what `cases/` holds.
+
+use quickcheck::{Arbitrary, Gen};
+use serde::{Deserialize, Serialize};
+
+use super::chance::Chance;
+
+/// A device, by number.
+pub(crate) type Dev = u8;
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// Where all chance of the run comes from.
+    pub(crate) seed: u64,
+    /// How many devices there are.
+    pub(crate) devices: u8,
+    /// What happens, in this order.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// A person or agent asks for a todo.
+    Todo(Dev, Deed),
+    /// An agent reports: which of its device's, with which task.
+    Beat(Dev, u8, Word),
+    /// A tool writes.
+    File(Dev, FileDeed),
+    /// The way between two devices.
+    Link(Dev, Dev, LinkFault),
+    /// A device's disk; the daemon falls with it.
+    Disk(Dev, DiskFault),
+    /// A device's wall clock jumps by so many seconds.
+    Clock(Dev, i64),
+    /// The daemon dies at that moment, and rises after so many milliseconds.
+    Crash(Dev, Moment, u32),
+    /// The daemon is stopped and started.
+    Restart(Dev),
+    /// The machine sleeps for so many milliseconds.
+    Sleep(Dev, u32),
+    /// Somebody who is no device of ours, or one that lies.
+    Stranger(Dev, Noise),
+    /// One device removes another from the fleet; one in a plan counts.
+    Remove(Dev, Dev),
+    /// Time passes, milliseconds.
+    Wait(u32),
+}
+
+/// What is asked for; numbers choose among texts, projects and the todos that the device shows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Deed {
+    Add(u8, u8),
+    Start(u8),
+    Done(u8),
+    Reopen(u8),
+    Retext(u8, u8),
+    Owner(u8, u8),
+    Delete(u8),
+    Undo(u8),
+    Resolve(u8, u8),
+}
+
+/// What an agent says.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Word {
+    Working(u8),
+    Tick,
+    Waiting,
+    Done,
+}
+
+/// What a tool does to its files.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum FileDeed {
+    /// Writes the list of a session: for each text a digit of base 5, 0 meaning that it is not there, else its status.
+    Write(u8, u32),
+    /// As `Write`, and nobody hears of it.
+    Unheard(u8, u32),
+    /// Writes the same again.
+    Again(u8),
+    /// Leaves half of it there.
+    Torn(u8),
+    /// Writes `[]`.
+    Emptied(u8),
+    /// Deletes it.
+    Deleted(u8),
+    /// Puts an older copy there, with its time.
+    SetBack(u8),
+    /// Begins the transcript of a session, which tells its project.
+    Transcript(u8, u8),
+}
+
+/// What befalls the way between two devices.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum LinkFault {
+    /// Nothing goes either way.
+    Cut,
+    /// Nothing goes from the first to the second.
+    OneWay,
+    /// All goes again.
+    Heal,
+    /// Links end, and lose what was on the way from some point on.
+    Reset,
+    /// Bytes trickle.
+    Slow,
+    /// Nobody says that there is room.
+    NoRoom,
+    /// They dial each other at once, though they are linked.
+    Again,
+}
+
+/// What befalls a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum DiskFault {
+    /// The index is gone.
+    IndexDeleted,
+    /// The documents are gone; the index is there.
+    DocumentsDeleted,
+    /// One document is gone.
+    OneDeleted(u8),
+    /// Everything but the key is gone.
+    Lost,
+    /// A copy of it is put away.
+    Copied,
+    /// The copy is put back.
+    Restored,
+    /// The copy runs on another machine, with the same key.
+    Cloned,
+    /// It is full for so many milliseconds.
+    Full(u32),
+}
+
+/// Where in the performing of a turn a daemon dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Moment {
+    BeforeKeep,
+    AmidKeep,
+    AfterKeep,
+    AmidTell,
+}
+
+/// What those say who are not to be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Noise {
+    /// Bytes from somebody who proves nothing.
+    Unproven(u8),
+    /// A member's link that says garbage at some stage.
+    Garbage(u8),
+    /// A member's link that tells changes which cannot be.
+    Poison(u8),
+    /// mDNS shows somebody, ours or not, who is not there.
+    Sighting(u8),
+}
+
+/// A step's kind and how often it is drawn, in a hundred, where its fault is enabled.
+const MIX: [(u64, Kind); 12] = [
+    (22, Kind::Todo),
+    (14, Kind::File),
+    (8, Kind::Beat),
+    (16, Kind::Wait),
+    (12, Kind::Link),
+    (8, Kind::Crash),
+    (5, Kind::Disk),
+    (3, Kind::Clock),
+    (4, Kind::Restart),
+    (2, Kind::Sleep),
+    (4, Kind::Stranger),
+    (1, Kind::Remove),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Todo,
+    File,
+    Beat,
+    Wait,
+    Link,
+    Crash,
+    Disk,
+    Clock,
+    Restart,
+    Sleep,
+    Stranger,
+    Remove,
+}
+
+impl Plan {
+    /// The plan of this seed: some kinds of fault, and between a handful and `steps` steps.
+    pub(crate) fn drawn(seed: u64, steps: u64) -> Plan {
+        let mut chance = Chance::of(seed, "plan", 0);
+        let devices = [2, 2, 3, 3, 4][chance.place(5)];
+        let enabled = chance.next();
+        let kinds: Vec<(u64, Kind)> = MIX.iter().zip(0..).filter(|(_, n)| *n < 4 || enabled >> n & 1 == 1).map(|(kind, _)| *kind).collect();
+        let all: u64 = kinds.iter().map(|(weight, _)| weight).sum();
+        let len = 8 + chance.below(steps.saturating_sub(7));
+        let draw = |_| {
+            let mut at = chance.below(all);
+            let kind = kinds.iter().find(|(weight, _)| {
+                let here = at < *weight;
+                at = at.saturating_sub(*weight);
+                here
+            });
+            draw(kind.map_or(Kind::Wait, |(_, kind)| *kind), devices, &mut chance)
+        };
+        Plan { seed, devices, steps: (0..len).map(draw).collect() }
+    }
+
+    /// As text.
+    pub(crate) fn write(&self) -> String {
+        let line = |step: &Step| serde_json::to_string(step).expect("a step is plain data");
+        let head = format!("{{\"seed\":{},\"devices\":{}}}", self.seed, self.devices);
+        [head].into_iter().chain(self.steps.iter().map(line)).map(|line| line + "\n").collect()
+    }
+
+    /// From text; lines that begin with `#` are remarks.
+    pub(crate) fn read(text: &str) -> Plan {
+        #[derive(Deserialize)]
+        struct Head {
+            seed: u64,
+            devices: u8,
+        }
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+        let head: Head = serde_json::from_str(lines.next().unwrap_or_default()).expect("the first line of a case is its head");
+        let steps = lines.map(|line| serde_json::from_str(line).expect("a line of a case is a step"));
+        Plan { seed: head.seed, devices: head.devices, steps: steps.collect() }
+    }
+}
+
+fn draw(kind: Kind, devices: u8, chance: &mut Chance) -> Step {
+    let small = |chance: &mut Chance, end: u64| u8::try_from(chance.below(end)).expect("numbers of a plan are small");
+    let dev = small(chance, devices.into());
+    match kind {
+        Kind::Todo => Step::Todo(dev, draw_deed(chance)),
+        Kind::Beat => {
+            let words = [Word::Working(small(chance, 3)), Word::Working(3), Word::Tick, Word::Waiting, Word::Done];
+            Step::Beat(dev, small(chance, 2), words[chance.place(5)])
+        }
+        Kind::File => Step::File(dev, draw_file(chance)),
+        Kind::Link => {
+            let other = (dev + 1 + small(chance, u64::from(devices) - 1)) % devices;
+            let faults = [
+                LinkFault::Cut,
+                LinkFault::Cut,
+                LinkFault::OneWay,
+                LinkFault::Heal,
+                LinkFault::Heal,
+                LinkFault::Reset,
+                LinkFault::Reset,
+                LinkFault::Slow,
+                LinkFault::NoRoom,
+                LinkFault::Again,
+            ];
+            Step::Link(dev, other, faults[chance.place(faults.len())])
+        }
+        Kind::Disk => {
+            let faults = [
+                DiskFault::IndexDeleted,
+                DiskFault::DocumentsDeleted,
+                DiskFault::OneDeleted(small(chance, 8)),
+                DiskFault::Lost,
+                DiskFault::Copied,
+                DiskFault::Copied,
+                DiskFault::Restored,
+                DiskFault::Restored,
+                DiskFault::Cloned,
+                DiskFault::Full(5_000 + 1_000 * u32::from(small(chance, 60))),
+            ];
+            Step::Disk(dev, faults[chance.place(faults.len())])
+        }
+        Kind::Clock => Step::Clock(dev, [-86_400, -3_600, -30, 5, 700, 40_000, 31_536_000][chance.place(7)]),
+        Kind::Crash => {
+            let moments = [Moment::BeforeKeep, Moment::AmidKeep, Moment::AmidKeep, Moment::AfterKeep, Moment::AmidTell];
+            Step::Crash(dev, moments[chance.place(5)], [20, 300, 4_000, 70_000][chance.place(4)])
+        }
+        Kind::Restart => Step::Restart(dev),
+        Kind::Sleep => Step::Sleep(dev, [3_000, 30_000, 600_000, 40_000_000][chance.place(4)]),
+        Kind::Stranger => {
+            let n = small(chance, 64);
+            Step::Stranger(dev, [Noise::Unproven(n), Noise::Garbage(n), Noise::Poison(n), Noise::Sighting(n)][chance.place(4)])
+        }
+        Kind::Remove => Step::Remove(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),
+        Kind::Wait => Step::Wait([1, 5, 20, 100, 1_000, 6_000, 50_000, 400_000][chance.place(8)]),
+    }
+}
+
+fn draw_deed(chance: &mut Chance) -> Deed {
+    let mut small = |end: u64| u8::try_from(chance.below(end)).expect("numbers of a plan are small");
+    let (pick, text, kind) = (small(16), small(5), small(14));
+    match kind {
+        0..=2 => Deed::Add(text, small(3)),
+        3 => Deed::Start(pick),
+        4..=6 => Deed::Done(pick),
+        7 => Deed::Reopen(pick),
+        8 => Deed::Retext(pick, text),
+        9 => Deed::Owner(pick, small(3)),
+        10 => Deed::Delete(pick),
+        11 | 12 => Deed::Undo(pick),
+        _ => Deed::Resolve(pick, small(4)),
+    }
+}
+
+fn draw_file(chance: &mut Chance) -> FileDeed {
+    let session = u8::try_from(chance.below(3)).expect("numbers of a plan are small");
+    let list = u32::try_from(chance.below(3_125)).expect("numbers of a plan are small");
+    match chance.below(12) {
+        0..=3 => FileDeed::Write(session, list),
+        4 => FileDeed::Unheard(session, list),
+        5 => FileDeed::Again(session),
+        6 => FileDeed::Torn(session),
+        7 => FileDeed::Emptied(session),
+        8 => FileDeed::Deleted(session),
+        9 => FileDeed::SetBack(session),
+        _ => FileDeed::Transcript(session, u8::try_from(list % 3).expect("numbers of a plan are small")),
+    }
+}
+
+impl Arbitrary for Plan {
+    fn arbitrary(g: &mut Gen) -> Plan {
+        Plan::drawn(u64::arbitrary(g), g.size() as u64)
+    }
+
+    /// Without a stretch of its steps, the longest first; then without its last device; then with shorter waits.
+    fn shrink(&self) -> Box<dyn Iterator<Item = Plan>> {
+        let plan = self.clone();
+        let len = plan.steps.len();
+        let lengths = std::iter::successors(Some(len), |len| (*len > 1).then_some(len / 2));
+        let stretches = lengths.flat_map(move |stretch| (0..len).step_by(stretch.max(1)).map(move |from| (from, stretch)));
+        let whole = self.clone();
+        let shorter = stretches.filter(move |_| len > 0).map(move |(from, stretch)| {
+            let kept = whole.steps.iter().enumerate().filter(|(at, _)| *at < from || *at >= from + stretch);
+            Plan { steps: kept.map(|(_, step)| *step).collect(), ..whole.clone() }
+        });
+        let fewer = (plan.devices > 2).then(|| Plan { devices: plan.devices - 1, ..plan.clone() });
+        let simpler = (0..len).filter_map(move |at| {
+            let step = simpler(plan.steps[at])?;
+            let mut plan = plan.clone();
+            plan.steps[at] = step;
+            Some(plan)
+        });
+        Box::new(shorter.chain(fewer).chain(simpler))
+    }
+}
+
+fn simpler(step: Step) -> Option<Step> {
+    match step {
+        Step::Wait(ms) if ms > 1 => Some(Step::Wait(if ms > 1_000 { 1_000 } else { 1 })),
+        Step::Crash(dev, moment, ms) if ms > 20 => Some(Step::Crash(dev, moment, 20)),
+        Step::Sleep(dev, ms) if ms > 3_000 => Some(Step::Sleep(dev, 3_000)),
+        Step::Todo(dev, Deed::Undo(pick)) if pick > 0 => Some(Step::Todo(dev, Deed::Undo(0))),
+        Step::Todo(dev, Deed::Done(pick)) if pick > 0 => Some(Step::Todo(dev, Deed::Done(0))),
+        Step::File(dev, FileDeed::Write(session, list)) if list > 4 => Some(Step::File(dev, FileDeed::Write(session, list % 5))),
+        Step::Todo(..)
+        | Step::Beat(..)
+        | Step::File(..)
+        | Step::Link(..)
+        | Step::Disk(..)
+        | Step::Clock(..)
+        | Step::Crash(..)
+        | Step::Restart(_)
+        | Step::Sleep(..)
+        | Step::Stranger(..)
+        | Step::Remove(..)
+        | Step::Wait(_) => None,
+    }
+}

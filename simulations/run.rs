@@ -1,0 +1,140 @@
+//! A plan, run from its first step to the agreement at its end.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::oracle::Broken;
+use super::plan::{LinkFault, Plan, Step};
+use super::world::{Event, MS, World};
+
+/// Between two steps of a plan, microseconds.
+const GAP: u64 = 40 * MS;
+
+/// What a run came to.
+pub(crate) struct Report {
+    /// The hash of its trace.
+    pub(crate) trace: blake3::Hash,
+    /// How many turns it took.
+    pub(crate) turns: u64,
+}
+
+/// A run that broke an invariant.
+pub(crate) struct Failure {
+    /// What broke.
+    pub(crate) broken: Broken,
+    /// The last lines of its trace.
+    pub(crate) last: Vec<String>,
+}
+
+/// Runs a plan to its end.
+pub(crate) fn run(plan: &Plan, loud: bool) -> Result<Report, Failure> {
+    let mut world = World::new(plan, loud);
+    let end = catch_unwind(AssertUnwindSafe(|| world.run(plan)));
+    let end = end.unwrap_or_else(|_| Err(Broken::new("S10", "something panicked".into())));
+    match end {
+        Ok(()) => Ok(Report { trace: world.trace.hash(), turns: world.turns }),
+        Err(broken) => Err(Failure { broken, last: world.trace.last().cloned().collect() }),
+    }
+}
+
+impl World {
+    fn run(&mut self, plan: &Plan) -> Result<(), Broken> {
+        self.found()?;
+        for step in &plan.steps {
+            self.trace.line(self.time, 0, &format!("# {step:?}"));
+            self.take(*step)?;
+            self.pass(GAP)?;
+        }
+        self.heal()?;
+        self.finally()
+    }
+
+    /// All devices run and are paired with the first.
+    pub(crate) fn found(&mut self) -> Result<(), Broken> {
+        for d in 0..self.devices.len() {
+            self.start(d);
+        }
+        self.pass(50 * MS)?;
+        for d in 1..self.devices.len() {
+            self.pair(0, d)?;
+        }
+        self.until_quiet(300_000 * MS)
+    }
+
+    /// One step of a plan.
+    pub(crate) fn take(&mut self, step: Step) -> Result<(), Broken> {
+        let count = self.devices.len();
+        let dev = |d: u8| usize::from(d) % count;
+        match step {
+            Step::Todo(d, deed) => drop(self.todo(dev(d), deed)),
+            Step::Beat(d, agent, word) => drop(self.beat(dev(d), agent, word)),
+            Step::File(d, deed) => self.write_file(dev(d), deed),
+            Step::Link(a, b, fault) if dev(a) != dev(b) => self.befall_link(dev(a), dev(b), fault),
+            Step::Clock(d, seconds) => self.devices[dev(d)].wrong_ms += seconds * 1_000,
+            Step::Crash(d, moment, rest) => {
+                let d = dev(d);
+                self.devices[d].armed = Some((moment, rest));
+                let process = self.devices[d].process;
+                self.at(self.time + 2_000 * MS, Event::Fall(d, process));
+            }
+            Step::Restart(d) if self.is_up(dev(d)) => {
+                self.give(dev(d), 0, hubless::model::input::Input::Stopping);
+                self.pass(5 * MS)?;
+                self.fall(dev(d), 50 * MS);
+            }
+            Step::Sleep(d, ms) => self.sleep(dev(d), u64::from(ms) * MS),
+            Step::Wait(ms) => self.pass(u64::from(ms) * MS)?,
+            Step::Disk(..) | Step::Stranger(..) | Step::Remove(..) | Step::Link(..) | Step::Restart(_) => {}
+        }
+        Ok(())
+    }
+
+    fn write_file(&mut self, d: usize, deed: super::plan::FileDeed) {
+        let wall_ms = self.now(d).wall_ms;
+        if let Some(hint) = self.devices[d].files.write(deed, wall_ms) {
+            self.give(d, 300, hubless::model::input::Input::Source(hint));
+        }
+    }
+
+    fn befall_link(&mut self, a: usize, b: usize, fault: LinkFault) {
+        let pair = (a.min(b), a.max(b));
+        match fault {
+            LinkFault::Cut => self.cuts.extend([(a, b), (b, a)]),
+            LinkFault::OneWay => drop(self.cuts.insert((a, b))),
+            LinkFault::Heal => {
+                self.cuts.retain(|cut| *cut != (a, b) && *cut != (b, a));
+                self.slow.remove(&pair);
+                self.roomless.remove(&pair);
+                self.thaw();
+            }
+            LinkFault::Reset => self.reset(a, b),
+            LinkFault::Slow => drop(self.slow.insert(pair)),
+            LinkFault::NoRoom => drop(self.roomless.insert(pair)),
+            LinkFault::Again => {
+                if self.is_up(a)
+                    && self.is_up(b)
+                    && self.devices[a].fleet.as_ref().map(|f| f.id) == self.devices[b].fleet.as_ref().map(|f| f.id)
+                {
+                    self.connect(a, b);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_first_plan() {
+    for seed in 0..8 {
+        let plan = Plan::drawn(seed, 60);
+        let began = std::time::Duration::ZERO;
+        let _ = began;
+        match run(&plan, std::env::var_os("SIM_TRACE").is_some()) {
+            Ok(report) => eprintln!("seed {seed}: {} turns", report.turns),
+            Err(failure) => {
+                for line in &failure.last {
+                    eprintln!("{line}");
+                }
+                panic!("seed {seed}: {}", failure.broken);
+            }
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! The world: devices with three clocks each, one queue of what is to happen, and `perform`, the mirror of the daemon's own.
+//!
+//! Time is in microseconds. The queue is ordered by (time, tie, number); the tie is drawn, so that what happens at one
+//! moment happens in any order, but for the frames of one link, which never share a moment.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ed25519_dalek::SigningKey;
+use hubless::model::effects::{Effects, Look};
+use hubless::model::id::{Asker, DeviceId, Life, LinkId};
+use hubless::model::input::{Input, LinkAction, PeerEvent};
+use hubless::model::member::Fleet;
+use hubless::model::reply::{Code, Refusal, Reply};
+use hubless::model::time::Now;
+use hubless::replica::{Identity, Replica};
+
+use super::book::Book;
+use super::chance::Chance;
+use super::disk::Disk;
+use super::files::Files;
+use super::links::Wire;
+use super::oracle::{Broken, Watch};
+use super::plan::{Moment, Plan};
+use super::trace::{self, Trace};
+
+/// One millisecond.
+pub(crate) const MS: u64 = 1_000;
+/// The true wall clock when a run begins: 2026-11-20.
+const WALL_BEGIN_MS: i64 = 1_795_132_800_000;
+/// Turns of one run; more means that something never falls silent.
+const TURNS_MAX: u64 = 60_000;
+/// Ticks in a row that leave a deadline in the past.
+const TICKS_MAX: u32 = 3;
+
+/// What is to happen.
+pub(crate) enum Event {
+    /// An input for a device, while that process of it runs.
+    Input(usize, u64, Input),
+    /// A device does what waits for it.
+    Turn(usize, u64),
+    /// A deadline, set for this time.
+    Tick(usize, u64, u64),
+    /// A daemon starts.
+    Rise(usize),
+    /// A daemon that was to die dies at last.
+    Fall(usize, u64),
+    /// A machine wakes.
+    Wake(usize),
+    /// A look is answered.
+    Look(usize, u64, Look),
+    /// A frame arrives at one end of a wire.
+    Arrive(u64, usize),
+    /// What one end of a wire said has been taken.
+    Room(u64, usize),
+    /// A dial comes to its end.
+    Dialled(usize, u64, Option<DeviceId>, Vec<String>),
+}
+
+/// One machine.
+pub(crate) struct Device {
+    pub(crate) key: SigningKey,
+    pub(crate) id: DeviceId,
+    /// Where it listens.
+    pub(crate) address: String,
+    pub(crate) disk: Disk,
+    pub(crate) files: Files,
+    /// Its wall clock minus the true one, milliseconds.
+    pub(crate) wrong_ms: i64,
+    /// When its boot clock began, and how long it has slept, microseconds.
+    boot: u64,
+    slept: u64,
+    /// Since when it sleeps.
+    pub(crate) asleep: Option<u64>,
+    /// Which of its processes runs, counted from 1.
+    pub(crate) process: u64,
+    pub(crate) replica: Option<Replica>,
+    /// What its network announces.
+    pub(crate) fleet: Option<Fleet>,
+    inbox: VecDeque<Input>,
+    turning: bool,
+    tick: Option<u64>,
+    idle_ticks: u32,
+    /// When it is to die, and how long it stays dead, milliseconds.
+    pub(crate) armed: Option<(Moment, u32)>,
+    /// Its links: which wire, which end.
+    pub(crate) lines: BTreeMap<LinkId, (u64, usize)>,
+    /// Whom its network lets not through, until when.
+    pub(crate) blocked: BTreeMap<DeviceId, u64>,
+    /// Whether it is gone for good: a thrown-away clone, a removed one.
+    pub(crate) retired: bool,
+    pub(crate) watch: Watch,
+    chance: Chance,
+}
+
+/// Everything.
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    /// Microseconds since the run began.
+    pub(crate) time: u64,
+    queue: BTreeMap<(u64, u64, u64), Event>,
+    number: u64,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) wires: BTreeMap<u64, Wire>,
+    pub(crate) wires_made: u64,
+    /// Ways on which nothing goes: from, to.
+    pub(crate) cuts: BTreeSet<(usize, usize)>,
+    /// Pairs whose bytes trickle, and pairs that are never told of room.
+    pub(crate) slow: BTreeSet<(usize, usize)>,
+    pub(crate) roomless: BTreeSet<(usize, usize)>,
+    pub(crate) tickets: BTreeMap<String, usize>,
+    pub(crate) pairings: BTreeMap<u64, (usize, u64, Asker)>,
+    pub(crate) askers: u64,
+    /// Who waits for an answer, and where they asked.
+    pub(crate) waiting: BTreeMap<Asker, usize>,
+    pub(crate) replies: BTreeMap<Asker, Reply>,
+    /// When anything of a document was last told or kept.
+    pub(crate) stirred: u64,
+    pub(crate) calm: bool,
+    pub(crate) turns: u64,
+    pub(crate) book: Book,
+    pub(crate) trace: Trace,
+    pub(crate) ways: Chance,
+    ties: Chance,
+}
+
+impl World {
+    /// The devices of a plan, none of them running.
+    pub(crate) fn new(plan: &Plan, loud: bool) -> World {
+        let mut world = World {
+            seed: plan.seed,
+            time: 0,
+            queue: BTreeMap::new(),
+            number: 0,
+            devices: Vec::new(),
+            wires: BTreeMap::new(),
+            wires_made: 0,
+            cuts: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            roomless: BTreeSet::new(),
+            tickets: BTreeMap::new(),
+            pairings: BTreeMap::new(),
+            askers: 0,
+            waiting: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            stirred: 0,
+            calm: false,
+            turns: 0,
+            book: Book::default(),
+            trace: Trace::new(loud),
+            ways: Chance::of(plan.seed, "ways", 0),
+            ties: Chance::of(plan.seed, "ties", 0),
+        };
+        for n in 0..usize::from(plan.devices) {
+            let mut key = [0; 32];
+            key.copy_from_slice(&Chance::of(plan.seed, "key", n as u64).bytes(32));
+            world.add_device(SigningKey::from_bytes(&key));
+        }
+        world
+    }
+
+    /// One more machine; two with one key are clones.
+    pub(crate) fn add_device(&mut self, key: SigningKey) -> usize {
+        let n = self.devices.len();
+        let mut chance = Chance::of(self.seed, "device", n as u64);
+        self.devices.push(Device {
+            id: DeviceId(key.verifying_key().to_bytes()),
+            key,
+            address: format!("10.0.0.{n}:4826"),
+            disk: Disk::default(),
+            files: Files::default(),
+            wrong_ms: 0,
+            boot: chance.below(1_000_000_000) * MS,
+            slept: 0,
+            asleep: None,
+            process: 0,
+            replica: None,
+            fleet: None,
+            inbox: VecDeque::new(),
+            turning: false,
+            tick: None,
+            idle_ticks: 0,
+            armed: None,
+            lines: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            retired: false,
+            watch: Watch::default(),
+            chance,
+        });
+        n
+    }
+
+    /// Puts something into the queue.
+    pub(crate) fn at(&mut self, time: u64, event: Event) {
+        self.number += 1;
+        self.queue.insert((time, self.ties.next() % 1_000, self.number), event);
+    }
+
+    /// What a device's clocks show.
+    pub(crate) fn now(&self, d: usize) -> Now {
+        let device = &self.devices[d];
+        let boot = self.time + device.boot;
+        let true_ms = WALL_BEGIN_MS + i64::try_from(self.time / MS).expect("a run ends before the year 10 000");
+        Now { wall_ms: true_ms + device.wrong_ms, mono_ms: (boot - device.slept) / MS, boot_ms: boot / MS }
+    }
+
+    /// Lets time pass, at most so many microseconds.
+    pub(crate) fn pass(&mut self, span: u64) -> Result<(), Broken> {
+        let end = self.time + span;
+        while let Some(next) = self.queue.first_entry().filter(|next| next.key().0 <= end) {
+            let ((time, ..), event) = next.remove_entry();
+            self.time = self.time.max(time);
+            self.happen(event)?;
+            if self.turns > TURNS_MAX {
+                return Err(Broken::new("I9", format!("more than {TURNS_MAX} turns")));
+            }
+        }
+        self.time = end;
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Broken> {
+        match event {
+            Event::Input(d, process, input) => {
+                if self.devices[d].process == process && self.devices[d].replica.is_some() {
+                    self.devices[d].inbox.push_back(input);
+                    self.plan_turn(d);
+                }
+            }
+            Event::Turn(d, process) => {
+                if self.devices[d].process == process && self.devices[d].asleep.is_none() {
+                    self.devices[d].turning = false;
+                    self.turn(d)?;
+                }
+            }
+            Event::Tick(d, process, at) => {
+                let device = &mut self.devices[d];
+                if device.process == process && device.tick == Some(at) && device.asleep.is_none() {
+                    device.tick = None;
+                    device.inbox.push_back(Input::Tick);
+                    self.plan_turn(d);
+                }
+            }
+            Event::Rise(d) => self.rise(d)?,
+            Event::Fall(d, process) => {
+                if let (true, Some((_, rest))) = (self.devices[d].process == process, self.devices[d].armed) {
+                    self.fall(d, u64::from(rest) * MS);
+                }
+            }
+            Event::Wake(d) => self.wake(d),
+            Event::Look(d, process, look) => {
+                let answer = self.devices[d].files.look(&look);
+                self.happen(Event::Input(d, process, Input::Source(answer)))?;
+            }
+            Event::Arrive(wire, side) => self.arrive(wire, side)?,
+            Event::Room(wire, side) => self.room(wire, side)?,
+            Event::Dialled(d, process, device, addresses) => self.dialled(d, process, device, &addresses),
+        }
+        Ok(())
+    }
+
+    fn plan_turn(&mut self, d: usize) {
+        let device = &mut self.devices[d];
+        if !device.turning && device.asleep.is_none() && device.replica.is_some() {
+            device.turning = true;
+            let process = device.process;
+            let at = self.time + device.chance.below(300);
+            self.at(at, Event::Turn(d, process));
+        }
+    }
+
+    /// Gives a device an input, soon.
+    pub(crate) fn give(&mut self, d: usize, after: u64, input: Input) {
+        let process = self.devices[d].process;
+        self.at(self.time + after, Event::Input(d, process, input));
+    }
+
+    /// One turn of the daemon's loop: what waits is stepped through, kept once, then shown, looked at, told and answered.
+    fn turn(&mut self, d: usize) -> Result<(), Broken> {
+        let now = self.now(d);
+        let mut turn = Effects::default();
+        let taken = 1 + self.devices[d].chance.below(8);
+        for _ in 0..taken {
+            let Some(input) = self.devices[d].inbox.pop_front() else { break };
+            let was_tick = input == Input::Tick;
+            self.trace.line(self.time, d, &trace::input(&input));
+            let Some(replica) = self.devices[d].replica.as_mut() else { return Ok(()) };
+            let effects = replica.step(now, input);
+            turn.absorb(effects);
+            self.watch_deadline(d, was_tick, now)?;
+        }
+        self.turns += 1;
+        self.perform(d, turn)?;
+        if self.devices[d].replica.is_some() && !self.devices[d].inbox.is_empty() {
+            self.plan_turn(d);
+        }
+        Ok(())
+    }
+
+    /// What is due is done away with when it is due: else the loop would never wait.
+    fn watch_deadline(&mut self, d: usize, was_tick: bool, now: Now) -> Result<(), Broken> {
+        let device = &mut self.devices[d];
+        let over = device.replica.as_ref().and_then(Replica::deadline).is_some_and(|deadline| deadline <= now.boot_ms);
+        device.idle_ticks = if was_tick && over { device.idle_ticks + 1 } else { 0 };
+        if device.idle_ticks > TICKS_MAX { Err(Broken::new("I9", format!("device {d} is due for ever"))) } else { Ok(()) }
+    }
+
+    /// The mirror of `daemon/perform.rs`.
+    pub(crate) fn perform(&mut self, d: usize, turn: Effects) -> Result<(), Broken> {
+        let Effects { keep, look, tell, reply, note } = turn;
+        let armed = self.devices[d].armed.filter(|(moment, _)| match moment {
+            Moment::BeforeKeep | Moment::AmidKeep | Moment::AfterKeep => !keep.is_empty(),
+            Moment::AmidTell => !tell.is_empty(),
+        });
+        let rest = armed.map_or(0, |(_, rest)| u64::from(rest) * MS);
+        let armed = armed.map(|(moment, _)| moment);
+        let full = self.devices[d].disk.full_until > self.time;
+        if armed == Some(Moment::BeforeKeep) {
+            return self.fallen(d, rest);
+        }
+        if armed == Some(Moment::AmidKeep) || (full && !keep.is_empty()) {
+            let device = &mut self.devices[d];
+            device.disk.keep_some(&keep, &mut device.chance, &mut self.book)?;
+            for (asker, _) in reply.into_iter().filter(|_| armed.is_none()) {
+                self.heard(d, asker, Reply::Refused(Refusal::new(Code::Storage, "the disk is full")));
+            }
+            return self.fallen(d, if armed.is_some() { rest } else { 5_000 * MS });
+        }
+        let new = self.devices[d].disk.keep(&keep, &mut self.book)?;
+        if !new.is_empty() {
+            self.stir(d, "kept")?;
+        }
+        self.watch_kept(d, &new)?;
+        if armed == Some(Moment::AfterKeep) {
+            return self.fallen(d, rest);
+        }
+        self.watch_shown(d)?;
+        for line in note {
+            self.trace.line(self.time, d, &format!("  {line:?}"));
+        }
+        let process = self.devices[d].process;
+        for look in look {
+            let after = 100 + self.devices[d].chance.below(3_000);
+            self.at(self.time + after, Event::Look(d, process, look));
+        }
+        let cut = if armed == Some(Moment::AmidTell) { self.devices[d].chance.place(tell.len()) } else { usize::MAX };
+        for (at, action) in tell.into_iter().enumerate() {
+            if at == cut {
+                return self.fallen(d, rest);
+            }
+            self.carry(d, action)?;
+        }
+        for (asker, reply) in reply {
+            self.watch_reply(d, &reply)?;
+            self.heard(d, asker, reply);
+        }
+        self.plan_tick(d);
+        Ok(())
+    }
+
+    fn fallen(&mut self, d: usize, rest: u64) -> Result<(), Broken> {
+        self.fall(d, rest);
+        Ok(())
+    }
+
+    fn heard(&mut self, d: usize, asker: Asker, reply: Reply) {
+        let word = match &reply {
+            Reply::Refused(why) => format!("  -> {}: refused, {why}", asker.0),
+            Reply::Document(_) => format!("  -> {}: a document", asker.0),
+            other => format!("  -> {}: {other:?}", asker.0),
+        };
+        self.trace.line(self.time, d, &word);
+        self.waiting.remove(&asker);
+        self.replies.insert(asker, reply);
+    }
+
+    fn plan_tick(&mut self, d: usize) {
+        let Some(deadline) = self.devices[d].replica.as_ref().and_then(Replica::deadline) else { return };
+        let device = &mut self.devices[d];
+        let at = (deadline.saturating_mul(MS)).saturating_sub(device.boot).max(self.time);
+        if device.tick != Some(at) {
+            device.tick = Some(at);
+            let process = device.process;
+            self.at(at, Event::Tick(d, process, at));
+        }
+    }
+
+    /// The daemon dies; it rises again after `rest`.
+    pub(crate) fn fall(&mut self, d: usize, rest: u64) {
+        self.trace.line(self.time, d, "falls");
+        let device = &mut self.devices[d];
+        device.replica = None;
+        device.armed = None;
+        device.inbox.clear();
+        device.turning = false;
+        device.tick = None;
+        self.waiting.retain(|_, at| *at != d);
+        self.break_lines(d);
+        self.unannounce(d);
+        if !self.devices[d].retired {
+            self.at(self.time + rest, Event::Rise(d));
+        }
+    }
+
+    /// The daemon starts, unless it runs.
+    fn rise(&mut self, d: usize) -> Result<(), Broken> {
+        if self.devices[d].replica.is_some() || self.devices[d].retired {
+            return Ok(());
+        }
+        let now = self.now(d);
+        let device = &mut self.devices[d];
+        device.process += 1;
+        device.disk.kept.life += 1;
+        let life = Life { counter: device.disk.kept.life, nonce: device.chance.next() };
+        let me = Identity {
+            device: device.id,
+            signing: device.key.clone(),
+            name: format!("device {d}"),
+            platform: "linux".into(),
+            not_seen_after_ms: 7_200_000,
+        };
+        let (replica, effects) = Replica::open(me, life, now, &device.disk.kept);
+        device.fleet = Some(replica.fleet().clone());
+        device.replica = Some(replica);
+        let address = device.address.clone();
+        self.trace.line(self.time, d, &format!("rises, life {}", life.counter));
+        self.watch_risen(d)?;
+        self.perform(d, effects)?;
+        if self.devices[d].replica.is_some() {
+            self.give(d, 200, Input::Peer(PeerEvent::Listening { addresses: vec![address] }));
+            self.announce(d);
+        }
+        Ok(())
+    }
+
+    /// Starts a device now.
+    pub(crate) fn start(&mut self, d: usize) {
+        self.at(self.time, Event::Rise(d));
+    }
+
+    /// The machine sleeps for so long.
+    pub(crate) fn sleep(&mut self, d: usize, span: u64) {
+        if self.devices[d].asleep.is_none() {
+            self.trace.line(self.time, d, "sleeps");
+            self.devices[d].asleep = Some(self.time);
+            self.at(self.time + span, Event::Wake(d));
+        }
+    }
+
+    /// The machine wakes: what was waiting is there, and so are the deadlines that passed.
+    pub(crate) fn wake(&mut self, d: usize) {
+        let Some(since) = self.devices[d].asleep.take() else { return };
+        self.trace.line(self.time, d, "wakes");
+        self.devices[d].slept += self.time - since;
+        self.devices[d].turning = false;
+        self.devices[d].tick = None;
+        self.plan_tick(d);
+        if !self.devices[d].inbox.is_empty() {
+            self.plan_turn(d);
+        }
+        self.thaw();
+    }
+
+    /// Something of a document moved.
+    pub(crate) fn stir(&mut self, d: usize, what: &str) -> Result<(), Broken> {
+        self.stirred = self.time;
+        if self.calm { Err(Broken::new("I2", format!("device {d} does not fall silent: {what}"))) } else { Ok(()) }
+    }
+
+    /// Whether a device runs.
+    pub(crate) fn is_up(&self, d: usize) -> bool {
+        self.devices[d].replica.is_some() && self.devices[d].asleep.is_none()
+    }
+
+    /// Asks a device; `None`: nobody is there.
+    pub(crate) fn ask(&mut self, d: usize, ask: hubless::model::ask::Ask) -> Option<Asker> {
+        self.devices[d].replica.as_ref()?;
+        self.askers += 1;
+        let asker = Asker(self.askers);
+        self.waiting.insert(asker, d);
+        self.give(d, 50, Input::Ask(asker, ask));
+        Some(asker)
+    }
+
+    /// What a device asked of its network.
+    fn carry(&mut self, d: usize, action: LinkAction) -> Result<(), Broken> {
+        let process = self.devices[d].process;
+        match action {
+            LinkAction::Say { link, frames } => self.say(d, link, frames)?,
+            LinkAction::HangUp { link, .. } => self.hang_up(d, link),
+            LinkAction::Dial { device, addresses } => {
+                let after = 1_000 + self.ways.below(20_000);
+                self.at(self.time + after, Event::Dialled(d, process, device, addresses));
+            }
+            LinkAction::Block { device, for_ms } => drop(self.devices[d].blocked.insert(device, self.time + for_ms * MS)),
+            LinkAction::Fleet(fleet) => self.change_fleet(d, fleet),
+            LinkAction::Renew => self.end_lines(d, "everything is opened anew"),
+            LinkAction::Invite { asker } => self.invite(d, asker),
+            LinkAction::Join { asker, ticket, name } => self.join(d, asker, &ticket, &name),
+            LinkAction::Admit { pairing, welcome } => self.admit(d, pairing, welcome),
+            LinkAction::TurnAway { pairing, why } => self.turn_away(pairing, why),
+        }
+        Ok(())
+    }
+}
