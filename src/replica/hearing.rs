@@ -142,10 +142,12 @@ impl Replica {
         link.hear_held(&doc);
         let what = format!("another device holds document {doc} back from this one");
         self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some("hubless doctor, on both devices".into()) });
-        if self.library.get(&doc).is_some() && self.written_again.insert(doc.clone()) {
+        // One base name once: a peer that holds back shard after shard must not make us write for ever.
+        let base = doc.as_str().split('.').next().unwrap_or_default().to_owned();
+        if self.written_again.insert(base.clone()) {
             let fresh = self.library.write_again(&doc, &mut out.keep);
             self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
-            out.keep.push(Keep::Index { key: format!("{WRITTEN_AGAIN}{doc}"), value: Some(Vec::new()) });
+            out.keep.push(Keep::Index { key: format!("{WRITTEN_AGAIN}{base}"), value: Some(Vec::new()) });
         }
     }
 
@@ -251,7 +253,7 @@ impl Replica {
         if presence.device != link.device && !self.is_member(&presence.device) {
             return Ok(());
         }
-        if self.presences.hear(presence, now.boot_ms) {
+        if self.presences.hear(presence, presence.device == link.device, now.boot_ms) {
             self.unseen.remove(&presence.device);
             self.showing.presence_changed(&presence.device, &self.presences);
             let handed_on = Message::Presence(presence.clone());

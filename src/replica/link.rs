@@ -15,6 +15,7 @@ use crate::model::limits::{PING_EVERY_MS, UNSENT_BYTES_MAX};
 use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message};
 use crate::model::time::{Millis, Now};
 
+use super::document::Said;
 use super::guard;
 use super::library::{Fresh, Library, digest};
 
@@ -231,7 +232,7 @@ impl Link {
 
     /// Begins the talk about a document anew.
     pub fn talk_afresh(&mut self, doc: &DocId, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.held.contains(doc) || library.is_outlived(doc) || library.document(doc).is_err() {
+        if self.held.contains(doc) || library.is_outlived(doc) {
             return;
         }
         if !self.has_room() {
@@ -244,18 +245,26 @@ impl Link {
         self.speak(doc, true, now, library, out);
     }
 
-    /// Says the next message of a talk, unless it would repeat the last one; and notices that the two are level.
+    /// Says the next message of a talk, unless it would repeat the last one; and notices that the two are level. Without room
+    /// the talk waits.
     fn speak(&mut self, doc: &DocId, first: bool, now: Now, library: &Library, out: &mut Effects) {
-        let (Some(talk), Some(document)) = (self.talking.get_mut(doc), library.get(doc)) else { return };
-        let bytes = document.say(&mut talk.state);
+        if !first && !self.has_room() {
+            self.dirty.insert(doc.clone());
+            return;
+        }
+        let (Some(talk), document) = (self.talking.get_mut(doc), library.spoken(doc)) else { return };
+        let said = document.say(&mut talk.state);
         let ours = document.heads();
         let level = talk.state.their_heads.as_ref().is_some_and(|theirs| theirs.iter().map(|h| h.0).eq(ours.iter().copied()));
-        if let Some(bytes) = bytes {
-            let hash = blake3::hash(&bytes);
-            let repeated = talk.said.replace(hash) == Some(hash);
+        if let Some(Said { pieces, message }) = said {
+            let hash = blake3::hash(&message);
+            let repeated = talk.said.replace(hash) == Some(hash) && pieces.is_empty();
             talk.at = now.boot_ms;
+            for bytes in pieces {
+                self.say(&Message::Changes { doc: doc.clone(), bytes }, out);
+            }
             if first || !repeated {
-                self.say(&Message::Sync { doc: doc.clone(), first, bytes }, out);
+                self.say(&Message::Sync { doc: doc.clone(), first, bytes: message }, out);
             }
         }
         if level {
@@ -288,7 +297,7 @@ impl Link {
             Err(damaged) => return Took::hold(damaged),
         };
         let talk = self.talking.entry(doc.clone()).or_insert_with(|| Talk { state: SyncState::new(), said: None, at: now.boot_ms });
-        let heard = library.document(doc).and_then(|document| document.hear(&mut talk.state, message));
+        let heard = library.hear(doc, &mut talk.state, message);
         if carried {
             // automerge sees a message without changes and with our heads, and takes it for an answer that needs none; the
             // other still waits to hear that its changes came.
@@ -341,7 +350,15 @@ impl Link {
     pub fn room(&mut self, now: Now, library: &mut Library, out: &mut Effects) {
         self.credit = UNSENT_BYTES_MAX as i64;
         for doc in self.dirty.clone() {
-            self.talk_afresh(&doc, now, library, out);
+            if !self.has_room() {
+                return;
+            }
+            self.dirty.remove(&doc);
+            if self.talking.contains_key(&doc) {
+                self.speak(&doc, false, now, library, out);
+            } else {
+                self.talk_afresh(&doc, now, library, out);
+            }
         }
     }
 
@@ -380,7 +397,9 @@ impl Link {
             self.ping(now, None, out);
         }
         let silent = |talk: &Talk| now.boot_ms.saturating_sub(talk.at) >= TALK_AGAIN_MS;
-        let again: Vec<DocId> = self.talking.iter().filter(|(_, talk)| silent(talk)).map(|(doc, _)| doc.clone()).collect();
+        let waits = |doc: &DocId| self.dirty.contains(doc);
+        let again = self.talking.iter().filter(|(doc, talk)| silent(talk) && !waits(doc)).map(|(doc, _)| doc.clone());
+        let again: Vec<DocId> = again.collect();
         for doc in again {
             self.talk_afresh(&doc, now, library, out);
         }
@@ -398,7 +417,7 @@ impl Link {
         if self.stage < Stage::Open {
             return Millis::MAX;
         }
-        let talks = self.talking.values().map(|talk| talk.at + TALK_AGAIN_MS);
+        let talks = self.talking.iter().filter(|(doc, _)| !self.dirty.contains(*doc)).map(|(_, talk)| talk.at + TALK_AGAIN_MS);
         talks.chain([self.ping_due]).min().unwrap_or(self.ping_due)
     }
 }
