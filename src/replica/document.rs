@@ -314,7 +314,8 @@ mod tests {
             let (from_a, from_b) = (a.say(&mut of_a), b.say(&mut of_b));
             for (bytes, to, talk) in [(from_a, &mut b, &mut of_b), (from_b, &mut a, &mut of_a)] {
                 let Some(bytes) = bytes else { continue };
-                let (message, foreign) = guard::sync_message(Collection::Todos, &bytes.message).expect("our own message passes our own guard");
+                let (message, foreign) =
+                    guard::sync_message(Collection::Todos, &bytes.message).expect("our own message passes our own guard");
                 to.apply(foreign).expect("it follows from the genesis");
                 to.hear(talk, message).expect("our own message");
             }
