@@ -314,7 +314,8 @@ mod tests {
             let (from_a, from_b) = (a.say(&mut of_a), b.say(&mut of_b));
             for (bytes, to, talk) in [(from_a, &mut b, &mut of_b), (from_b, &mut a, &mut of_a)] {
                 let Some(bytes) = bytes else { continue };
-                let (message, foreign) = guard::sync_message(Collection::Todos, &bytes.message).expect("our own message passes our own guard");
+                let (message, foreign) =
+                    guard::sync_message(Collection::Todos, &bytes.message).expect("our own message passes our own guard");
                 to.apply(foreign).expect("it follows from the genesis");
                 to.hear(talk, message).expect("our own message");
             }
@@ -365,5 +366,23 @@ mod tests {
         a.put(&[item(1_000)]);
         assert_eq!(a.heads().len(), 1);
         told(&a.since(&then).0);
+    }
+
+    #[test]
+    fn a_document_too_large_for_a_message_is_told_in_pieces() {
+        let (mut a, mut b) = (Document::born([1; 16]), Document::born([2; 16]));
+        for n in 0..90_u32 {
+            a.put(&[(FactKey::Item(ItemId::of(&[&n.to_le_bytes()])), "x".repeat(60 * 1024))]);
+        }
+        let (mut of_a, mut of_b) = (SyncState::new(), SyncState::new());
+        let asked = b.say(&mut of_b).expect("the first word");
+        let (message, _) = guard::sync_message(Collection::Todos, &asked.message).expect("our own message");
+        a.hear(&mut of_a, message).expect("a first word");
+        let said = a.say(&mut of_a).expect("90 changes to tell");
+        assert!(said.pieces.len() > 1 && said.pieces.iter().all(|piece| piece.len() <= PIECE_BYTES_MAX));
+        for piece in said.pieces {
+            b.apply(told(&piece)).expect("they come in order");
+        }
+        assert_eq!(b.heads(), a.heads());
     }
 }
