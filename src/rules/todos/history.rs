@@ -66,7 +66,7 @@ impl Teller {
             Deed::Set { field, value, .. } => (field.word(), self.fields.insert(*field, value.clone()), value.clone(), now),
             Deed::Delete { round } => ("deleted", None, "deleted".into(), *round),
             Deed::Resolve { .. } => ("conflict", None, if fact.undoes.is_some() { "open" } else { "resolved" }.into(), now),
-            Deed::Mark { .. } | Deed::Open { .. } => return,
+            Deed::Mark { .. } | Deed::Open { .. } | Deed::Asked => return,
         };
         let happened = Happened { at: fact.at.ms, by: fact.by.clone(), field: field.to_owned(), from, to, round, act: Some(id) };
         self.told.push(happened);
