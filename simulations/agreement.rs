@@ -34,6 +34,7 @@ impl World {
             self.devices[d].disk.full_until = 0;
             self.devices[d].armed = None;
             self.devices[d].blocked.clear();
+            self.devices[d].retired = self.devices[d].is_clone;
             if self.devices[d].retired && self.devices[d].replica.is_some() {
                 self.fall(d, 0);
             } else if self.devices[d].replica.is_none() {
@@ -42,6 +43,7 @@ impl World {
         }
         self.thaw();
         self.pass(5_000 * MS)?;
+        self.pair_strays()?;
         for d in 0..self.devices.len() {
             self.announce(d);
             // Transcripts are not watched: a session's place is learned when its list is read again.
@@ -54,13 +56,21 @@ impl World {
         Ok(())
     }
 
-    /// The devices that must agree: all that run and are members.
+    /// Who lost everything is alone in a new fleet: a person pairs it again.
+    fn pair_strays(&mut self) -> Result<(), Broken> {
+        let fleet = |world: &World, d: usize| world.devices[d].replica.as_ref().map(|replica| replica.fleet().id);
+        let Some(home) = self.honest().into_iter().find(|d| fleet(self, *d) == self.fleet) else { return Ok(()) };
+        for d in self.honest() {
+            if fleet(self, d) != self.fleet {
+                self.pair(home, d)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The devices that must agree: all but clones and removed ones.
     pub(crate) fn honest(&self) -> Vec<usize> {
-        let member = |d: &usize| {
-            let id = self.devices[*d].id;
-            self.devices[*d].replica.as_ref().is_some_and(|r| r.view().devices.get(&id).is_some_and(|device| device.member))
-        };
-        (0..self.devices.len()).filter(|d| !self.devices[*d].retired).filter(member).collect()
+        (0..self.devices.len()).filter(|d| !self.devices[*d].retired && self.removed != Some(*d)).collect()
     }
 
     /// Lets time pass until every device is linked with every other, all is level, and nothing is told.
@@ -79,7 +89,7 @@ impl World {
     fn unsettled(&self) -> Option<String> {
         let all = self.honest();
         for (n, a) in all.iter().enumerate() {
-            let replica = self.devices[*a].replica.as_ref()?;
+            let Some(replica) = self.devices[*a].replica.as_ref() else { return Some(format!("device {a} does not run")) };
             if !replica.is_level() {
                 return Some(format!("device {a} is not level with all"));
             }
@@ -231,5 +241,5 @@ fn differ_in_shared(one: &Replica, two: &Replica) -> Option<String> {
         view.agents.clear();
         view.sessions.clear();
     }
-    differ(&a, &b)
+    differ(&a, &b, true)
 }

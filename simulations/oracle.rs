@@ -144,7 +144,7 @@ impl World {
         device.watch.checked = view.seq;
         device.watch.judge(&view).map_err(|broken| Broken { what: format!("device {d}: {}", broken.what), ..broken })?;
         let anew = replica.view_from_scratch(now);
-        differ(&view, &anew).map_or(Ok(()), |what| Err(Broken::new("I13", format!("device {d} shows other {what} than its facts say"))))
+        differ(&view, &anew, device.jumped).map_or(Ok(()), |what| Err(Broken::new("I13", format!("device {d} shows other {what} than its facts say"))))
     }
 
     /// Something is told: every change in it, and every head it names, has been kept.
@@ -192,10 +192,11 @@ impl World {
     }
 }
 
-/// What two views of the same facts show differently.
-pub(crate) fn differ(a: &View, b: &View) -> Option<String> {
+/// What two views of the same facts show differently. A sign of life is shown by the wall clock of the moment it was heard
+/// at; where that clock `jumped` since, it would be another one now.
+pub(crate) fn differ(a: &View, b: &View, jumped: bool) -> Option<String> {
     let sign = |a: Option<i64>, b: Option<i64>| match (a, b) {
-        (Some(a), Some(b)) => (a - b).abs() <= SAME_SIGN_MS,
+        (Some(a), Some(b)) => jumped || (a - b).abs() <= SAME_SIGN_MS,
         (a, b) => a == b,
     };
     let same_agent = |a: &AgentView, b: &AgentView| {
