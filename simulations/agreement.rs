@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hubless::model::ask::Ask;
 use hubless::model::fact::FactKey;
-use hubless::model::id::{Life, ItemId};
+use hubless::model::id::{ItemId, Life};
 use hubless::model::message::DocHeads;
 use hubless::model::reply::Reply;
 use hubless::model::session::session_id;
@@ -131,8 +131,8 @@ impl World {
                 let doc = a.iter().chain(&b).find(|d| !a.contains(d) || !b.contains(d)).map(|d| d.doc.to_string());
                 return broken(format!("other heads of {doc:?}"));
             }
-            if one.library().facts().export() != two.library().facts().export() {
-                return broken("other facts".into());
+            if let Some(line) = one_sided(&one.library().facts().export(), &two.library().facts().export()) {
+                return broken(line);
             }
             if let Some(what) = differ_in_shared(one, two) {
                 return broken(what);
@@ -170,9 +170,8 @@ impl World {
         let export: String = lines.iter().flat_map(|(key, values)| values.iter().map(move |value| format!("{key} {value}\n"))).collect();
         for d in honest {
             let held = self.devices[d].replica.as_ref().map(|replica| replica.library().facts().export()).unwrap_or_default();
-            if held != export {
-                let lost = export.lines().find(|line| !held.contains(line)).or(held.lines().find(|line| !export.contains(line)));
-                return Err(Broken::new("Q4", format!("device {d} holds other facts than its disk: {lost:?}")));
+            if let Some(line) = one_sided(&export, &held) {
+                return Err(Broken::new("Q4", format!("device {d} holds other facts than the disks: {line}")));
             }
         }
         Ok(())
@@ -223,8 +222,9 @@ impl World {
                 not_seen_after_ms: 7_200_000,
             };
             let (again, _) = Replica::open(me, Life { counter: 1 << 20, nonce: 1 }, now, &device.disk.kept);
-            if again.library().facts().export() != replica.library().facts().export() {
-                return Err(Broken::new("Q6", format!("device {d} reads back other facts than it kept")));
+            let (kept, held) = (again.library().facts().export(), replica.library().facts().export());
+            if let Some(line) = one_sided(&kept, &held) {
+                return Err(Broken::new("Q6", format!("device {d} reads back other facts than it kept: {line}")));
             }
             if let Some(what) = differ_in_shared(&again, replica) {
                 return Err(Broken::new("Q6", format!("device {d} reads back another view: {what}")));
@@ -232,6 +232,16 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// A line that only one of two exports has.
+fn one_sided(a: &str, b: &str) -> Option<String> {
+    if a == b {
+        return None;
+    }
+    let (first, second): (BTreeSet<&str>, BTreeSet<&str>) = (a.lines().collect(), b.lines().collect());
+    let only_first = first.difference(&second).next().map(|line| format!("only the first has {line}"));
+    only_first.or_else(|| second.difference(&first).next().map(|line| format!("only the second has {line}")))
 }
 
 /// What two replicas show differently of what does not depend on where one stands.

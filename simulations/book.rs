@@ -46,7 +46,8 @@ impl Book {
         let mut hashes = Vec::new();
         for chunk in split(bytes) {
             if chunk.get(8) == Some(&0) {
-                let document = Document::load(chunk, [7; 16]).map_err(|e| Broken::new("I3", format!("a save of {doc} does not load: {e}")))?;
+                let document =
+                    Document::load(chunk, [7; 16]).map_err(|e| Broken::new("I3", format!("a save of {doc} does not load: {e}")))?;
                 hashes.extend(self.read(doc, &document.since(&[]).0)?);
             } else {
                 hashes.push(self.read_change(doc, chunk)?);

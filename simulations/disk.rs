@@ -127,11 +127,7 @@ impl World {
             }
             DiskFault::Cloned => return self.clone_device(d),
             DiskFault::Restored if self.devices[d].disk.copy.is_none() => return Ok(()),
-            DiskFault::IndexDeleted
-            | DiskFault::DocumentsDeleted
-            | DiskFault::OneDeleted(_)
-            | DiskFault::Lost
-            | DiskFault::Restored => {}
+            DiskFault::IndexDeleted | DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_) | DiskFault::Lost | DiskFault::Restored => {}
         }
         if self.devices[d].replica.is_some() {
             self.fall(d, 100 * MS);

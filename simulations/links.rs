@@ -201,7 +201,8 @@ impl World {
     }
 
     fn between(&self, a: usize, b: usize) -> Vec<u64> {
-        let is_between = |wire: &Wire| matches!((wire.ends[0].device, wire.ends[1].device), (Some(x), Some(y)) if (x, y) == (a, b) || (x, y) == (b, a));
+        let is_between =
+            |wire: &Wire| matches!((wire.ends[0].device, wire.ends[1].device), (Some(x), Some(y)) if (x, y) == (a, b) || (x, y) == (b, a));
         self.wires.iter().filter(|(_, wire)| is_between(wire)).map(|(n, _)| *n).collect()
     }
 
@@ -225,7 +226,10 @@ impl World {
 
     /// Opens a stream between two devices; older ones of the same two keys end.
     pub(crate) fn connect(&mut self, a: usize, b: usize) {
-        let ids = [(Some(a), self.devices[a].id, self.devices[a].address.clone()), (Some(b), self.devices[b].id, self.devices[b].address.clone())];
+        let ids = [
+            (Some(a), self.devices[a].id, self.devices[a].address.clone()),
+            (Some(b), self.devices[b].id, self.devices[b].address.clone()),
+        ];
         self.open_wire(ids, false);
     }
 

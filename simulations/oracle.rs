@@ -99,7 +99,8 @@ impl World {
             return Err(Broken::new("I3", format!("device {d} cannot read {damaged:?}")));
         }
         for (doc, held) in device.disk.held.iter().filter(|(doc, _)| !damaged.contains(*doc)) {
-            let read: BTreeSet<Head> = replica.library().get(doc).map(|doc| doc.sequence()).unwrap_or_default().into_iter().map(|c| c.2).collect();
+            let read: BTreeSet<Head> =
+                replica.library().get(doc).map(|doc| doc.sequence()).unwrap_or_default().into_iter().map(|c| c.2).collect();
             if !held.is_subset(&read) && !device.disk.holed {
                 return Err(Broken::new("I3", format!("device {d} opened {doc} with {} of {} changes", read.len(), held.len())));
             }
@@ -144,7 +145,8 @@ impl World {
         device.watch.checked = view.seq;
         device.watch.judge(&view).map_err(|broken| Broken { what: format!("device {d}: {}", broken.what), ..broken })?;
         let anew = replica.view_from_scratch(now);
-        differ(&view, &anew, device.jumped).map_or(Ok(()), |what| Err(Broken::new("I13", format!("device {d} shows other {what} than its facts say"))))
+        differ(&view, &anew, device.jumped)
+            .map_or(Ok(()), |what| Err(Broken::new("I13", format!("device {d} shows other {what} than its facts say"))))
     }
 
     /// Something is told: every change in it, and every head it names, has been kept.
@@ -156,7 +158,8 @@ impl World {
                 self.stir(d, "Heads")?;
                 let disk = &self.devices[d].disk;
                 let lost = all.iter().find(|named| !named.heads.iter().all(|head| disk.holds(&named.doc, head)));
-                return lost.map_or(Ok(()), |lost| Err(Broken::new("I3", format!("device {d} names heads of {} that it has not kept", lost.doc))));
+                return lost
+                    .map_or(Ok(()), |lost| Err(Broken::new("I3", format!("device {d} names heads of {} that it has not kept", lost.doc))));
             }
             Message::Members(_)
             | Message::Hello(_)
@@ -181,12 +184,7 @@ impl World {
             Reply::Todo { id, .. } => view.todos.contains_key(id),
             Reply::Beat { session, .. } => view.sessions.contains_key(session),
             Reply::Paired { device, .. } => view.devices.get(device).is_some_and(|device| device.member),
-            Reply::Ticket { .. }
-            | Reply::Left
-            | Reply::Pong { .. }
-            | Reply::Rescanning
-            | Reply::Document(_)
-            | Reply::Refused(_) => true,
+            Reply::Ticket { .. } | Reply::Left | Reply::Pong { .. } | Reply::Rescanning | Reply::Document(_) | Reply::Refused(_) => true,
         };
         if shown { Ok(()) } else { Err(Broken::new("I3", format!("device {d} answered {reply:?} and does not show it"))) }
     }
@@ -214,7 +212,9 @@ pub(crate) fn differ(a: &View, b: &View, jumped: bool) -> Option<String> {
     if a.conflicts != b.conflicts {
         return Some(format!("conflicts: {:?}, anew {:?}", a.conflicts, b.conflicts));
     }
-    if a.agents.len() != b.agents.len() || a.agents.iter().any(|(key, agent)| b.agents.get(key).is_none_or(|other| !same_agent(agent, other))) {
+    if a.agents.len() != b.agents.len()
+        || a.agents.iter().any(|(key, agent)| b.agents.get(key).is_none_or(|other| !same_agent(agent, other)))
+    {
         return Some(format!("agents: {:?}, anew {:?}", a.agents, b.agents));
     }
     (a.sessions != b.sessions).then(|| format!("sessions: {:?}, anew {:?}", a.sessions, b.sessions))

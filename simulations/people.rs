@@ -137,7 +137,11 @@ impl World {
     pub(crate) fn entries(&self, d: usize) -> Vec<Vec<u8>> {
         use hubless::replica::saved::{Noun, read};
         let Some(replica) = self.devices[d].replica.as_ref() else { return Vec::new() };
-        let nouns = replica.library().facts().iter().flat_map(|(key, joined)| joined.values().filter_map(|value| read(key, value)).collect::<Vec<_>>());
+        let nouns = replica
+            .library()
+            .facts()
+            .iter()
+            .flat_map(|(key, joined)| joined.values().filter_map(|value| read(key, value)).collect::<Vec<_>>());
         nouns.filter_map(|noun| if let Noun::Member(bytes) = noun { Some(bytes) } else { None }).collect()
     }
 

@@ -117,11 +117,13 @@ impl World {
             LinkFault::Slow => drop(self.slow.insert(pair)),
             LinkFault::NoRoom => drop(self.roomless.insert(pair)),
             LinkFault::Again => {
-                if self.is_up(a) && self.is_up(b) && self.devices[a].fleet.as_ref().map(|f| f.id) == self.devices[b].fleet.as_ref().map(|f| f.id) {
+                if self.is_up(a)
+                    && self.is_up(b)
+                    && self.devices[a].fleet.as_ref().map(|f| f.id) == self.devices[b].fleet.as_ref().map(|f| f.id)
+                {
                     self.connect(a, b);
                 }
             }
         }
     }
 }
-

@@ -38,7 +38,8 @@ impl World {
                 self.as_member(d, vec![said.frames()]);
             }
             Noise::Sighting(n) => {
-                let event = PeerEvent::Sighted { instance: format!("ghost-{n}"), ours: n % 2 == 0, addresses: vec![format!("10.0.9.{n}:1")] };
+                let event =
+                    PeerEvent::Sighted { instance: format!("ghost-{n}"), ours: n % 2 == 0, addresses: vec![format!("10.0.9.{n}:1")] };
                 self.give(d, 0, Input::Peer(event));
             }
         }
@@ -75,7 +76,8 @@ impl World {
     fn as_member(&mut self, d: usize, said: Vec<Vec<Vec<u8>>>) {
         let Some(replica) = self.devices[d].replica.as_ref() else { return };
         let fleet = replica.fleet().id;
-        let other = (0..self.devices.len()).find(|other| *other != d && self.devices[*other].id != self.devices[d].id && self.is_up(*other));
+        let other =
+            (0..self.devices.len()).find(|other| *other != d && self.devices[*other].id != self.devices[d].id && self.is_up(*other));
         let Some(life) = other.and_then(|other| Some(self.devices[other].replica.as_ref()?.life())) else { return };
         let id = self.devices[other.unwrap_or(d)].id;
         let hello = Hello {

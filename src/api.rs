@@ -39,7 +39,7 @@ use crate::model::view::View;
 /// What the doors need to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The port on 127.0.0.1 and [::1]; 4825 unless settings say otherwise, 0 for any free one.
+    /// The port on 127.0.0.1 and `[::1]`; 4825 unless settings say otherwise, 0 for any free one.
     pub http_port: u16,
     /// Where `ctl.sock` and `http.json` stand; made with mode 0700 when it is not there.
     pub run_dir: PathBuf,

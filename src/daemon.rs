@@ -9,6 +9,7 @@ pub mod offline;
 pub mod shutdown;
 
 mod error;
+mod identity;
 mod perform;
 mod turns;
 
@@ -25,8 +26,7 @@ pub use error::Error;
 use crate::config::Config;
 use crate::model::id::DeviceId;
 use crate::model::limits::INBOX_MAX;
-use crate::network::identity::{self, DeviceKey};
-use crate::replica::Identity;
+use crate::network::identity as keys;
 use crate::store::Store;
 use crate::{api, network, sources};
 
@@ -44,20 +44,9 @@ pub fn init(config: &Config) -> Result<DeviceId, Error> {
         Err(crate::store::Error::Locked { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let key = identity::load_or_make(&config.home.data_dir)?;
+    let key = keys::load_or_make(&config.home.data_dir)?;
     drop(store);
     Ok(key.device())
-}
-
-/// Who we are, as the replica needs it.
-fn identity_of(config: &Config, key: &DeviceKey) -> Identity {
-    Identity {
-        device: key.device(),
-        signing: ed25519_dalek::SigningKey::from_bytes(key.seed()),
-        name: config.device_name.value.clone(),
-        platform: std::env::consts::OS.to_owned(),
-        not_seen_after_ms: config.not_seen_after_ms.value,
-    }
 }
 
 /// Runs until `stop` is done and everything has ended.
@@ -66,10 +55,10 @@ fn identity_of(config: &Config, key: &DeviceKey) -> Identity {
 /// Something could not be started. What happens later is said in the log and the view, and mended when it can be.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.store_options())?;
-    let key = identity::load_or_make(&config.home.data_dir)?;
+    let key = keys::load_or_make(&config.home.data_dir)?;
     let (inbox, events) = mpsc::channel(INBOX_MAX);
     let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
-    let (turns, first) = turns::Turns::open(identity_of(&config, &key), config.store_options(), store)?;
+    let (turns, first) = turns::Turns::open(identity::of(&config, &key), config.store_options(), store)?;
     let (show, view) = watch::channel(turns.view());
     let fleet = turns.fleet();
     let api = api::start(config.api_options(), inbox.clone(), view, clock::wall_ms, &tasks, token.clone()).await?;

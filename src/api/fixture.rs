@@ -232,7 +232,8 @@ impl House {
 
     /// Answers the next question as `core` says; the question comes back.
     pub(crate) async fn answer(&mut self, core: impl FnOnce(&Ask) -> Reply) -> Ask {
-        let asked = self.asked.as_mut().expect("a core").recv().await;
+        let asked = self.asked.as_mut().expect("a core").recv();
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(5), asked).await.expect("a question within 5 s");
         let Some(Input::Ask(asker, ask)) = asked else { panic!("not a question: {asked:?}") };
         self.api.reply(asker, core(&ask));
         ask

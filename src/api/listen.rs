@@ -153,7 +153,7 @@ async fn is_live(path: &Path) -> bool {
     !matches!(timeout(LIVE_WITHIN, UnixStream::connect(path)).await, Ok(Err(why)) if dead(&why))
 }
 
-/// Opens the port on 127.0.0.1 and, where there is IPv6, on [::1]; 0 draws any free one.
+/// Opens the port on 127.0.0.1 and, where there is IPv6, on `[::1]`; 0 draws any free one.
 pub(crate) async fn loopback(port: u16) -> Result<(Vec<TcpListener>, u16), Error> {
     let busy = |port, why: io::Error| if is_taken(&why) { Error::PortBusy { port } } else { Error::Port { port, why } };
     let draws = if port == 0 { DRAWS_MAX } else { 1 };

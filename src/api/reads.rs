@@ -148,6 +148,10 @@ mod tests {
         assert_eq!(ask(&fleet, "/v2/agentSessions", "agent=SAM"), json!({"agent": "SAM", "sessions": [row]}));
         assert_eq!(ask(&fleet, "/v2/deviceSessions", "device=studio")["sessions"], json!([row]), "the name that its reports give");
         assert_eq!(ask(&fleet, "/v2/deviceSessions", "device=nobody"), json!({"device": "nobody", "sessions": []}));
+        let third = DeviceId([3; 32]);
+        let mut named = Fleet(fleet.0.clone());
+        named.0.devices.insert(third, Arc::new(device(third, "studio")));
+        assert_eq!(ask(&named, "/v2/deviceSessions", "device=studio")["sessions"], json!([]), "a device of that name comes first");
         for (path, name) in [("/v2/deviceSessions", "device"), ("/v2/agentSessions", "agent")] {
             for query in ["", "x=1", &format!("{name}=")] {
                 let problem = refused(&fleet, path, query);
@@ -218,6 +222,7 @@ mod tests {
         };
         assert_eq!((shown(""), shown("all=1"), shown("listed=1"), shown("listed=0")), ("ab".into(), "abc".into(), "a".into(), "b".into()));
         assert_eq!((shown("ready=1"), shown("ready=0")), ("a".into(), "b".into()));
+        assert_eq!((shown("ready=1&all=1"), shown("ready=0&all=1")), ("a".into(), "bc".into()));
         assert_eq!((shown("status=done"), shown("status=pending,completed"), shown("project=WEB")), ("".into(), "ab".into(), "ab".into()));
         assert_eq!((shown("device=mac-mini"), shown("device=mbp-lena")), ("ab".into(), "".into()));
         assert_eq!(refused(&fleet, "/api/v3/todos", "status=x").status, 400);

@@ -154,8 +154,9 @@ async fn greet(context: &Context) {
     let client = context.client();
     let overview = loop {
         match client.get("/api/v3/overview").await {
-            Ok(overview) => break overview,
-            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            // Before the first listing nothing can be said of what is watched.
+            Ok(overview) if !fields::list(&overview["data"], "sources").is_empty() => break overview,
+            Ok(_) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
         }
     };
     let pid = Some(std::process::id());

@@ -41,7 +41,7 @@ impl Error {
         match self {
             Error::Store(store::Error::Locked { .. }) => "locked",
             Error::Store(store::Error::NewerFormat { .. }) => "newer-format",
-            Error::Store(store::Error::Exposed { .. } | store::Error::NotOurs { .. }) => "exposed",
+            Error::Store(store::Error::Exposed { .. } | store::Error::NotOurs { .. }) | Error::Key(KeyError::Open { .. }) => "exposed",
             Error::Store(store::Error::Full) => "disk-full",
             Error::Store(store::Error::NoFormat { .. } | store::Error::ReadOnly | store::Error::Io { .. }) => "storage",
             Error::Key(_) | Error::Random(_) => "identity",
@@ -59,7 +59,9 @@ impl Error {
         match self {
             Error::Store(store::Error::Locked { .. }) | Error::Api(api::Error::SocketLive { .. }) => 9,
             Error::Store(store::Error::NewerFormat { .. }) => 10,
-            Error::Store(store::Error::Exposed { .. } | store::Error::NotOurs { .. }) | Error::NotInitialised => 5,
+            Error::Store(store::Error::Exposed { .. } | store::Error::NotOurs { .. })
+            | Error::Key(KeyError::Open { .. })
+            | Error::NotInitialised => 5,
             Error::Store(_)
             | Error::Key(_)
             | Error::Network(_)

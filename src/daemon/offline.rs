@@ -7,12 +7,13 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::model::id::Life;
 use crate::model::view::View;
-use crate::network::identity;
+use crate::network::identity as keys;
 use crate::replica::Replica;
 use crate::store::{self, Store};
 
 use super::clock;
 use super::error::Error;
+use super::identity;
 
 /// What the documents say.
 #[derive(Debug)]
@@ -28,10 +29,10 @@ pub struct Offline {
 /// # Errors
 /// They cannot be read, a newer version wrote them, or there is nothing yet.
 pub fn open(config: &Config) -> Result<Offline, Error> {
-    let key = identity::load(&config.home.data_dir)?.ok_or(Error::NotInitialised)?;
+    let key = keys::load(&config.home.data_dir)?.ok_or(Error::NotInitialised)?;
     let store = Store::open(&store::Options { read_only: true, ..config.store_options() })?;
-    // This life is never written: what the replica would like to keep is dropped.
+    // No life: nobody is in reach, and what the replica would like to keep is dropped.
     let life = Life { counter: 0, nonce: 0 };
-    let (replica, _unkept) = Replica::open(super::identity_of(config, &key), life, clock::now(), &store);
+    let (replica, _unkept) = Replica::open(identity::of(config, &key), life, clock::now(), &store);
     Ok(Offline { view: replica.view(), export: replica.export() })
 }

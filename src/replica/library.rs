@@ -146,6 +146,9 @@ impl Library {
         for facts in facts.chunks(OWN_CHANGE_OPS_MAX) {
             let Ok(document) = self.document(&id) else { return fresh };
             let (born, chunk) = (document.changes() == 1, document.put(facts));
+            if chunk.is_empty() {
+                continue; // all of it stood here already, as the entries of a fleet that is joined again
+            }
             let with_genesis = if born { [&super::genesis::genesis().0[..], &chunk].concat() } else { chunk.clone() };
             keep.push(Keep::Append { doc: id.clone(), chunk: with_genesis });
             fresh.push(Fresh { doc: id.clone(), chunk, changes: 1 });

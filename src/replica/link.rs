@@ -276,12 +276,18 @@ impl Link {
         if first || !talking {
             self.talking.insert(doc.clone(), Talk { state: SyncState::new(), said: None, at: now.boot_ms });
         }
+        let carried = !foreign.is_empty();
         let (applied, fresh) = match library.apply(doc, foreign, &mut out.keep) {
             Ok(applied) => applied,
             Err(damaged) => return Took::hold(damaged),
         };
         let talk = self.talking.entry(doc.clone()).or_insert_with(|| Talk { state: SyncState::new(), said: None, at: now.boot_ms });
         let heard = library.document(doc).and_then(|document| document.hear(&mut talk.state, message));
+        if carried {
+            // automerge sees a message without changes and with our heads, and takes it for an answer that needs none; the
+            // other still waits to hear that its changes came.
+            talk.state.last_sent_heads.clear();
+        }
         let hold = heard.err().map(|damaged| damaged.to_string()).or(applied.unfit);
         if hold.is_none() {
             self.speak(doc, !first && !talking, now, library, out);

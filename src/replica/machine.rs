@@ -84,7 +84,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Opens what the shelf holds; on an empty one a fleet of this device alone begins. A document that does not load is set
+    /// Opens what the shelf holds (a life of 0 is none: only to look, while no daemon runs); on an empty one a fleet of this device alone begins. A document that does not load is set
     /// aside and named, the rest opens.
     pub fn open(me: Identity, life: Life, now: Now, shelf: &dyn Shelf) -> (Replica, Effects) {
         let mut out = Effects::default();
@@ -93,7 +93,7 @@ impl Replica {
         let founded = fleet.is_none();
         let (fleet, genesis) = fleet.map_or_else(|| found(&me, life), |fleet| (fleet, Vec::new()));
         let mut replica = Replica {
-            showing: Showing::new(me.device, now.boot_ms),
+            showing: Showing::new(me.device, now.boot_ms, life.counter == 0),
             presences: Presences::new(me.device, life, now.boot_ms),
             links: BTreeMap::new(),
             dialing: Dialing::new(me.device, life.nonce),

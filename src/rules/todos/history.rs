@@ -75,7 +75,7 @@ impl Teller {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Fixed, Heard, Raw, todos_of};
+    use super::super::raw::{Fixed, Heard, Raw, todos_of};
     use super::*;
     use crate::model::todo::TodoFact;
     use quickcheck::quickcheck;
@@ -112,6 +112,7 @@ mod tests {
         for (n, status) in statuses.into_iter().enumerate() {
             heard.push(raw.rank_at(0, status, n as i64));
         }
+        heard.push(raw.rank_at(0, Status::Completed, 7));
         heard.push(raw.act(Deed::Mark { round: 1, status: Status::InProgress }));
         let view = todos_of(&heard).from_scratch().todos.remove(&raw.todo(0).0).flatten().expect("it holds an item");
         let told: Vec<(i64, &str, bool)> = view.history.iter().map(|step| (step.at, step.to.json(), step.act.is_some())).collect();

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Found, Todos, conflicts};
+use super::conflicts;
+use super::known::{Found, Todos};
 use crate::model::id::TodoId;
 use crate::model::reply::{Code, Refusal};
 use crate::model::view::Conflict;
@@ -40,7 +41,7 @@ fn moved(todos: &Todos, typed: &str) -> Vec<TodoId> {
     let mut places = BTreeSet::new();
     for name in names {
         match todos.find(name) {
-            Found::Elsewhere(todo) => drop(places.insert(todo)),
+            Found::Elsewhere(todo) => places.extend([todo]),
             Found::Several(several) => places.extend(several),
             Found::Here | Found::Nowhere => {}
         }

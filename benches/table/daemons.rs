@@ -1,0 +1,188 @@
+//! Rows 1, 2 and 7: two real daemons on this machine, paired by ticket, each a process in a home of its own. Both ends are
+//! watched from here, so one clock measures them.
+
+use std::path::Path;
+
+use hubless::api::client::Events;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::floors;
+use crate::home::{Home, WITHIN};
+use crate::measure::{Row, Samples, Unit, each, now};
+use crate::reconnect::load_all;
+use crate::todoset::{SET, TodoSet, item, replace};
+
+/// Writes and changes that are measured.
+const TIMES: usize = 300;
+/// Whole processes that are measured.
+const PROCESSES: usize = 40;
+
+/// What B's stream shows of todos: their texts, and when each came.
+struct Ear {
+    heard: mpsc::Receiver<(String, std::time::Instant)>,
+    _reader: JoinSet<()>,
+}
+
+impl Ear {
+    async fn open(home: &Home) -> Ear {
+        let events = home.client.events(None).await.expect("a stream");
+        let (sender, heard) = mpsc::channel(4_096);
+        let mut reader = JoinSet::new();
+        reader.spawn(listen(events, sender));
+        Ear { heard, _reader: reader }
+    }
+
+    /// Waits for the todo with that text.
+    async fn hear(&mut self, text: &str) -> std::time::Instant {
+        let wanted = async {
+            loop {
+                let (heard, at) = self.heard.recv().await.expect("the stream goes on");
+                if heard == text {
+                    return at;
+                }
+            }
+        };
+        tokio::time::timeout(WITHIN, wanted).await.unwrap_or_else(|_| panic!("no event of “{text}”"))
+    }
+}
+
+async fn listen(mut events: Events, sender: mpsc::Sender<(String, std::time::Instant)>) {
+    while let Some(event) = events.next().await {
+        let at = now();
+        if event.kind == "todo"
+            && let Some(text) = event.data["content"].as_str()
+            && sender.send((text.to_owned(), at)).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Milliseconds from one moment to another, negative when it came before.
+fn between(from: std::time::Instant, to: std::time::Instant) -> f64 {
+    let ahead = to.saturating_duration_since(from).as_secs_f64();
+    (ahead - from.saturating_duration_since(to).as_secs_f64()) * 1_000.0
+}
+
+/// Two daemons of one fleet: A with the set of todo files, B with none.
+struct Pair {
+    a: Home,
+    b: Home,
+    set: TodoSet,
+    first_start: f64,
+}
+
+impl Pair {
+    async fn make(base: &Path) -> Pair {
+        let set = TodoSet::write(&base.join("daemons"), SET);
+        let (mut a, mut b) = (Home::make(base, "a", &set.root), Home::make(base, "b", &base.join("nothing")));
+        let first_start = a.up(SET.groups as u64).await;
+        b.up(0).await;
+        let invited = a.client.post("/api/v3/pair", &json!({})).await.expect("a ticket");
+        let ticket = json!({"ticket": invited["data"]["ticket"]});
+        b.client.post_within("/api/v3/pair", &ticket, WITHIN).await.expect("to be let in");
+        b.until("/api/v3/todos?all=true&limit=1", |told| told["total"].as_u64() == Some(SET.groups as u64)).await;
+        Pair { a, b, set, first_start }
+    }
+
+    /// A todo is written on A: from the write's answer, and from its question, to B's event.
+    async fn writes(&self) -> [Samples; 3] {
+        let mut ear = Ear::open(&self.b).await;
+        let mut out: [Samples; 3] = Default::default();
+        for n in 0..TIMES {
+            let text = format!("A person's todo {n}");
+            let asked = now();
+            self.a.client.post("/api/v3/todos", &json!({"content": text})).await.expect("to be taken");
+            let answered = now();
+            let heard = ear.hear(&text).await;
+            for (samples, ms) in out.iter_mut().zip([between(answered, heard), between(asked, heard), between(asked, answered)]) {
+                samples.0.push(ms);
+            }
+        }
+        out
+    }
+
+    /// A todo file is replaced on A, each time another one, to B's event.
+    async fn replacements(&self) -> Samples {
+        let mut ear = Ear::open(&self.b).await;
+        let mut out = Samples::default();
+        for n in 0..TIMES {
+            let texts = [format!("An agent's step {n}"), format!("What comes after {n}")];
+            replace(&self.set.path(n % SET.files), &[item(&texts[0], "in_progress"), item(&texts[1], "pending")]);
+            let start = now();
+            let heard = ear.hear(&texts[0]).await;
+            out.0.push(between(start, heard));
+        }
+        out
+    }
+
+    /// The command line as whole processes, in turn with the smallest one there is.
+    fn queries(&self) -> [Samples; 3] {
+        let mut out: [Samples; 3] = Default::default();
+        for _ in 0..PROCESSES {
+            let took = [self.a.run(&["status"]), self.a.run(&["todos", "list", "--json"]), floors::smallest_process()];
+            out.iter_mut().zip(took).for_each(|(samples, ms)| samples.0.push(ms));
+        }
+        out
+    }
+
+    /// How many todos A shows.
+    async fn count(&self) -> u64 {
+        let told: Value = self.a.client.get("/api/v3/todos?all=true&limit=1").await.expect("an answer");
+        told["total"].as_u64().expect("a count")
+    }
+
+    /// From `up` to an answer, after a stop and after a kill.
+    async fn starts(&mut self, killed: bool) -> Samples {
+        let todos = self.count().await;
+        let mut out = Samples::default();
+        for _ in 0..5 {
+            if killed {
+                self.a.kill()
+            } else {
+                self.a.down()
+            }
+            out.0.push(self.a.up(todos).await);
+        }
+        out
+    }
+}
+
+/// The rows of daemons.
+pub(crate) async fn rows(base: &Path) -> Vec<Row> {
+    let (sync, told) = (floors::fdatasync(base).p50(), floors::notified(base).p50());
+    let trip = floors::libp2p_round_trip().await;
+    let mut pair = Pair::make(base).await;
+    // Rows of starts come before the rows that make more todos.
+    let starts = pair.starts(false).await;
+    let crashes = pair.starts(true).await;
+    pair.a.until("/api/v3/devices", |told| told.to_string().contains("\"level\":true")).await;
+    let floor = each(5, |_| assert!(load_all(&pair.a.data()) > 0, "every document is read")).p50() + floors::smallest_process();
+    let [status, list, smallest] = pair.queries();
+    let [acked, whole, own] = pair.writes().await;
+    let replaced = pair.replacements().await;
+    let way = trip.p50() / 2.0 + sync;
+    let names = ["half a libp2p round trip + fdatasync", "2 fdatasync + half a libp2p round trip"];
+    vec![
+        Row::new("write on A acknowledged → event on B", Unit::Ms, acked).target(5.0, Some(20.0)).floor(names[0], way),
+        Row::new("write on A sent → event on B", Unit::Ms, whole).with_tail().floor(names[1], way + sync),
+        Row::new("write on A sent → acknowledged", Unit::Ms, own).with_tail().floor("fdatasync", sync),
+        Row::new("todo file replaced on A → event on B", Unit::Ms, replaced)
+            .target(60.0, Some(250.0))
+            .floor(format!("inotify + {}", names[1]), told + way + sync),
+        Row::new("`hubless status`, whole process, 524 todos", Unit::Ms, status)
+            .with_tail()
+            .target(20.0, None)
+            .floor("`/bin/true`, whole process", smallest.p50()),
+        Row::new("`hubless todos list --json`, whole process, 524 todos", Unit::Ms, list)
+            .with_tail()
+            .target(20.0, None)
+            .floor("`/bin/true`, whole process", smallest.p50()),
+        Row::new("first `up` with 264 todo files → 524 todos answered", Unit::Ms, Samples(vec![pair.first_start])),
+        Row::new("`up` → answer, 524 todos in store", Unit::Ms, starts).target(1_000.0, None).floor("a process, automerge's load", floor),
+        Row::new("the same after `kill -9`", Unit::Ms, crashes).target(1_000.0, None).floor("a process, automerge's load", floor),
+        Row::new("libp2p round trip, 300 B, TCP + Noise + Yamux", Unit::Ms, trip).with_tail(),
+    ]
+}

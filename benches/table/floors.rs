@@ -1,0 +1,144 @@
+//! Floors: what the system and the libraries cost with nothing of ours on them, measured in the same run.
+
+use std::fs::OpenOptions;
+use std::future::poll_fn;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
+use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEvent};
+use libp2p::core::upgrade::Version;
+use libp2p::core::{Endpoint, Transport};
+use libp2p::identity::Keypair;
+use libp2p::{Multiaddr, PeerId, noise, tcp, yamux};
+use notify::{RecursiveMode, Watcher};
+use tokio::task::JoinSet;
+
+use crate::measure::{Samples, each, ms_since, now};
+
+/// Bytes of a message there and back, and of an append: as much as one small change.
+const MESSAGE_BYTES: usize = 300;
+/// Longer than any of this takes.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// An append of one small change, synced.
+pub(crate) fn fdatasync(dir: &Path) -> Samples {
+    let path = dir.join("fdatasync");
+    let mut file = OpenOptions::new().create(true).append(true).open(path).expect("a file of ours");
+    each(300, |_| file.write_all(&[7; MESSAGE_BYTES]).and_then(|()| file.sync_data()).expect("room on the disk"))
+}
+
+/// A file put in the place of another, until a watcher of its directory is told.
+pub(crate) fn notified(dir: &Path) -> Samples {
+    let dir = dir.join("watched");
+    std::fs::create_dir_all(&dir).expect("a directory of ours");
+    let (sender, events) = mpsc::sync_channel(1_024);
+    let target = dir.join("a.json");
+    let wanted = target.clone();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| event.paths.last() == Some(&wanted)) {
+            let _ = sender.try_send(now());
+        }
+    })
+    .expect("a watcher");
+    watcher.watch(&dir, RecursiveMode::NonRecursive).expect("a directory of ours");
+    let one = |n: usize| {
+        let beside = dir.join("a.json.tmp");
+        std::fs::write(&beside, n.to_string()).expect("a file of ours");
+        while events.try_recv().is_ok() {}
+        let start = now();
+        std::fs::rename(beside, &target).expect("a file of ours");
+        let told = events.recv_timeout(WITHIN).expect("an event");
+        told.saturating_duration_since(start).as_secs_f64() * 1_000.0
+    };
+    Samples((0..300).map(one).collect())
+}
+
+/// The smallest whole process.
+pub(crate) fn smallest_process() -> f64 {
+    let start = now();
+    let status = Command::new("/bin/true").stdin(Stdio::null()).status().expect("/bin/true is everywhere");
+    assert!(status.success(), "it is true");
+    ms_since(start)
+}
+
+type Wire = Boxed<(PeerId, StreamMuxerBox)>;
+
+fn transport() -> Wire {
+    let key = Keypair::generate_ed25519();
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(&key).expect("a key"))
+        .multiplex(yamux::Config::default())
+        .boxed()
+}
+
+/// There and back on one stream of libp2p over loopback: TCP, Noise, Yamux, as our links are made.
+pub(crate) async fn libp2p_round_trip() -> Samples {
+    let mut tasks = JoinSet::new();
+    let (mut listener, mut dialler) = (transport(), transport());
+    let any = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
+    listener.listen_on(ListenerId::next(), any).expect("a free port");
+    let address = loop {
+        if let Some(TransportEvent::NewAddress { listen_addr, .. }) = listener.next().await {
+            break listen_addr;
+        }
+    };
+    tasks.spawn(echo(listener));
+    let samples = tokio::time::timeout(WITHIN, ask(&mut dialler, address, &mut tasks)).await.expect("an answer");
+    tasks.abort_all();
+    samples
+}
+
+async fn echo(mut listener: Wire) {
+    let mut upgrades = JoinSet::new();
+    while let Some(event) = listener.next().await {
+        if let TransportEvent::Incoming { upgrade, .. } = event {
+            upgrades.spawn(async move {
+                let (_, mut muxer) = upgrade.await.expect("a handshake");
+                let mut stream = poll_fn(|cx| muxer.poll_inbound_unpin(cx)).await.expect("a stream");
+                let mut buffer = [0; MESSAGE_BYTES];
+                let talk = async {
+                    while stream.read_exact(&mut buffer).await.is_ok() {
+                        stream.write_all(&buffer).await.expect("to be heard");
+                        stream.flush().await.expect("to be heard");
+                    }
+                };
+                driven(&mut muxer, talk).await;
+            });
+        }
+    }
+}
+
+async fn ask(dialler: &mut Wire, address: Multiaddr, tasks: &mut JoinSet<()>) -> Samples {
+    let how = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+    let dialled = dialler.dial(address, how).expect("an address that can be dialled");
+    let (_, mut muxer) = dialled.await.expect("a handshake");
+    let mut stream: SubstreamBox = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.expect("a stream");
+    tasks.spawn(async move { driven(&mut muxer, std::future::pending::<()>()).await });
+    let mut samples = Samples::default();
+    let mut buffer = [7; MESSAGE_BYTES];
+    for _ in 0..1_000 {
+        let start = now();
+        stream.write_all(&buffer).await.expect("to be heard");
+        stream.flush().await.expect("to be heard");
+        stream.read_exact(&mut buffer).await.expect("an answer");
+        samples.0.push(ms_since(start));
+    }
+    samples
+}
+
+/// Drives a connection while something on it is waited for.
+async fn driven<T>(muxer: &mut StreamMuxerBox, wanted: impl Future<Output = T>) -> T {
+    let mut wanted = std::pin::pin!(wanted);
+    poll_fn(|cx| {
+        while let std::task::Poll::Ready(Ok(_)) = muxer.poll_unpin(cx) {}
+        let _ = muxer.poll_inbound_unpin(cx);
+        wanted.as_mut().poll(cx)
+    })
+    .await
+}

@@ -1,0 +1,197 @@
+//! Row 3: todo files become todos. In process: a `Replica`, a `Store` on disk, and looks that are answered with plain
+//! `std::fs`, in turns as the daemon takes them: what is waiting is stepped, then kept once.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::SigningKey;
+use hubless::daemon::clock;
+use hubless::model::effects::{Effects, Look};
+use hubless::model::id::{DeviceId, Life};
+use hubless::model::input::{FileStat, Input, RelPath, Repo, Root, Seen, SourceEvent};
+use hubless::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX};
+use hubless::replica::{Identity, Replica};
+use hubless::store::{Options, Store};
+use serde_json::Value;
+
+use crate::measure::{Row, Samples, Unit, each, timed};
+use crate::todoset::{LARGE, SET, Size, TodoSet, item, replace};
+
+/// A device with nothing but a key made of `seed`.
+pub(crate) fn identity(seed: u8) -> Identity {
+    let signing = SigningKey::from_bytes(&[seed; 32]);
+    let device = DeviceId(signing.verifying_key().to_bytes());
+    Identity { device, signing, name: format!("bench-{seed}"), platform: "linux".into(), not_seen_after_ms: 7_200_000 }
+}
+
+/// A store in a directory.
+pub(crate) fn store(dir: &Path) -> Store {
+    Store::open(&Options { dir: dir.to_owned(), read_only: false }).expect("a store in a directory of ours")
+}
+
+/// A replica on its store, and the tools' files it looks at.
+struct Desk {
+    replica: Replica,
+    store: Store,
+    root: PathBuf,
+}
+
+impl Desk {
+    /// Opens both and carries out what the opening asks, so all files are read.
+    fn open(dir: &Path, root: &Path) -> Desk {
+        let store = store(dir);
+        let life = Life { counter: store.begin_life().expect("a life"), nonce: 7 };
+        let (replica, first) = Replica::open(identity(1), life, clock::now(), &store);
+        let mut desk = Desk { replica, store, root: root.to_owned() };
+        desk.finish(first);
+        desk
+    }
+
+    /// Keeps a turn, then answers its looks, until nothing is asked any more.
+    fn finish(&mut self, first: Effects) {
+        let mut waiting = VecDeque::new();
+        let mut turn = first;
+        loop {
+            if !turn.keep.is_empty() {
+                self.store.keep(&turn.keep).expect("room on the disk");
+            }
+            waiting.extend(turn.look);
+            if waiting.is_empty() {
+                return;
+            }
+            turn = Effects::default();
+            for _ in 0..TURN_INPUTS_MAX {
+                if turn.keep.bytes() > TURN_BYTES_MAX {
+                    break;
+                }
+                let Some(look) = waiting.pop_front() else { break };
+                turn.absorb(self.replica.step(clock::now(), Input::Source(answer(&self.root, look))));
+            }
+        }
+    }
+
+    fn hint(&mut self, path: RelPath) {
+        let hint = SourceEvent::Hint { root: Root::ClaudeTodos, path: Some(path) };
+        let turn = self.replica.step(clock::now(), Input::Source(hint));
+        self.finish(turn);
+    }
+}
+
+fn base(root: &Path, of: Root) -> PathBuf {
+    match of {
+        Root::ClaudeTodos => root.join("todos"),
+        Root::ClaudeProjects => root.join("projects"),
+    }
+}
+
+/// Answers a look without any care for hostile files.
+fn answer(claude: &Path, look: Look) -> SourceEvent {
+    match look {
+        Look::List { root } => {
+            let base = base(claude, root);
+            let seen = |name: String| Seen { stat: stat(&base.join(&name)), path: name };
+            let files = names(&base).into_iter().map(seen).collect();
+            SourceEvent::Looked { root, base: base.display().to_string(), present: true, files, skipped: 0 }
+        }
+        Look::Read { root, path, offset, .. } => {
+            let file = base(claude, root).join(&path);
+            let bytes = fs::read(&file).expect("a file of ours");
+            SourceEvent::Read { root, stat: stat(&file), path, offset, bytes, at_end: true }
+        }
+        Look::Find { root, names: wanted } => {
+            let base = base(claude, root);
+            let paths = names(&base).into_iter().flat_map(|dir| names(&base.join(&dir)).into_iter().map(move |name| (name, dir.clone())));
+            let found: std::collections::BTreeMap<String, String> = paths.collect();
+            let path = |name: String| (found.get(&name).map(|dir| format!("{dir}/{name}")), name);
+            let files = wanted.into_iter().map(path).map(|(path, name)| (name, path)).collect();
+            SourceEvent::Found { root, files }
+        }
+        Look::Repo { cwd } => {
+            let config = fs::read_to_string(Path::new(&cwd).join(".git/config")).expect("a file of ours");
+            let remote = config.split_once("url = ").map(|(_, url)| url.trim().to_owned());
+            let repo = Some(Repo { remote, root: cwd.clone(), branch: Some("main".into()) });
+            SourceEvent::Repo { cwd, repo }
+        }
+    }
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(dir).expect("a directory of ours");
+    entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name of ours")).collect()
+}
+
+fn stat(path: &Path) -> FileStat {
+    let meta = fs::metadata(path).expect("a file of ours");
+    FileStat { dev: meta.dev(), ino: meta.ino(), size: meta.size(), mtime_ms: meta.mtime() * 1_000 + meta.mtime_nsec() / 1_000_000 }
+}
+
+/// The floor: the same files listed, read and parsed, and nothing made of them.
+fn parse_all(root: &Path) -> usize {
+    let dir = base(root, Root::ClaudeTodos);
+    let parse = |name: String| {
+        let bytes = fs::read(dir.join(name)).expect("a file of ours");
+        serde_json::from_slice::<Vec<Value>>(&bytes).expect("plain JSON").len()
+    };
+    names(&dir).into_iter().map(parse).sum()
+}
+
+/// Ingests a whole set into an empty store, `times` times.
+fn cold(base: &Path, set: &TodoSet, size: Size, times: usize) -> Samples {
+    each(times, |n| {
+        let dir = base.join(format!("cold-{}-{n}", size.files));
+        let desk = Desk::open(&dir, &set.root);
+        assert_eq!(desk.replica.view().todos.len(), size.groups, "every group is shown");
+        assert_eq!(desk.replica.view().sessions.len(), size.files, "every session is known");
+    })
+}
+
+/// One file gets another status, and is hinted at.
+fn one_changed(base: &Path, set: &TodoSet) -> (Samples, Samples) {
+    let mut desk = Desk::open(&base.join("warm"), &set.root);
+    let beside = base.join("floor");
+    let mut floor = Samples::default();
+    let changed = |n: usize| [item(&format!("Something new {n}"), "in_progress"), item(&format!("Something else {n}"), "pending")];
+    let mut all = Samples::default();
+    for n in 0..100 {
+        let at = n % set.names.len();
+        replace(&set.path(at), &changed(n));
+        all.0.push(timed(|| desk.hint(set.names[at].clone())).1);
+        floor.0.push(timed(|| read_and_sync(&set.path(at), &beside)).1);
+    }
+    assert_eq!(desk.replica.view().todos.len(), SET.groups + 200, "every change is shown");
+    (all, floor)
+}
+
+fn read_and_sync(from: &Path, to: &Path) {
+    let bytes = fs::read(from).expect("a file of ours");
+    let _: Vec<Value> = serde_json::from_slice(&bytes).expect("plain JSON");
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(to).expect("a file of ours");
+    file.write_all(&bytes).and_then(|()| file.sync_data()).expect("room on the disk");
+}
+
+/// The rows of ingest.
+pub(crate) fn rows(base: &Path) -> Vec<Row> {
+    let set = TodoSet::write(&base.join("set"), SET);
+    let large = TodoSet::write(&base.join("large"), LARGE);
+    let sized = |size: Size| {
+        let Size { files, items, groups, projects } = size;
+        format!("{files} todo files in {projects} projects, {items} items → {groups} groups, cold")
+    };
+    let plain = |set: &TodoSet, times: usize| each(times, |_| assert!(parse_all(&set.root) > 0, "something was read")).p50();
+    let cold_set = cold(base, &set, SET, 9);
+    let plain_set = plain(&set, 9);
+    let cold_large = cold(base, &large, LARGE, 3);
+    let plain_large = plain(&large, 3);
+    let (changed, synced) = one_changed(base, &set);
+    vec![
+        Row::new(sized(SET), Unit::Ms, cold_set).target(60.0, None).floor("list, read, serde_json", plain_set),
+        Row::new("one of the 264 files changed", Unit::Ms, changed)
+            .with_tail()
+            .target(5.0, None)
+            .floor("read, serde_json, append, fdatasync", synced.p50()),
+        Row::new(sized(LARGE), Unit::Ms, cold_large).target(1_000.0, None).floor("list, read, serde_json", plain_large),
+    ]
+}
