@@ -317,8 +317,9 @@ impl Replica {
             } else {
                 self.behind.remove(&link.device);
             }
+            // One that ended before anything was proved is dialled again ever more rarely: perhaps it does not let us in.
+            self.dialing.down(&link.device, now.boot_ms);
         }
-        self.dialing.down(&link.device, now.boot_ms);
     }
 
     /// How long a silent link is waited for.
