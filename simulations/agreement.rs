@@ -12,7 +12,7 @@ use hubless::model::session::session_id;
 use hubless::model::text::Foreign;
 use hubless::model::todo::List;
 use hubless::replica::facts::rev_of;
-use hubless::replica::{Identity, Replica};
+use hubless::replica::Replica;
 
 use super::oracle::{Broken, differ};
 use super::world::{MS, World};
@@ -94,12 +94,18 @@ impl World {
                 return Some(format!("device {a} is not level with all"));
             }
             for b in &all[n + 1..] {
-                if !self.is_linked(*a, *b) {
-                    return Some(format!("devices {a} and {b} are not linked"));
+                if !self.shows_level(*a, *b) || !self.shows_level(*b, *a) {
+                    return Some(format!("devices {a} and {b} are not linked and level"));
                 }
             }
         }
         None
+    }
+
+    fn shows_level(&self, d: usize, other: usize) -> bool {
+        let view = self.devices[d].replica.as_ref().map(Replica::view);
+        let shown = view.as_ref().and_then(|view| view.devices.get(&self.devices[other].id));
+        shown.and_then(|device| device.link.as_ref()).is_some_and(|link| link.level)
     }
 
     /// Liveness: all equal, silent, and equal to the plain set of facts.
@@ -214,14 +220,7 @@ impl World {
             let now = self.now(d);
             let device = &self.devices[d];
             let Some(replica) = device.replica.as_ref() else { continue };
-            let me = Identity {
-                device: device.id,
-                signing: device.key.clone(),
-                name: format!("device {d}"),
-                platform: "linux".into(),
-                not_seen_after_ms: 7_200_000,
-            };
-            let (again, _) = Replica::open(me, Life { counter: 1 << 20, nonce: 1 }, now, &device.disk.kept);
+            let (again, _) = Replica::open(device.identity(), Life { counter: 1 << 20, nonce: 1 }, now, &device.disk.kept);
             let (kept, held) = (again.library().facts().export(), replica.library().facts().export());
             if let Some(line) = one_sided(&kept, &held) {
                 return Err(Broken::new("Q6", format!("device {d} reads back other facts than it kept: {line}")));

@@ -97,6 +97,9 @@ fn judge(plan: Plan) {
 
 #[test]
 fn any_plan_ends_in_agreement() {
+    if let Ok(case) = std::env::var("SIM_CASE") {
+        return judge(Plan::read(&std::fs::read_to_string(case).expect("SIM_CASE names a plan's file")));
+    }
     let seeds = seeds();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -181,7 +181,7 @@ impl World {
         let Some(replica) = self.devices[d].replica.as_ref() else { return Ok(()) };
         let view = replica.view();
         let shown = match reply {
-            Reply::Todo { id, .. } => view.todos.contains_key(id),
+            Reply::Todo { id, .. } => view.todos.contains_key(id) || view.moved.contains_key(id),
             Reply::Beat { session, .. } => view.sessions.contains_key(session),
             Reply::Paired { device, .. } => view.devices.get(device).is_some_and(|device| device.member),
             Reply::Ticket { .. } | Reply::Left | Reply::Pong { .. } | Reply::Rescanning | Reply::Document(_) | Reply::Refused(_) => true,

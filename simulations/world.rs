@@ -95,6 +95,19 @@ pub(crate) struct Device {
     chance: Chance,
 }
 
+impl Device {
+    /// Who it says it is; a clone says the same.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            device: self.id,
+            signing: self.key.clone(),
+            name: format!("device {}", self.id.short()),
+            platform: "linux".into(),
+            not_seen_after_ms: 7_200_000,
+        }
+    }
+}
+
 /// Everything.
 pub(crate) struct World {
     pub(crate) seed: u64,
@@ -423,14 +436,7 @@ impl World {
         device.jumped = false;
         device.disk.kept.life += 1;
         let life = Life { counter: device.disk.kept.life, nonce: device.chance.next() };
-        let me = Identity {
-            device: device.id,
-            signing: device.key.clone(),
-            name: format!("device {d}"),
-            platform: "linux".into(),
-            not_seen_after_ms: 7_200_000,
-        };
-        let (replica, effects) = Replica::open(me, life, now, &device.disk.kept);
+        let (replica, effects) = Replica::open(device.identity(), life, now, &device.disk.kept);
         device.fleet = Some(replica.fleet().clone());
         device.replica = Some(replica);
         let address = device.address.clone();
