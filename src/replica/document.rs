@@ -144,7 +144,9 @@ impl Document {
             return Err(Damaged("more changes wait for their dependencies than are held".into()));
         }
         let unfit = ready.unfit.iter().find(|(hash, _)| came.contains(hash)).map(|(_, why)| why.to_string());
-        let mut applied = Applied { missing: !waiting.is_empty(), unfit, ..Applied::default() };
+        // What has waited for long, perhaps for what nobody has, is no reason to ask again.
+        let missing = came.iter().any(|hash| waiting.contains_key(hash));
+        let mut applied = Applied { missing, unfit, ..Applied::default() };
         if !ready.changes.is_empty() {
             let changes: Vec<Change> = ready.changes.iter().map(|c| c.change().clone()).collect();
             let mut next = self.doc.clone();
