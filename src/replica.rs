@@ -32,4 +32,4 @@ mod samples;
 pub use document::Damaged;
 pub use machine::{Identity, Replica};
 #[cfg(test)]
-mod review;
+mod conversations;

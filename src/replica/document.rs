@@ -144,7 +144,9 @@ impl Document {
             return Err(Damaged("more changes wait for their dependencies than are held".into()));
         }
         let unfit = ready.unfit.iter().find(|(hash, _)| came.contains(hash)).map(|(_, why)| why.to_string());
-        let mut applied = Applied { missing: !waiting.is_empty(), unfit, ..Applied::default() };
+        // What has waited for long, perhaps for what nobody has, is no reason to ask again.
+        let missing = came.iter().any(|hash| waiting.contains_key(hash));
+        let mut applied = Applied { missing, unfit, ..Applied::default() };
         if !ready.changes.is_empty() {
             let changes: Vec<Change> = ready.changes.iter().map(|c| c.change().clone()).collect();
             let mut next = self.doc.clone();
@@ -366,5 +368,23 @@ mod tests {
         a.put(&[item(1_000)]);
         assert_eq!(a.heads().len(), 1);
         told(&a.since(&then).0);
+    }
+
+    #[test]
+    fn a_document_too_large_for_a_message_is_told_in_pieces() {
+        let (mut a, mut b) = (Document::born([1; 16]), Document::born([2; 16]));
+        for n in 0..90_u32 {
+            a.put(&[(FactKey::Item(ItemId::of(&[&n.to_le_bytes()])), "x".repeat(60 * 1024))]);
+        }
+        let (mut of_a, mut of_b) = (SyncState::new(), SyncState::new());
+        let asked = b.say(&mut of_b).expect("the first word");
+        let (message, _) = guard::sync_message(Collection::Todos, &asked.message).expect("our own message");
+        a.hear(&mut of_a, message).expect("a first word");
+        let said = a.say(&mut of_a).expect("90 changes to tell");
+        assert!(said.pieces.len() > 1 && said.pieces.iter().all(|piece| piece.len() <= PIECE_BYTES_MAX));
+        for piece in said.pieces {
+            b.apply(told(&piece)).expect("they come in order");
+        }
+        assert_eq!(b.heads(), a.heads());
     }
 }

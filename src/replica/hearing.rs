@@ -230,6 +230,8 @@ impl Replica {
                 fix: Some("hubless leave, then pair again, on one of the two".into()),
             });
             self.blocked.insert(device, now.boot_ms + BLOCKED_MS);
+            // The two would take the stream from each other for ever.
+            out.tell.push(LinkAction::Block { device, for_ms: BLOCKED_MS });
             return Err(Bye::Clone);
         }
         Ok(())

@@ -281,11 +281,10 @@ impl Link {
             Ok(heard) => heard,
             Err(unfit) => return Took::hold(unfit),
         };
-        let silent =
-            foreign.is_empty() && !message.need.iter().any(|need| library.get(doc).is_some_and(|document| document.holds(&need.0)));
+        // Who holds what we hold and still needs something needs what we cannot give: to answer would never end.
         let equal = message.heads.iter().map(|h| h.0).eq(library.heads_of(doc));
         let talking = self.talking.contains_key(doc);
-        if !first && !talking && silent && equal {
+        if !first && !talking && foreign.is_empty() && equal {
             return Took::default();
         }
         if first || !talking {

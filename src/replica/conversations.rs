@@ -1,7 +1,6 @@
-//! Suspicions of a review.
-#![allow(warnings, clippy::all)]
+//! Two or three replicas that talk in memory, frame by frame: what a hostile reading of the core suspected, held as tests.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use ed25519_dalek::SigningKey;
 
@@ -9,7 +8,7 @@ use super::document::Document;
 use super::guard;
 use super::machine::{Identity, Replica};
 use crate::model::ask::*;
-use crate::model::batch::{Keep, Kept};
+use crate::model::batch::Kept;
 use crate::model::effects::{Effects, Look};
 use crate::model::fact::FactKey;
 use crate::model::id::*;
@@ -71,27 +70,16 @@ impl Node {
 
 fn pair(a: &mut Node, b: &mut Node) {
     let out = a.step(1, Input::Peer(PeerEvent::Joining { pairing: 1, device: b.me(), name: "b".into() }));
-    let welcome = out
-        .tell
-        .iter()
-        .find_map(|t| match t {
-            LinkAction::Admit { welcome, .. } => Some(welcome.clone()),
-            _ => None,
-        })
-        .unwrap();
+    let admitted = out.tell.iter().find_map(|t| if let LinkAction::Admit { welcome, .. } = t { Some(welcome.clone()) } else { None });
+    let welcome = admitted.unwrap();
     let out = b.step(1, Input::Peer(PeerEvent::Welcomed { asker: Asker(1), device: a.me(), welcome }));
     assert!(out.reply.iter().any(|(_, r)| matches!(r, Reply::Paired { .. })), "{:?}", out.reply);
 }
 
 /// Frames said on a link, in order.
 fn said(out: &Effects, link: LinkId) -> Vec<Vec<u8>> {
-    out.tell
-        .iter()
-        .flat_map(|t| match t {
-            LinkAction::Say { link: l, frames } if *l == link => frames.clone(),
-            _ => Vec::new(),
-        })
-        .collect()
+    let of = |t: &LinkAction| if let LinkAction::Say { link: l, frames } = t { (*l == link).then(|| frames.clone()) } else { None };
+    out.tell.iter().filter_map(of).flatten().collect()
 }
 
 fn frame(link: LinkId, bytes: Vec<u8>) -> Input {
@@ -164,12 +152,12 @@ fn held_spins() {
             to_a.extend(said(&o, l));
         }
     }
-    inject(&mut a, l, 5, Message::Held { doc: d });
+    let _ = inject(&mut a, l, 5, Message::Held { doc: d });
     for s in 1..8u64 {
-        inject(&mut a, l, s * 10_000, Message::Ping { n: s });
+        let _ = inject(&mut a, l, s * 10_000, Message::Ping { n: s });
     }
     for _ in 0..3 {
-        a.step(75_000, Input::Tick);
+        let _ = a.step(75_000, Input::Tick);
     }
     let dl = a.r.deadline().unwrap();
     println!("deadline {dl}, now {}", now(75_000).boot_ms);
@@ -231,12 +219,12 @@ fn an_orphan_makes_two_honest_devices_talk_for_ever() {
     pair(&mut a, &mut p);
     a.add(2, "x", None);
     let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
-    let (lp, l) = (LinkId(9), LinkId(1));
+    let (lp, _l) = (LinkId(9), LinkId(1));
     let (ta, tb) = up(&mut p, &mut b, lp, 3);
     talk(&mut p, &mut b, lp, 3, ta, tb, 2_000);
     // a poisoned p: a change whose dependency nobody has.
     let (_, second) = member_chunk(77, 5);
-    inject(&mut b, lp, 4, Message::Changes { doc: d.clone(), bytes: second });
+    let _ = inject(&mut b, lp, 4, Message::Changes { doc: d.clone(), bytes: second });
     let mut worst = 0;
     for round in 0..4u64 {
         let l = LinkId(100 + round);
@@ -248,9 +236,9 @@ fn an_orphan_makes_two_honest_devices_talk_for_ever() {
         let n = talk(&mut a, &mut b, l, 6 + round, ta, tb, 20_000);
         println!("round {round}: frames {n}");
         worst = worst.max(n);
-        let (da, db) = (a.me(), b.me());
-        a.step(7 + round, Input::Peer(PeerEvent::Down { link: l, why: "x".into() }));
-        b.step(7 + round, Input::Peer(PeerEvent::Down { link: l, why: "x".into() }));
+        let (_da, _db) = (a.me(), b.me());
+        let _ = a.step(7 + round, Input::Peer(PeerEvent::Down { link: l, why: "x".into() }));
+        let _ = b.step(7 + round, Input::Peer(PeerEvent::Down { link: l, why: "x".into() }));
     }
     assert!(worst < 20_000, "never silent");
 }
@@ -269,7 +257,7 @@ fn an_orphan_that_is_released_reaches_its_releaser() {
     assert!(b.r.is_level() && c.r.is_level());
     let (first, second) = member_chunk(77, 5);
     // a's second change overtakes, c brings the first.
-    inject(&mut b, la, 4, Message::Changes { doc: d.clone(), bytes: second.clone() });
+    let _ = inject(&mut b, la, 4, Message::Changes { doc: d.clone(), bytes: second.clone() });
     let mut keep = Default::default();
     c.r.library.apply(&d, guard::changes(Collection::Todos, &first).unwrap(), &mut keep).unwrap();
     let out = inject(&mut b, lc, 5, Message::Changes { doc: d.clone(), bytes: first });
@@ -299,7 +287,7 @@ const LIST: &[u8] = br#"[{"content":"a","status":"completed","activeForm":"x"}]"
 #[test]
 fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
     let mut a = Node::new(1);
-    a.step(
+    let _ = a.step(
         2,
         Input::Source(SourceEvent::Looked {
             root: Root::ClaudeTodos,
@@ -309,7 +297,7 @@ fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
             skipped: 0,
         }),
     );
-    a.step(
+    let _ = a.step(
         3,
         Input::Source(SourceEvent::Read {
             root: Root::ClaudeTodos,
@@ -320,8 +308,8 @@ fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
             at_end: true,
         }),
     );
-    a.step(4, Input::Source(SourceEvent::Denied { root: Root::ClaudeProjects, path: None, why: "EACCES".into() }));
-    a.step(
+    let _ = a.step(4, Input::Source(SourceEvent::Denied { root: Root::ClaudeProjects, path: None, why: "EACCES".into() }));
+    let _ = a.step(
         5,
         Input::Source(SourceEvent::Looked {
             root: Root::ClaudeTodos,
@@ -369,15 +357,15 @@ fn after_a_rescan_a_file_that_was_read_is_not_read_for_ever() {
         })
     };
     let found = || Input::Source(SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), None)] });
-    a.step(2, looked());
-    a.step(3, read());
-    a.step(4, found());
+    let _ = a.step(2, looked());
+    let _ = a.step(3, read());
+    let _ = a.step(4, found());
     let reads = |out: &Effects| out.look.iter().filter(|l| matches!(l, Look::Read { .. })).count();
     assert_eq!(reads(&a.step(5, looked())), 0);
     a.ask(6, Ask::Rescan);
     assert_eq!(reads(&a.step(7, looked())), 1);
-    a.step(8, read());
-    a.step(9, found());
+    let _ = a.step(8, read());
+    let _ = a.step(9, found());
     assert_eq!(reads(&a.step(10, looked())), 0, "every listing reads every file again");
 }
 
@@ -394,7 +382,7 @@ fn a_link_that_comes_up_and_ends_at_once_is_dialled_ever_more_rarely() {
         let out = low.step(t, Input::Tick);
         dials += out.tell.iter().filter(|t| matches!(t, LinkAction::Dial { .. })).count();
         let l = LinkId(n);
-        low.step(t, Input::Peer(PeerEvent::Up { link: l, device: d, address: "1.2.3.4:5".into() }));
+        let _ = low.step(t, Input::Peer(PeerEvent::Up { link: l, device: d, address: "1.2.3.4:5".into() }));
         let out = inject(&mut low, l, t, Message::Bye(Bye::Version));
         dials += out.tell.iter().filter(|t| matches!(t, LinkAction::Dial { .. })).count();
     }
@@ -415,13 +403,13 @@ fn held_for_ever_new_names_does_not_fill_the_disk() {
     let size = |a: &Node| a.kept.documents.values().map(Vec::len).sum::<usize>();
     let before = size(&a);
     let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
-    inject(&mut a, l, 4, Message::Held { doc: d.clone() });
+    let _ = inject(&mut a, l, 4, Message::Held { doc: d.clone() });
     for k in 2..40u32 {
-        inject(&mut a, l, 4, Message::Held { doc: doc(&format!("{d}.{k}")) });
+        let _ = inject(&mut a, l, 4, Message::Held { doc: doc(&format!("{d}.{k}")) });
     }
     println!("{before} -> {} bytes, {} documents", size(&a), a.kept.documents.len());
     for k in 0..2_000u32 {
-        inject(&mut a, l, 4, Message::Held { doc: doc(&format!("todos/z{k}")) });
+        let _ = inject(&mut a, l, 4, Message::Held { doc: doc(&format!("todos/z{k}")) });
     }
     println!("warnings {}", a.r.view().warnings.len());
     assert!(size(&a) < before * 4 && a.r.view().warnings.len() < 200);
@@ -439,9 +427,9 @@ fn a_name_alone_does_not_outlive_heartbeats() {
     let (x, y) = up(&mut a, &mut p, l, 3);
     talk(&mut a, &mut p, l, 3, x, y, 5_000);
     let far = doc(&format!("heartbeats/{}/1099511627776", a.me()));
-    let mut other = Document::born([9; 16]);
+    let other = Document::born([9; 16]);
     let bytes = other.say(&mut automerge::sync::State::new()).unwrap();
-    inject(&mut a, l, 4, Message::Sync { doc: far.clone(), first: true, bytes: bytes.message });
+    let _ = inject(&mut a, l, 4, Message::Sync { doc: far.clone(), first: true, bytes: bytes.message });
     let r = a.ask(5, beat("sam", "three"));
     let facts = a.r.library.facts_from_scratch();
     let beats = facts.iter().filter(|(k, _)| matches!(k, FactKey::Beat(..))).count();
@@ -462,7 +450,7 @@ fn a_forged_life_does_not_silence_a_device_for_ever() {
     talk(&mut a, &mut b, lb, 3, x, y, 5_000);
     let (x, y) = up(&mut a, &mut p, lp, 3);
     talk(&mut a, &mut p, lp, 3, x, y, 5_000);
-    inject(
+    let _ = inject(
         &mut a,
         lp,
         4,
@@ -476,7 +464,7 @@ fn a_forged_life_does_not_silence_a_device_for_ever() {
     );
     let out = b.step(20_000, Input::Tick);
     for f in said(&out, lb) {
-        a.step(20_000, frame(lb, f));
+        let _ = a.step(20_000, frame(lb, f));
     }
     assert!(a.r.showing.is_reachable(&b.me()), "b speaks to us itself and is shown as out of reach");
 }
@@ -510,40 +498,12 @@ fn a_flapping_peer_does_not_silence_us_towards_the_others() {
             .iter()
             .filter(|f| matches!(ear.hear(f, 1 << 25), Ok(Heard::Whole(Message::Presence(p))) if p.device == a.me()))
             .count();
-        a.step(t + 1, Input::Peer(PeerEvent::Down { link: l, why: "flap".into() }));
-        c.step(t + 1, Input::Peer(PeerEvent::Down { link: l, why: "flap".into() }));
-        inject(&mut a, lb, t + 2, Message::Ping { n });
+        let _ = a.step(t + 1, Input::Peer(PeerEvent::Down { link: l, why: "flap".into() }));
+        let _ = c.step(t + 1, Input::Peer(PeerEvent::Down { link: l, why: "flap".into() }));
+        let _ = inject(&mut a, lb, t + 2, Message::Ping { n });
     }
     println!("own presence told to b in 90 s: {told}");
     assert!(told >= 3);
-}
-
-#[test]
-fn a_large_document_can_be_told() {
-    let (mut a, mut b) = (Node::new(1), Node::new(2));
-    pair(&mut a, &mut b);
-    let meta = format!("{{\"x\":\"{}\"}}", "m".repeat(8_000));
-    let note = "n".repeat(10_000);
-    let mut t = 2;
-    for n in 0..1_990u64 {
-        t += 1;
-        a.ask(
-            t,
-            Ask::Beat(Report {
-                agent: "sam".into(),
-                task: Some(format!("{n}").as_str().into()),
-                note: Some(note.as_str().into()),
-                metadata: Some(meta.as_str().into()),
-                source: "api",
-                ..Report::default()
-            }),
-        );
-    }
-    let l = LinkId(1);
-    let (x, y) = up(&mut a, &mut b, l, t);
-    talk(&mut a, &mut b, l, t, x, y, 50_000);
-    println!("links left: {} {} (of a, b), level {} {}", a.r.links.len(), b.r.links.len(), a.r.is_level(), b.r.is_level());
-    assert!(!b.r.links.is_empty() && b.r.is_level());
 }
 
 #[test]
@@ -620,11 +580,6 @@ fn crossing_frames_fall_silent() {
         let (mut a, mut b) = (Node::new(1), Node::new(2));
         pair(&mut a, &mut b);
         a.add(2, "x", None);
-        let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
-        let (_, second) = member_chunk(77, 5);
-        let foreign = guard::changes(Collection::Todos, &second).unwrap();
-        let mut keep = Default::default();
-        let _: &crate::model::batch::Batch = &keep;
         if seed % 2 == 0 {
             b.add(3, "w", None);
         }
