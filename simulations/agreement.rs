@@ -11,8 +11,8 @@ use hubless::model::reply::Reply;
 use hubless::model::session::session_id;
 use hubless::model::text::Foreign;
 use hubless::model::todo::List;
-use hubless::replica::facts::rev_of;
 use hubless::replica::Replica;
+use hubless::replica::facts::rev_of;
 
 use super::oracle::{Broken, differ};
 use super::world::{MS, World};
