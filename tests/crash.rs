@@ -290,3 +290,83 @@ fn on_a_full_disk_reading_goes_on_and_writing_comes_back() {
     let daemon = home.up();
     daemon.todo_is("there is room again", "pending");
 }
+
+/// An ext4 in a file, mounted so that nothing but a sync writes it down.
+fn mount_image(image: &Path, at: &Path) -> Option<SmallDisk> {
+    fs::create_dir_all(at).ok()?;
+    let mounted = Command::new("mount").args(["-o", "loop,commit=600"]).arg(image).arg(at).output().ok()?;
+    mounted.status.success().then(|| SmallDisk(at.to_owned()))
+}
+
+#[test]
+fn a_power_cut_loses_nothing_that_was_acknowledged() {
+    const TEST: &str = "a_power_cut_loses_nothing_that_was_acknowledged";
+    if !rustix::process::geteuid().is_root() {
+        return skipped(TEST, "only root may mount an image");
+    }
+    let home = Lan::new().home("anna");
+    let (image, copy) = (home.at("disk"), home.at("after the cut"));
+    File::create(&image).and_then(|file| file.set_len(24 << 20)).expect("an image");
+    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image).output();
+    let Some(disk) = made.ok().filter(|made| made.status.success()).and_then(|_| mount_image(&image, &home.data())) else {
+        return skipped(TEST, "no image can be made and mounted here");
+    };
+    for dir in [home.root(), home.data()] {
+        fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("ours");
+    }
+    let daemon = home.up();
+    let mut acknowledged = Vec::new();
+    for n in 0..30 {
+        let todo = daemon.add(&format!("todo {n}"));
+        acknowledged.push(if n % 3 == 0 { daemon.deed(&todo, "done") } else { todo });
+    }
+    let beat = daemon.post("/api/v3/beats", &json!({"agent": "sam", "task": "AGT-280"}));
+    assert_eq!(beat.json()["data"]["durable"], true);
+    // The cut: what the file system has not written down by now is gone. Stopped first, for the copy is not one moment.
+    daemon.signal(rustix::process::Signal::STOP);
+    fs::copy(&image, &copy).expect("copied");
+    daemon.kill();
+    drop(disk);
+    let Some(_disk) = mount_image(&copy, &home.data()) else { panic!("the copy cannot be mounted") };
+    let daemon = home.up();
+    let shown = daemon.rows("/api/v3/todos?all=1");
+    for todo in &acknowledged {
+        let there = shown.iter().find(|other| other["id"] == todo["id"]).unwrap_or_else(|| panic!("{} is gone", todo["content"]));
+        assert_eq!(there["status"], todo["status"], "{}", todo["content"]);
+    }
+    assert_eq!(daemon.rows("/api/v3/agents")[0]["task"], "AGT-280");
+    assert!(!has_files(&home.data().join("quarantine")), "{}", home.said());
+}
+
+#[test]
+fn a_sync_that_fails_is_never_trusted() {
+    let home = Lan::new().home("anna");
+    // `-D`: the traced program keeps the pid of the child that was started. From the twelfth sync on, every one fails.
+    let inject = ["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=12+"];
+    let works = home.command("strace", &["-D", "-o", "/dev/null", "true"]).output().is_ok_and(|out| out.status.success());
+    if !works {
+        return skipped("a_sync_that_fails_is_never_trusted", "no strace here, or it may not trace");
+    }
+    let mut daemon = home.up_by(home.command("strace", &[&inject[..], &[crate::support::hubless(), "up"]].concat()));
+    let mut acknowledged = Vec::new();
+    for n in 0..20 {
+        let answer = daemon.post("/api/v3/todos", &json!({"content": format!("todo {n}")}));
+        match answer.status {
+            201 => acknowledged.push(answer.json()["data"].clone()),
+            _ => assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("storage")), "{}", answer.text()),
+        }
+    }
+    assert!((1..20).contains(&acknowledged.len()), "some were taken, then none: {}", acknowledged.len());
+    let all_there = |daemon: &Daemon<'_>| {
+        let shown = daemon.rows("/api/v3/todos?all=1");
+        acknowledged.iter().all(|todo| shown.contains(todo))
+    };
+    assert!(all_there(&daemon), "reading goes on");
+    let second = home.run(&["up", "--json"]);
+    assert_eq!((second.code, second.problem()["code"].as_str()), (9, Some("already-running")), "it is there, though its disk is not");
+    let down = home.json(&["down"]);
+    assert_eq!((&down["data"]["was"], down["data"]["pid"].as_u64()), (&json!("running"), Some(u64::from(daemon.pid()))));
+    eventually(SOON, "it has ended", || (!daemon.runs()).then_some(()));
+    let daemon = home.up();
+    assert!(all_there(&daemon), "{}", home.said());
+}

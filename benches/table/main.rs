@@ -1,7 +1,7 @@
 //! `cargo bench` prints one table: the numbers that DESIGN §11 wants held, each beside a floor or a peer that was measured in the
 //! same run on the same machine. What each row means is in `docs/benchmarks.md`.
 //!
-//! Words after `--` choose parts: `cargo bench -- ingest reconnect daemons`.
+//! Words after `--` choose parts: `cargo bench -- daemons ingest large reconnect`.
 
 mod daemons;
 mod floors;
@@ -32,6 +32,10 @@ fn main() {
     if wanted("ingest") {
         say("todo files …");
         rows.extend(ingest::rows(base.path()));
+    }
+    if wanted("large") {
+        say("very many todo files …");
+        rows.extend(ingest::large(base.path()));
     }
     if wanted("reconnect") {
         say("two devices meet …");

@@ -208,7 +208,7 @@ impl Writer<'_> {
             (Keeping::Both, _) => {
                 return Err(Refusal::new(Code::BadRequest, "Both can be kept of two texts only.")
                     .because(format!("This conflict is about the {}.", conflict.field))
-                    .fix(format!("hubless todos resolve {} --keep local, or remote", conflict.id.short(8))));
+                    .fix(format!("hubless todos resolve {} --keep 1, or --keep 2", conflict.id.short(8))));
             }
             (Keeping::Text(text), field) => now.0 = self.set(&group, field.unwrap_or(Field::Content), text)?.unwrap_or(now.0),
         }

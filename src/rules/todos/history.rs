@@ -1,7 +1,9 @@
 //! A todo's history is the same on every device: all actions, and every reading that raised the state, by (at, name).
 
-use super::state::{Group, Source, Word, word};
-use crate::model::id::ActId;
+use std::collections::BTreeMap;
+
+use super::state::{Group, Held, Source, Word, word};
+use crate::model::id::{ActId, ItemId};
 use crate::model::text::Foreign;
 use crate::model::todo::{ActFact, Deed, Field, Status};
 use crate::model::view::Happened;
@@ -18,7 +20,7 @@ pub(super) fn of(group: &Group<'_>) -> Vec<Happened> {
     steps.extend(group.acts.iter().map(|(id, fact)| (fact.at.ms, fact.at.n, Source::Act(*id), Step::Acted(*id, fact))));
     // Stable: what is equal here stays in the order of the facts' names and values.
     steps.sort_by_key(|(at, n, source, _)| (*at, *n, *source));
-    let mut teller = Teller::default();
+    let mut teller = Teller { items: &group.items, state: None, fields: BTreeMap::new(), told: Vec::new() };
     for (.., step) in steps {
         match step {
             Step::Listed(word) => teller.listed(&word),
@@ -29,14 +31,14 @@ pub(super) fn of(group: &Group<'_>) -> Vec<Happened> {
 }
 
 /// What was so far.
-#[derive(Default)]
-struct Teller {
+struct Teller<'a> {
+    items: &'a BTreeMap<ItemId, Held<'a>>,
     state: Option<(u64, Status)>,
-    fields: std::collections::BTreeMap<Field, Foreign>,
+    fields: BTreeMap<Field, Foreign>,
     told: Vec<Happened>,
 }
 
-impl Teller {
+impl Teller<'_> {
     fn listed(&mut self, word: &Word<'_>) {
         if self.state < Some((word.round, word.status)) {
             self.status(word, None);
@@ -63,13 +65,22 @@ impl Teller {
         }
         let now = self.state.map_or(1, |(round, _)| round);
         let (field, from, to, round) = match &fact.deed {
-            Deed::Set { field, value, .. } => (field.word(), self.fields.insert(*field, value.clone()), value.clone(), now),
+            Deed::Set { field, value, .. } => {
+                let before = self.fields.insert(*field, value.clone()).or_else(|| self.listed_text(*field, fact));
+                (field.word(), before, value.clone(), now)
+            }
             Deed::Delete { round } => ("deleted", None, "deleted".into(), *round),
             Deed::Resolve { .. } => ("conflict", None, if fact.undoes.is_some() { "open" } else { "resolved" }.into(), now),
-            Deed::Mark { .. } | Deed::Open { .. } => return,
+            Deed::Mark { .. } | Deed::Open { .. } | Deed::Asked => return,
         };
         let happened = Happened { at: fact.at.ms, by: fact.by.clone(), field: field.to_owned(), from, to, round, act: Some(id) };
         self.told.push(happened);
+    }
+
+    /// What the first edit of a text replaced: the text of the items it names, as they were listed.
+    fn listed_text(&self, field: Field, fact: &ActFact) -> Option<Foreign> {
+        let held = fact.items.iter().find_map(|item| self.items.get(item)).filter(|_| field == Field::Content)?;
+        Some(held.fact.text.clone())
     }
 }
 
@@ -118,5 +129,21 @@ mod tests {
         let told: Vec<(i64, &str, bool)> = view.history.iter().map(|step| (step.at, step.to.json(), step.act.is_some())).collect();
         assert_eq!(told, [(0, "pending", false), (1, "completed", false), (1, "in_progress", true)]);
         assert_eq!(view.history[1].from, Some("pending".into()));
+    }
+
+    #[test]
+    fn the_first_edit_of_a_text_tells_what_it_replaced() {
+        let raw = Fixed::new();
+        let listed = raw.item(0);
+        let Heard::Fact(TodoFact::Item(_, item)) = &listed else { panic!("an item") };
+        let before = item.text.clone();
+        let edit = |text: &str, rev| raw.act(Deed::Set { field: Field::Content, value: text.into(), rev });
+        let heard = [listed, edit("one", 1), edit("two", 2)];
+        let all = todos_of(&heard).from_scratch().todos;
+        let view = all.into_values().flatten().next().expect("it is somewhere");
+        let mut edits: Vec<(Option<Foreign>, &str)> = Vec::new();
+        edits.extend(view.history.iter().filter(|step| step.field == "content").map(|step| (step.from.clone(), step.to.json())));
+        assert_eq!(edits[0].0, Some(before));
+        assert_eq!(edits[1].0.as_ref().map(Foreign::json), Some(edits[0].1));
     }
 }

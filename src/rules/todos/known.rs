@@ -326,7 +326,7 @@ fn is_act(fact: &ActFact) -> bool {
     match fact.deed {
         Deed::Mark { round, .. } | Deed::Open { round, .. } | Deed::Delete { round } => is_round(round),
         Deed::Set { rev, .. } => rev <= COUNT_MAX,
-        Deed::Resolve { .. } => true,
+        Deed::Asked | Deed::Resolve { .. } => true,
     }
 }
 

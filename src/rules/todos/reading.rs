@@ -26,7 +26,8 @@ pub fn read(todos: &Todos, list: &List, device: DeviceId, reading: &Reading, at:
             Some(_) => {}
         }
     }
-    if !listed.is_empty() {
+    // What could not be read may be what seems to be missing.
+    if !listed.is_empty() && reading.malformed == 0 {
         for item in todos.in_list(list).filter(|item| !listed.contains_key(item)) {
             reader.missing(item);
         }

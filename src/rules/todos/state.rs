@@ -74,6 +74,7 @@ pub(super) struct Setting<'a> {
 pub(super) fn counts(act: &ActFact, todo: TodoId, held: &BTreeMap<ItemId, Held<'_>>) -> bool {
     let names_one = || act.items.iter().any(|item| held.contains_key(item));
     match &act.deed {
+        Deed::Asked => false,
         Deed::Delete { .. } => act.todo == todo || (!held.is_empty() && held.keys().all(|item| act.items.contains(item))),
         Deed::Set { field: Field::Content, .. } => names_one(),
         Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Resolve { .. } => act.todo == todo || names_one(),
@@ -161,7 +162,7 @@ impl<'a> Group<'a> {
         let (round, _) = self.state();
         let deletes = self.acts.iter().filter_map(|(id, fact)| match fact.deed {
             Deed::Delete { round: of } if of >= round => Some((of, *id, *fact)),
-            Deed::Delete { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Set { .. } | Deed::Resolve { .. } => None,
+            Deed::Delete { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Set { .. } | Deed::Asked | Deed::Resolve { .. } => None,
         });
         deletes.min_by_key(|(of, id, fact)| (Reverse(*of), fact.at, fact.by.device, *id)).map(|(_, id, fact)| (id, fact))
     }
@@ -173,7 +174,7 @@ impl<'a> Group<'a> {
             Deed::Set { field: of, value, rev } if *of == field && !(field == Field::Content && value.is_blank()) => {
                 Some(Setting { id: *id, fact, rev: *rev, value })
             }
-            Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Delete { .. } | Deed::Resolve { .. } => None,
+            Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Delete { .. } | Deed::Asked | Deed::Resolve { .. } => None,
         })
     }
 
@@ -276,7 +277,7 @@ pub(super) fn word(id: ActId, fact: &ActFact) -> Option<Word<'_>> {
         Deed::Mark { round, status } | Deed::Open { round, status } => {
             Some(Word { round, status, at: fact.at.ms, by: &fact.by, source: Source::Act(id) })
         }
-        Deed::Set { .. } | Deed::Delete { .. } | Deed::Resolve { .. } => None,
+        Deed::Set { .. } | Deed::Delete { .. } | Deed::Asked | Deed::Resolve { .. } => None,
     }
 }
 

@@ -58,6 +58,7 @@ fn undone(group: &Group<'_>) -> BTreeSet<ActId> {
 fn opposite(group: &Group<'_>, id: ActId, fact: &ActFact) -> Result<Vec<Deed>, Refusal> {
     let now = group.state();
     Ok(match &fact.deed {
+        Deed::Asked => Vec::new(),
         Deed::Mark { status: Status::Pending | Status::InProgress, .. } if now.1.is_finished() => {
             vec![Deed::Mark { round: now.0, status: now.1 }]
         }
