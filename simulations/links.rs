@@ -219,9 +219,11 @@ impl World {
         }
     }
 
-    /// Whether two devices have a stream whose ends are both open.
-    pub(crate) fn is_linked(&self, a: usize, b: usize) -> bool {
-        self.between(a, b).iter().any(|wire| self.wires[wire].ends.iter().all(|end| end.open))
+    /// Bytes of frames that are on their way to a device.
+    pub(crate) fn on_the_way(&self, d: usize) -> usize {
+        let ends = self.wires.values().flat_map(|wire| &wire.ends).filter(|end| end.device == Some(d) && end.open);
+        let bytes = |parcel: &Parcel| if let Parcel::Frame(bytes) = parcel { bytes.len() } else { 0 };
+        ends.flat_map(|end| &end.coming).map(|(_, parcel)| bytes(parcel)).sum()
     }
 
     /// Opens a stream between two devices; older ones of the same two keys end.

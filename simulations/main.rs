@@ -11,6 +11,7 @@ mod oracle;
 mod people;
 mod plan;
 mod run;
+mod scenarios;
 mod strangers;
 mod trace;
 mod world;

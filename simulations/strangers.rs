@@ -15,7 +15,7 @@ use hubless::rules::members;
 
 use super::chance::Chance;
 use super::plan::Noise;
-use super::world::{MS, World};
+use super::world::World;
 
 impl World {
     /// Noise for one device.

@@ -26,6 +26,23 @@ pub(crate) fn each(times: usize, mut deed: impl FnMut(usize)) -> Samples {
     Samples((0..times).map(|n| timed(|| deed(n)).1).collect())
 }
 
+/// The milliseconds that each of `times` repetitions took, and those of them that this process was on a core: on a machine
+/// that others use too, the second number is what the first would be without them.
+pub(crate) fn each_on_cpu(times: usize, mut deed: impl FnMut(usize)) -> (Samples, Samples) {
+    let mut on_cpu = Samples::default();
+    let whole = each(times, |n| {
+        let before = cpu_ms();
+        deed(n);
+        on_cpu.0.push(cpu_ms() - before);
+    });
+    (whole, on_cpu)
+}
+
+fn cpu_ms() -> f64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    spent.tv_sec as f64 * 1_000.0 + spent.tv_nsec as f64 / 1_000_000.0
+}
+
 /// What was measured, once for each repetition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(pub(crate) Vec<f64>);
