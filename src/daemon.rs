@@ -14,6 +14,7 @@ mod perform;
 mod turns;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +25,10 @@ use tokio_util::task::TaskTracker;
 pub use error::Error;
 
 use crate::config::Config;
+use crate::model::batch::Shelf;
 use crate::model::id::DeviceId;
 use crate::model::limits::INBOX_MAX;
+use crate::model::member::Fleet;
 use crate::network::identity as keys;
 use crate::store::Store;
 use crate::{api, network, sources};
@@ -49,12 +52,22 @@ pub fn init(config: &Config) -> Result<DeviceId, Error> {
     Ok(key.device())
 }
 
+/// Refuses fleet secrets that cannot be read: founding a new fleet over them would part this device from its own, for ever and without a
+/// word.
+fn check_fleet(data_dir: &Path, shelf: &impl Shelf) -> Result<(), Error> {
+    match shelf.fleet() {
+        Some(bytes) if postcard::from_bytes::<Fleet>(&bytes).is_err() => Err(Error::Fleet(data_dir.join("keys/fleet"))),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Runs until `stop` is done and everything has ended.
 ///
 /// # Errors
 /// Something could not be started. What happens later is said in the log and the view, and mended when it can be.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.store_options())?;
+    check_fleet(&config.home.data_dir, &store)?;
     let key = keys::load_or_make(&config.home.data_dir)?;
     let (inbox, events) = mpsc::channel(INBOX_MAX);
     let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
