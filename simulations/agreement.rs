@@ -11,8 +11,8 @@ use hubless::model::reply::Reply;
 use hubless::model::session::session_id;
 use hubless::model::text::Foreign;
 use hubless::model::todo::List;
+use hubless::replica::Replica;
 use hubless::replica::facts::rev_of;
-use hubless::replica::{Identity, Replica};
 
 use super::oracle::{Broken, differ};
 use super::world::{MS, World};
@@ -34,6 +34,7 @@ impl World {
             self.devices[d].disk.full_until = 0;
             self.devices[d].armed = None;
             self.devices[d].blocked.clear();
+            self.devices[d].retired = self.devices[d].is_clone;
             if self.devices[d].retired && self.devices[d].replica.is_some() {
                 self.fall(d, 0);
             } else if self.devices[d].replica.is_none() {
@@ -42,6 +43,7 @@ impl World {
         }
         self.thaw();
         self.pass(5_000 * MS)?;
+        self.pair_strays()?;
         for d in 0..self.devices.len() {
             self.announce(d);
             // Transcripts are not watched: a session's place is learned when its list is read again.
@@ -54,13 +56,21 @@ impl World {
         Ok(())
     }
 
-    /// The devices that must agree: all that run and are members.
+    /// Who lost everything is alone in a new fleet: a person pairs it again.
+    fn pair_strays(&mut self) -> Result<(), Broken> {
+        let fleet = |world: &World, d: usize| world.devices[d].replica.as_ref().map(|replica| replica.fleet().id);
+        let Some(home) = self.honest().into_iter().find(|d| fleet(self, *d) == self.fleet) else { return Ok(()) };
+        for d in self.honest() {
+            if fleet(self, d) != self.fleet {
+                self.pair(home, d)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The devices that must agree: all but clones and removed ones.
     pub(crate) fn honest(&self) -> Vec<usize> {
-        let member = |d: &usize| {
-            let id = self.devices[*d].id;
-            self.devices[*d].replica.as_ref().is_some_and(|r| r.view().devices.get(&id).is_some_and(|device| device.member))
-        };
-        (0..self.devices.len()).filter(|d| !self.devices[*d].retired).filter(member).collect()
+        (0..self.devices.len()).filter(|d| !self.devices[*d].retired && self.removed != Some(*d)).collect()
     }
 
     /// Lets time pass until every device is linked with every other, all is level, and nothing is told.
@@ -79,17 +89,23 @@ impl World {
     fn unsettled(&self) -> Option<String> {
         let all = self.honest();
         for (n, a) in all.iter().enumerate() {
-            let replica = self.devices[*a].replica.as_ref()?;
+            let Some(replica) = self.devices[*a].replica.as_ref() else { return Some(format!("device {a} does not run")) };
             if !replica.is_level() {
                 return Some(format!("device {a} is not level with all"));
             }
             for b in &all[n + 1..] {
-                if !self.is_linked(*a, *b) {
-                    return Some(format!("devices {a} and {b} are not linked"));
+                if !self.shows_level(*a, *b) || !self.shows_level(*b, *a) {
+                    return Some(format!("devices {a} and {b} are not linked and level"));
                 }
             }
         }
         None
+    }
+
+    fn shows_level(&self, d: usize, other: usize) -> bool {
+        let view = self.devices[d].replica.as_ref().map(Replica::view);
+        let shown = view.as_ref().and_then(|view| view.devices.get(&self.devices[other].id));
+        shown.and_then(|device| device.link.as_ref()).is_some_and(|link| link.level)
     }
 
     /// Liveness: all equal, silent, and equal to the plain set of facts.
@@ -121,8 +137,8 @@ impl World {
                 let doc = a.iter().chain(&b).find(|d| !a.contains(d) || !b.contains(d)).map(|d| d.doc.to_string());
                 return broken(format!("other heads of {doc:?}"));
             }
-            if one.library().facts().export() != two.library().facts().export() {
-                return broken("other facts".into());
+            if let Some(line) = one_sided(&one.library().facts().export(), &two.library().facts().export()) {
+                return broken(line);
             }
             if let Some(what) = differ_in_shared(one, two) {
                 return broken(what);
@@ -160,9 +176,8 @@ impl World {
         let export: String = lines.iter().flat_map(|(key, values)| values.iter().map(move |value| format!("{key} {value}\n"))).collect();
         for d in honest {
             let held = self.devices[d].replica.as_ref().map(|replica| replica.library().facts().export()).unwrap_or_default();
-            if held != export {
-                let lost = export.lines().find(|line| !held.contains(line)).or(held.lines().find(|line| !export.contains(line)));
-                return Err(Broken::new("Q4", format!("device {d} holds other facts than its disk: {lost:?}")));
+            if let Some(line) = one_sided(&export, &held) {
+                return Err(Broken::new("Q4", format!("device {d} holds other facts than the disks: {line}")));
             }
         }
         Ok(())
@@ -205,16 +220,10 @@ impl World {
             let now = self.now(d);
             let device = &self.devices[d];
             let Some(replica) = device.replica.as_ref() else { continue };
-            let me = Identity {
-                device: device.id,
-                signing: device.key.clone(),
-                name: format!("device {d}"),
-                platform: "linux".into(),
-                not_seen_after_ms: 7_200_000,
-            };
-            let (again, _) = Replica::open(me, Life { counter: 1 << 20, nonce: 1 }, now, &device.disk.kept);
-            if again.library().facts().export() != replica.library().facts().export() {
-                return Err(Broken::new("Q6", format!("device {d} reads back other facts than it kept")));
+            let (again, _) = Replica::open(device.identity(), Life { counter: 1 << 20, nonce: 1 }, now, &device.disk.kept);
+            let (kept, held) = (again.library().facts().export(), replica.library().facts().export());
+            if let Some(line) = one_sided(&kept, &held) {
+                return Err(Broken::new("Q6", format!("device {d} reads back other facts than it kept: {line}")));
             }
             if let Some(what) = differ_in_shared(&again, replica) {
                 return Err(Broken::new("Q6", format!("device {d} reads back another view: {what}")));
@@ -224,6 +233,16 @@ impl World {
     }
 }
 
+/// A line that only one of two exports has.
+fn one_sided(a: &str, b: &str) -> Option<String> {
+    if a == b {
+        return None;
+    }
+    let (first, second): (BTreeSet<&str>, BTreeSet<&str>) = (a.lines().collect(), b.lines().collect());
+    let only_first = first.difference(&second).next().map(|line| format!("only the first has {line}"));
+    only_first.or_else(|| second.difference(&first).next().map(|line| format!("only the second has {line}")))
+}
+
 /// What two replicas show differently of what does not depend on where one stands.
 fn differ_in_shared(one: &Replica, two: &Replica) -> Option<String> {
     let (mut a, mut b) = ((*one.view()).clone(), (*two.view()).clone());
@@ -231,5 +250,5 @@ fn differ_in_shared(one: &Replica, two: &Replica) -> Option<String> {
         view.agents.clear();
         view.sessions.clear();
     }
-    differ(&a, &b)
+    differ(&a, &b, true)
 }

@@ -12,6 +12,8 @@ use hubless::model::message::Head;
 use super::book::{Book, split};
 use super::chance::Chance;
 use super::oracle::Broken;
+use super::plan::{Deed, DiskFault};
+use super::world::{MS, World};
 
 /// One disk.
 #[derive(Default)]
@@ -108,5 +110,57 @@ impl Disk {
     /// Whether it holds this change of any document.
     pub(crate) fn holds(&self, doc: &DocId, hash: &Head) -> bool {
         *hash == hubless::replica::genesis::HASH || self.held.get(doc).is_some_and(|held| held.contains(hash))
+    }
+}
+
+impl World {
+    /// Something befalls a disk; the daemon falls with it, but for a full one and a copy.
+    pub(crate) fn befall_disk(&mut self, d: usize, fault: DiskFault) -> Result<(), Broken> {
+        match fault {
+            DiskFault::Copied => {
+                self.devices[d].disk.copy = Some(self.devices[d].disk.kept.clone());
+                return Ok(());
+            }
+            DiskFault::Full(ms) => {
+                self.devices[d].disk.full_until = self.time + u64::from(ms) * MS;
+                return Ok(());
+            }
+            DiskFault::Cloned => return self.clone_device(d),
+            DiskFault::Restored if self.devices[d].disk.copy.is_none() => return Ok(()),
+            DiskFault::IndexDeleted | DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_) | DiskFault::Lost | DiskFault::Restored => {}
+        }
+        if self.devices[d].replica.is_some() {
+            self.fall(d, 100 * MS);
+        }
+        let disk = &mut self.devices[d].disk;
+        match fault {
+            DiskFault::IndexDeleted => disk.kept.index.clear(),
+            DiskFault::DocumentsDeleted => disk.kept.documents.clear(),
+            DiskFault::OneDeleted(n) => {
+                let names: Vec<DocId> = disk.kept.documents.keys().cloned().collect();
+                if let Some(doc) = names.get(usize::from(n) % names.len().max(1)) {
+                    disk.kept.documents.remove(doc);
+                }
+            }
+            DiskFault::Lost => disk.kept = Kept::default(),
+            DiskFault::Restored => disk.kept = disk.copy.clone().unwrap_or_default(),
+            DiskFault::Copied | DiskFault::Cloned | DiskFault::Full(_) => {}
+        }
+        disk.reread(&mut self.book)
+    }
+
+    /// The disk runs on another machine too, where somebody adds a todo.
+    fn clone_device(&mut self, d: usize) -> Result<(), Broken> {
+        if self.devices.iter().any(|device| device.is_clone) {
+            return Ok(());
+        }
+        let clone = self.add_device(self.devices[d].key.clone());
+        self.devices[clone].is_clone = true;
+        self.devices[clone].disk.kept = self.devices[d].disk.kept.clone();
+        self.devices[clone].disk.reread(&mut self.book)?;
+        self.start(clone);
+        self.pass(20 * MS)?;
+        self.todo(clone, Deed::Add(2, 2));
+        Ok(())
     }
 }

@@ -81,6 +81,13 @@ impl Files {
         }
     }
 
+    /// A tool writes these bytes as the list of a session.
+    pub(crate) fn put_list(&mut self, session: &str, bytes: String, wall_ms: i64) -> SourceEvent {
+        let path = format!("{session}-agent-{session}.json");
+        self.put(&path, bytes.into_bytes(), wall_ms);
+        SourceEvent::Hint { root: Root::ClaudeTodos, path: Some(path) }
+    }
+
     fn put(&mut self, path: &str, bytes: Vec<u8>, mtime_ms: i64) {
         self.made += 1;
         let file = File { bytes, mtime_ms, ino: self.made };

@@ -9,7 +9,7 @@ use hubless::model::id::{DeviceId, LinkId};
 use hubless::model::input::{Input, PeerEvent};
 use hubless::model::limits::MESSAGE_BYTES_MAX;
 use hubless::model::member::Fleet;
-use hubless::model::message::{Ear, Heard};
+use hubless::model::message::{Ear, Heard, Message};
 
 use super::oracle::Broken;
 use super::trace;
@@ -37,6 +37,8 @@ pub(crate) struct End {
     /// Whether this end said something that is not taken yet.
     said: bool,
     ear: Ear,
+    /// Whether it is a stranger who proves nothing.
+    unproven: bool,
 }
 
 enum Parcel {
@@ -53,7 +55,11 @@ impl World {
             end.said = true;
             let heard = end.ear.hear(&frame, MESSAGE_BYTES_MAX);
             if let Ok(Heard::Whole(message)) = heard {
+                let unproven = self.wires.get(&wire).is_some_and(|wire| wire.ends[1 - side].unproven);
                 self.trace.line(self.time, d, &format!("  -> {} {}", link.0, trace::message(&message)));
+                if unproven && !matches!(message, Message::Members(_) | Message::Bye(_)) {
+                    return Err(Broken::new("I8", format!("device {d} tells a stranger more than members")));
+                }
                 self.watch_told(d, &message)?;
             }
             self.send(wire, 1 - side, Parcel::Frame(frame));
@@ -66,6 +72,11 @@ impl World {
         for frame in frames {
             self.send(wire, 0, Parcel::Frame(frame));
         }
+    }
+
+    /// A stranger goes.
+    pub(crate) fn leave_as_stranger(&mut self, wire: u64) {
+        self.send(wire, 0, Parcel::Down("the stranger left".into()));
     }
 
     fn send(&mut self, wire: u64, to: usize, parcel: Parcel) {
@@ -208,9 +219,11 @@ impl World {
         }
     }
 
-    /// Whether two devices have a stream whose ends are both open.
-    pub(crate) fn is_linked(&self, a: usize, b: usize) -> bool {
-        self.between(a, b).iter().any(|wire| self.wires[wire].ends.iter().all(|end| end.open))
+    /// Bytes of frames that are on their way to a device.
+    pub(crate) fn on_the_way(&self, d: usize) -> usize {
+        let ends = self.wires.values().flat_map(|wire| &wire.ends).filter(|end| end.device == Some(d) && end.open);
+        let bytes = |parcel: &Parcel| if let Parcel::Frame(bytes) = parcel { bytes.len() } else { 0 };
+        ends.flat_map(|end| &end.coming).map(|(_, parcel)| bytes(parcel)).sum()
     }
 
     /// Opens a stream between two devices; older ones of the same two keys end.
@@ -219,16 +232,16 @@ impl World {
             (Some(a), self.devices[a].id, self.devices[a].address.clone()),
             (Some(b), self.devices[b].id, self.devices[b].address.clone()),
         ];
-        self.open_wire(ids);
+        self.open_wire(ids, false);
     }
 
     /// Opens a stream between a device and somebody who is none, with that key; gives its number.
-    pub(crate) fn connect_stranger(&mut self, d: usize, id: DeviceId) -> u64 {
+    pub(crate) fn connect_stranger(&mut self, d: usize, id: DeviceId, proven: bool) -> u64 {
         let ids = [(Some(d), self.devices[d].id, self.devices[d].address.clone()), (None, id, "10.9.9.9:1".into())];
-        self.open_wire(ids)
+        self.open_wire(ids, !proven)
     }
 
-    fn open_wire(&mut self, ids: [(Option<usize>, DeviceId, String); 2]) -> u64 {
+    fn open_wire(&mut self, ids: [(Option<usize>, DeviceId, String); 2], unproven: bool) -> u64 {
         for (side, (device, ..)) in ids.iter().enumerate() {
             let Some(d) = *device else { continue };
             let other = ids[1 - side].1;
@@ -251,6 +264,7 @@ impl World {
             last: self.time,
             said: false,
             ear: Ear::default(),
+            unproven: unproven && ids[side].0.is_none(),
         };
         self.wires.insert(n, Wire { ends: [end(0), end(1)] });
         for side in 0..2 {

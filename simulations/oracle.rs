@@ -5,6 +5,7 @@
 //! kept), I4 (no completed todo is ever shown as less), I5 and, with the replica's own specification, I13.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use hubless::model::id::{ItemId, TodoId};
 use hubless::model::message::{Head, Message};
@@ -45,7 +46,7 @@ impl std::fmt::Display for Broken {
 pub(crate) struct Watch {
     items: BTreeMap<ItemId, (u64, Status)>,
     todos: BTreeMap<TodoId, (u64, Status)>,
-    checked: u64,
+    checked: Option<Arc<View>>,
 }
 
 impl Watch {
@@ -139,13 +140,14 @@ impl World {
         let device = &mut self.devices[d];
         let Some(replica) = device.replica.as_ref() else { return Ok(()) };
         let view = replica.view();
-        if device.watch.checked == view.seq {
+        if device.watch.checked.as_ref().is_some_and(|checked| is_same(checked, &view)) {
             return Ok(());
         }
-        device.watch.checked = view.seq;
+        device.watch.checked = Some(Arc::clone(&view));
         device.watch.judge(&view).map_err(|broken| Broken { what: format!("device {d}: {}", broken.what), ..broken })?;
         let anew = replica.view_from_scratch(now);
-        differ(&view, &anew).map_or(Ok(()), |what| Err(Broken::new("I13", format!("device {d} shows other {what} than its facts say"))))
+        differ(&view, &anew, device.jumped)
+            .map_or(Ok(()), |what| Err(Broken::new("I13", format!("device {d} shows other {what} than its facts say"))))
     }
 
     /// Something is told: every change in it, and every head it names, has been kept.
@@ -180,7 +182,7 @@ impl World {
         let Some(replica) = self.devices[d].replica.as_ref() else { return Ok(()) };
         let view = replica.view();
         let shown = match reply {
-            Reply::Todo { id, .. } => view.todos.contains_key(id),
+            Reply::Todo { id, .. } => view.todos.contains_key(id) || view.moved.contains_key(id),
             Reply::Beat { session, .. } => view.sessions.contains_key(session),
             Reply::Paired { device, .. } => view.devices.get(device).is_some_and(|device| device.member),
             Reply::Ticket { .. } | Reply::Left | Reply::Pong { .. } | Reply::Rescanning | Reply::Document(_) | Reply::Refused(_) => true,
@@ -189,10 +191,17 @@ impl World {
     }
 }
 
-/// What two views of the same facts show differently.
-pub(crate) fn differ(a: &View, b: &View) -> Option<String> {
+/// Whether nothing that follows from facts changed from one view to the next: maps that share their root are equal.
+fn is_same(a: &View, b: &View) -> bool {
+    let facts = a.todos.ptr_eq(&b.todos) && a.moved.ptr_eq(&b.moved) && a.conflicts.ptr_eq(&b.conflicts);
+    facts && a.agents.ptr_eq(&b.agents) && a.sessions.ptr_eq(&b.sessions)
+}
+
+/// What two views of the same facts show differently. A sign of life is shown by the wall clock of the moment it was heard
+/// at; where that clock `jumped` since, it would be another one now.
+pub(crate) fn differ(a: &View, b: &View, jumped: bool) -> Option<String> {
     let sign = |a: Option<i64>, b: Option<i64>| match (a, b) {
-        (Some(a), Some(b)) => (a - b).abs() <= SAME_SIGN_MS,
+        (Some(a), Some(b)) => jumped || (a - b).abs() <= SAME_SIGN_MS,
         (a, b) => a == b,
     };
     let same_agent = |a: &AgentView, b: &AgentView| {

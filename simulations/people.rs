@@ -134,7 +134,7 @@ impl World {
         log
     }
 
-    fn entries(&self, d: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn entries(&self, d: usize) -> Vec<Vec<u8>> {
         use hubless::replica::saved::{Noun, read};
         let Some(replica) = self.devices[d].replica.as_ref() else { return Vec::new() };
         let nouns = replica
@@ -147,20 +147,22 @@ impl World {
 
     /// One device removes another: its entry is told to it as members are told, on a link from a member.
     pub(crate) fn remove(&mut self, by: usize, whom: usize) {
-        let (Some(replica), id) = (self.devices[by].replica.as_ref(), self.devices[whom].id) else { return };
+        let (Some(replica), id, me) = (self.devices[by].replica.as_ref(), self.devices[whom].id, self.devices[by].id) else { return };
         let fleet = replica.fleet().id;
         let log = self.log(by);
         let signing = self.devices[by].key.clone();
         let parents = log.parents(&fleet, &self.devices[by].id.0);
         let (_, entry) = members::remove(&signing, &parents, id);
-        self.tell_members(by, id, entry);
+        self.removed = Some(whom);
+        self.tell_members(by, me, entry);
     }
 
     /// Somebody with that key tells a device one more entry, and hangs up.
     pub(crate) fn tell_members(&mut self, d: usize, as_key: hubless::model::id::DeviceId, entry: Vec<u8>) {
         let mut entries = self.entries(d);
         entries.push(entry);
-        let wire = self.connect_stranger(d, as_key);
+        let wire = self.connect_stranger(d, as_key, true);
         self.say_as_stranger(wire, Message::Members(entries).frames());
+        self.leave_as_stranger(wire);
     }
 }

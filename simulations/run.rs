@@ -57,6 +57,7 @@ impl World {
         for d in 1..self.devices.len() {
             self.pair(0, d)?;
         }
+        self.fleet = self.devices[0].replica.as_ref().map(|replica| replica.fleet().id);
         self.until_quiet(300_000 * MS)
     }
 
@@ -69,7 +70,10 @@ impl World {
             Step::Beat(d, agent, word) => drop(self.beat(dev(d), agent, word)),
             Step::File(d, deed) => self.write_file(dev(d), deed),
             Step::Link(a, b, fault) if dev(a) != dev(b) => self.befall_link(dev(a), dev(b), fault),
-            Step::Clock(d, seconds) => self.devices[dev(d)].wrong_ms += seconds * 1_000,
+            Step::Clock(d, seconds) => {
+                let device = &mut self.devices[dev(d)];
+                (device.wrong_ms, device.jumped) = (device.wrong_ms + seconds * 1_000, true);
+            }
             Step::Crash(d, moment, rest) => {
                 let d = dev(d);
                 self.devices[d].armed = Some((moment, rest));
@@ -83,7 +87,10 @@ impl World {
             }
             Step::Sleep(d, ms) => self.sleep(dev(d), u64::from(ms) * MS),
             Step::Wait(ms) => self.pass(u64::from(ms) * MS)?,
-            Step::Disk(..) | Step::Stranger(..) | Step::Remove(..) | Step::Link(..) | Step::Restart(_) => {}
+            Step::Disk(d, fault) => self.befall_disk(dev(d), fault)?,
+            Step::Stranger(d, noise) => self.noise(dev(d), noise),
+            Step::Remove(by, whom) if self.removed.is_none() && self.is_up(dev(by)) => self.remove(dev(by), dev(whom)),
+            Step::Remove(..) | Step::Link(..) | Step::Restart(_) => {}
         }
         Ok(())
     }
@@ -116,24 +123,6 @@ impl World {
                 {
                     self.connect(a, b);
                 }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_first_plan() {
-    for seed in 0..8 {
-        let plan = Plan::drawn(seed, 60);
-        let began = std::time::Duration::ZERO;
-        let _ = began;
-        match run(&plan, std::env::var_os("SIM_TRACE").is_some()) {
-            Ok(report) => eprintln!("seed {seed}: {} turns", report.turns),
-            Err(failure) => {
-                for line in &failure.last {
-                    eprintln!("{line}");
-                }
-                panic!("seed {seed}: {}", failure.broken);
             }
         }
     }

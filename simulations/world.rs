@@ -66,6 +66,8 @@ pub(crate) struct Device {
     pub(crate) files: Files,
     /// Its wall clock minus the true one, milliseconds.
     pub(crate) wrong_ms: i64,
+    /// Whether that changed since the daemon rose.
+    pub(crate) jumped: bool,
     /// When its boot clock began, and how long it has slept, microseconds.
     boot: u64,
     slept: u64,
@@ -86,10 +88,24 @@ pub(crate) struct Device {
     pub(crate) lines: BTreeMap<LinkId, (u64, usize)>,
     /// Whom its network lets not through, until when.
     pub(crate) blocked: BTreeMap<DeviceId, u64>,
-    /// Whether it is gone for good: a thrown-away clone, a removed one.
+    /// Whether it is a clone, and whether it is gone for good.
+    pub(crate) is_clone: bool,
     pub(crate) retired: bool,
     pub(crate) watch: Watch,
     chance: Chance,
+}
+
+impl Device {
+    /// Who it says it is; a clone says the same.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            device: self.id,
+            signing: self.key.clone(),
+            name: format!("device {}", self.id.short()),
+            platform: "linux".into(),
+            not_seen_after_ms: 7_200_000,
+        }
+    }
 }
 
 /// Everything.
@@ -109,6 +125,10 @@ pub(crate) struct World {
     pub(crate) roomless: BTreeSet<(usize, usize)>,
     pub(crate) tickets: BTreeMap<String, usize>,
     pub(crate) pairings: BTreeMap<u64, (usize, u64, Asker)>,
+    /// The fleet that all are in.
+    pub(crate) fleet: Option<hubless::model::id::FleetId>,
+    /// Who was removed from the fleet.
+    pub(crate) removed: Option<usize>,
     pub(crate) askers: u64,
     /// Who waits for an answer, and where they asked.
     pub(crate) waiting: BTreeMap<Asker, usize>,
@@ -139,6 +159,8 @@ impl World {
             roomless: BTreeSet::new(),
             tickets: BTreeMap::new(),
             pairings: BTreeMap::new(),
+            fleet: None,
+            removed: None,
             askers: 0,
             waiting: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -169,6 +191,7 @@ impl World {
             disk: Disk::default(),
             files: Files::default(),
             wrong_ms: 0,
+            jumped: false,
             boot: chance.below(1_000_000_000) * MS,
             slept: 0,
             asleep: None,
@@ -182,6 +205,7 @@ impl World {
             armed: None,
             lines: BTreeMap::new(),
             blocked: BTreeMap::new(),
+            is_clone: false,
             retired: false,
             watch: Watch::default(),
             chance,
@@ -409,16 +433,10 @@ impl World {
         let now = self.now(d);
         let device = &mut self.devices[d];
         device.process += 1;
+        device.jumped = false;
         device.disk.kept.life += 1;
         let life = Life { counter: device.disk.kept.life, nonce: device.chance.next() };
-        let me = Identity {
-            device: device.id,
-            signing: device.key.clone(),
-            name: format!("device {d}"),
-            platform: "linux".into(),
-            not_seen_after_ms: 7_200_000,
-        };
-        let (replica, effects) = Replica::open(me, life, now, &device.disk.kept);
+        let (replica, effects) = Replica::open(device.identity(), life, now, &device.disk.kept);
         device.fleet = Some(replica.fleet().clone());
         device.replica = Some(replica);
         let address = device.address.clone();

@@ -31,3 +31,5 @@ mod samples;
 
 pub use document::Damaged;
 pub use machine::{Identity, Replica};
+#[cfg(test)]
+mod conversations;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Daemon, Home, Lan, Ran, SOON, eventually, exchange, text};
+use crate::support::{Answer, Daemon, Detached, Home, Lan, Ran, SOON, eventually, exchange, text};
 
 /// `GET` over loopback, as a browser asks; `url` is `http://127.0.0.1:PORT`.
 #[track_caller]
@@ -324,6 +324,7 @@ fn ten_restarts_change_no_count() {
 #[test]
 fn detached_it_answers_when_the_command_returns_and_ends_by_down() {
     let home = Lan::new().home("anna");
+    let _ends = Detached(&home);
     let up = home.json(&["up", "--detach"]);
     let pid = up["data"]["pid"].as_u64().expect("a pid");
     assert_eq!(home.json(&["todos", "add", "at once"])["data"]["status"], "pending");

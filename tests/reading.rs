@@ -91,13 +91,14 @@ fn a_root_that_is_created_later_is_picked_up() {
     let mut home = Lan::new().home("anna");
     home.set("HUBLESS_SOURCES_CLAUDE_ROOT", home.at("not/there/yet").display());
     let daemon = home.up();
-    assert_eq!(daemon.get("/api/v3/overview")["data"]["sources"][0]["present"], false);
+    let present = || daemon.get("/api/v3/overview")["data"]["sources"][0]["present"].as_bool();
+    eventually(SOON, "it was looked for", || present().filter(|present| !present));
     let list = home.at(&format!("not/there/yet/todos/{0}-agent-{0}.json", id(1)));
     home.write(&list, r#"[{"content":"late","status":"pending"}]"#);
     daemon.todo_is("late", "pending");
     // Gone and back again, as after a clean-up or a new mount.
     fs::remove_dir_all(home.at("not")).expect("removed");
-    eventually(SOON, "it is seen to be gone", || (daemon.get("/api/v3/overview")["data"]["sources"][0]["present"] == false).then_some(()));
+    eventually(SOON, "it is seen to be gone", || present().filter(|present| !present));
     assert_eq!(daemon.todo("late").expect("nothing is lost")["listed"], true, "a file that is gone says nothing");
     home.write(&list, r#"[{"content":"late","status":"completed"},{"content":"later","status":"pending"}]"#);
     daemon.todo_is("later", "pending");

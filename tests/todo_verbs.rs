@@ -124,12 +124,24 @@ fn a_conflict_is_listed_resolved_and_the_resolution_undone() {
     let problem = both.problem();
     assert_eq!((both.code, &problem["code"]), (2, &json!("bad-request")));
     assert!(text(&problem, "fix").contains("--keep 1"), "the fix can be typed: {problem}");
-    let settled = todos(&home, &["resolve", text(conflict, "id"), "--keep", "2"]);
-    assert_eq!((&settled["status"], &settled["round"]), (&json!("in_progress"), &json!(2)), "the other one counts, in a new round");
+    let kept = todos(&home, &["resolve", text(conflict, "id"), "--keep", "1"]);
+    assert_eq!(
+        (&kept["status"], &kept["round"], &kept["conflict"]),
+        (&json!("completed"), &json!(1), &json!(false)),
+        "what is shown stays"
+    );
     assert_eq!((todos(&home, &["conflicts"]), home.run(&["status", "--check"]).code), (json!([]), 0));
     assert_eq!(todos(&home, &["conflicts", "--all"])[0]["resolved"], true);
     let undone = todos(&home, &["undo", id]);
-    assert!(undone["conflict"] == true && todos(&home, &["conflicts"])[0]["resolved"] == false, "{undone}");
+    assert_eq!((&undone["status"], &undone["conflict"]), (&json!("completed"), &json!(true)), "only the settling is taken back");
+    assert_eq!(todos(&home, &["conflicts"])[0]["resolved"], false);
+    let other = todos(&home, &["resolve", id, "--keep", "2"]);
+    assert_eq!(
+        (&other["status"], &other["round"], &other["conflict"]),
+        (&json!("in_progress"), &json!(2), &json!(false)),
+        "the other one counts"
+    );
+    assert_eq!(todos(&home, &["conflicts"]), json!([]));
 }
 
 #[test]
@@ -204,7 +216,10 @@ fn rude_texts_come_back_as_they_were_and_obey_no_terminal() {
         let shown = daemon.get(&format!("/api/v3/todos/{}", text(&told, "id")));
         assert_eq!(shown["data"]["content"], content, "byte for byte");
         if !content.contains('\0') {
-            assert_eq!(home.json(&["todos", "add", "--", content])["data"]["id"], told["id"], "typed, it is the same todo");
+            let typed = home.run(&["todos", "--json", "add", "--", content]);
+            assert_eq!(typed.code, 0, "{content:?}: {}", typed.err);
+            let typed: Value = serde_json::from_str(&typed.out).expect("an envelope");
+            assert_eq!(typed["data"]["id"], told["id"], "typed, it is the same todo");
         }
     }
     for args in [&["todos"][..], &["todos", "ready"], &["status"], &["todos", "list", "--all"]] {

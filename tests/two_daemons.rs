@@ -283,6 +283,53 @@ fn a_ticket_serves_once() {
 }
 
 #[test]
+fn who_is_in_a_fleet_already_is_turned_away_with_the_fix() {
+    two!(lan, anna, bert);
+    let (carl, dora) = (lan.home("carl"), lan.home("dora"));
+    let (_a, _b, _c, _d) = (anna.up(), bert.up(), carl.up(), dora.up());
+    pair(&anna, &bert);
+    pair(&carl, &dora);
+    let ticket = anna.json(&["pair", "--ticket"]);
+    let ticket = text(&ticket["data"], "ticket");
+    let ran = dora.run(&["pair", ticket, "--json"]);
+    let problem = ran.problem();
+    assert_eq!((ran.code, &problem["code"]), (5, &json!("already-paired")), "{problem}");
+    assert!(text(&problem, "fix").contains("hubless leave"), "{problem}");
+    dora.json(&["leave"]);
+    let own = dora.json(&["pair", "--ticket"]);
+    let own = dora.run(&["pair", text(&own["data"], "ticket"), "--json"]);
+    assert_eq!((own.code, own.problem()["code"].as_str()), (2, Some("bad-ticket")), "its own ticket");
+    pair(&anna, &dora);
+}
+
+#[test]
+fn a_third_device_joins_by_any_member_and_hears_of_all() {
+    two!(lan, anna, bert);
+    let carl = lan.home("carl");
+    let (a, b, c) = (anna.up(), bert.up(), carl.up());
+    pair(&anna, &bert);
+    a.add("before carl came");
+    b.todo_is("before carl came", "pending");
+    pair(&bert, &carl);
+    c.todo_is("before carl came", "pending");
+    // Nobody told anna but bert, and that is enough.
+    linked(&a, "carl");
+    c.add("of carl");
+    a.todo_is("of carl", "pending");
+    b.stop();
+    a.add("while bert is away");
+    c.todo_is("while bert is away", "pending");
+    c.stop();
+    let b = bert.up();
+    b.todo_is("while bert is away", "pending");
+    let names = |daemon: &Daemon<'_>| {
+        daemon.rows("/api/v3/devices").iter().map(|row| text(row, "name").to_owned()).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(&a), names(&b));
+    assert_eq!(names(&a).len(), 3);
+}
+
+#[test]
 fn a_stranger_in_reach_is_shown_with_the_command() {
     two!(lan, anna, bert);
     let (a, _b) = (anna.up(), bert.up());

@@ -12,7 +12,6 @@ use super::problem::Trouble;
 
 /// `hubless agents`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Agents {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -31,7 +30,7 @@ enum Verb {
     },
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 struct List {
     /// Only in this state: working, stale, "needs input", … (several with commas)
     #[arg(long, value_name = "STATE")]
@@ -39,6 +38,11 @@ struct List {
 }
 
 impl Agents {
+    /// Whether flags of the list stand before another verb, where they would be passed over.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.verb.is_some() && self.list != List::default()
+    }
+
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.verb {
             Some(Verb::Show { name }) => show(context, &name),

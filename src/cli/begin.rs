@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::Context;
+use super::context::{Context, block_on};
 use super::fields;
 use super::logging::{self, To};
 use super::output::{print, remark};
@@ -98,7 +98,7 @@ impl Up {
 }
 
 fn already(context: &Context, overview: &Value, is_fine: bool) -> anyhow::Result<()> {
-    let pid = holder(&context.config.home.data_dir);
+    let pid = running_pid(context);
     if is_fine {
         let line = format!("✓ already running{}: {}", pid_words(pid), page(context));
         return context.out.done(running(context, pid, overview), &line);
@@ -154,8 +154,9 @@ async fn greet(context: &Context) {
     let client = context.client();
     let overview = loop {
         match client.get("/api/v3/overview").await {
-            Ok(overview) => break overview,
-            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            // Before the first listing nothing can be said of what is watched.
+            Ok(overview) if !fields::list(&overview["data"], "sources").is_empty() => break overview,
+            Ok(_) | Err(_) => tokio::time::sleep(LOOK_EVERY).await,
         }
     };
     let pid = Some(std::process::id());
@@ -244,17 +245,26 @@ pub(crate) fn holder(data_dir: &Path) -> Option<u32> {
     }
 }
 
+/// The daemon of this home: who holds its data directory, else who answers on its socket. While its disk does not keep it lets the
+/// directory go and is there all the same.
+fn running_pid(context: &Context) -> Option<u32> {
+    let home = &context.config.home;
+    holder(&home.data_dir).or_else(|| {
+        let peer = block_on(async { tokio::net::UnixStream::connect(home.socket()).await?.peer_cred() }).ok()?.ok()?;
+        u32::try_from(peer.pid()?).ok()
+    })
+}
+
 /// `hubless down`: asks the daemon to stop, and returns when it has.
 pub(crate) fn down(context: &Context) -> anyhow::Result<()> {
-    let data_dir = &context.config.home.data_dir;
-    let Some(pid) = holder(data_dir) else {
+    let Some(pid) = running_pid(context) else {
         return context.out.done(json!({"state": "stopped", "was": "stopped"}), "✓ not running");
     };
     let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).context("the lock names no process")?;
     rustix::process::kill_process(process, rustix::process::Signal::TERM)
         .with_context(|| format!("process {pid} cannot be asked to stop"))?;
     for _ in 0..WITHIN.as_millis() / LOOK_EVERY.as_millis() {
-        if holder(data_dir) != Some(pid) {
+        if running_pid(context) != Some(pid) {
             return context.out.done(json!({"state": "stopped", "was": "running", "pid": pid}), &format!("✓ stopped (pid {pid})"));
         }
         std::thread::sleep(LOOK_EVERY);

@@ -12,7 +12,6 @@ use crate::model::limits::SKEW_SHOWN_MS;
 
 /// `hubless devices`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Devices {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -40,6 +39,11 @@ enum Verb {
 }
 
 impl Devices {
+    /// Whether flags of the list stand before another verb, where they would be passed over.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.verb.is_some() && self.all
+    }
+
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.verb {
             Some(Verb::Ping { name, count }) => ping(context, &name, count),

@@ -37,6 +37,17 @@ pub(crate) enum Tint {
     Bad,
 }
 
+/// Columns below which a terminal's width is not believed.
+const WIDTH_MIN: u16 = 20;
+/// Columns of a terminal that does not say.
+const WIDTH_ASSUMED: u16 = 120;
+
+/// The terminal's own word, where it gives one.
+fn terminal_width() -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col >= WIDTH_MIN).then_some(size.ws_col)
+}
+
 /// The reader of our answer is gone. Nothing is wrong: `| head` has what it wanted.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the reader closed the pipe")]
@@ -107,7 +118,12 @@ impl Out {
         table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
         if self.colour {
             table.enforce_styling();
+        } else {
+            table.force_no_tty();
         }
+        // Some terminals (a container's, an editor's) have no width; a table as wide as nothing is one letter a line.
+        let width = table.width().filter(|width| *width >= WIDTH_MIN).or(terminal_width());
+        table.set_width(width.unwrap_or(WIDTH_ASSUMED));
         table.set_header(header.iter().map(|name| name.to_uppercase()));
         for (tint, cells) in rows {
             table.add_row(cells.into_iter().map(|text| cell(tint, text)));

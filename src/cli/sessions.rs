@@ -10,7 +10,6 @@ use super::output::{Form, Out, Tint};
 
 /// `hubless sessions`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Sessions {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -24,7 +23,7 @@ enum Verb {
     List(List),
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 struct List {
     /// Only of this tool: claude, codex, pi, …
     #[arg(long)]
@@ -41,6 +40,11 @@ struct List {
 }
 
 impl Sessions {
+    /// Whether flags of the list stand before another verb, where they would be passed over.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.verb.is_some() && self.list != List::default()
+    }
+
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let list = match self.verb {
             Some(Verb::List(list)) => list,

@@ -55,7 +55,8 @@ pub(crate) fn ready(out: Out, rows: &[Value]) -> String {
 /// `todos history`: when, who, what, from what to what.
 pub(crate) fn history(out: Out, rows: &[Value], now_ms: i64) -> String {
     let drawn = rows.iter().map(|row| {
-        let who = fields::text(row, "actor").unwrap_or_else(|| "a person".to_owned());
+        let list = || fields::text(row, "session").map(|id| format!("the list of {}", id.chars().take(8).collect::<String>()));
+        let who = fields::text(row, "actor").or_else(list).unwrap_or_else(|| "a person".to_owned());
         let from = fields::text(row, "from").unwrap_or_else(|| "-".to_owned());
         let cells = vec![
             when(out, row, now_ms),

@@ -9,7 +9,6 @@ use super::todo_tables::{conflicts, history, list, ready};
 
 /// `hubless todos`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Todos {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -52,7 +51,7 @@ enum Verb {
     Undo(One),
 }
 
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, PartialEq, Eq, Args)]
 struct List {
     /// Only of this project, by its key or its last part
     #[arg(long)]
@@ -148,6 +147,11 @@ struct How {
 }
 
 impl Todos {
+    /// Whether flags of the list stand before another verb, where they would be passed over.
+    pub(crate) fn is_mixed(&self) -> bool {
+        self.verb.is_some() && self.list != List::default()
+    }
+
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.verb {
             None => self.list.run(context),

@@ -112,6 +112,27 @@ impl Line {
             | Verb::Version
             | Verb::Help(_) => (false, false),
         };
+        let mixed = match &self.verb {
+            Verb::Agents(agents) => agents.is_mixed(),
+            Verb::Devices(devices) => devices.is_mixed(),
+            Verb::Sessions(sessions) => sessions.is_mixed(),
+            Verb::Todos(todos) => todos.is_mixed(),
+            Verb::Init(_)
+            | Verb::Up(_)
+            | Verb::Down
+            | Verb::Pair(_)
+            | Verb::Leave
+            | Verb::Status(_)
+            | Verb::Beat(_)
+            | Verb::Sync(_)
+            | Verb::Export(_)
+            | Verb::Doctor
+            | Verb::Version
+            | Verb::Help(_) => false,
+        };
+        if mixed {
+            return Err(Trouble::usage("flags of the list stand before another verb").fix("put them behind it, or leave it out"));
+        }
         let given = [
             ("--device", self.globals.device.is_some(), filters),
             ("--limit", self.globals.limit.is_some(), rows),
@@ -140,8 +161,18 @@ mod tests {
 
     #[test]
     fn flags_stand_anywhere_and_verbs_are_not_guessed() {
-        for line in ["hubless --json status", "hubless status --json", "hubless todos ready --json --limit 0", "hubless agents --spoke mac"]
-        {
+        let lines = [
+            "hubless --json status",
+            "hubless status --json",
+            "hubless todos ready --json --limit 0",
+            "hubless todos --json --limit 1 list --all",
+            "hubless todos -q add x",
+            "hubless agents --json show sam",
+            "hubless sessions --limit 1 list",
+            "hubless devices --json ping mac",
+            "hubless agents --spoke mac",
+        ];
+        for line in lines {
             let read = read(line);
             assert!(read.as_ref().is_ok_and(|line| line.fits().is_ok()), "{line}: {read:?}");
         }
@@ -153,7 +184,15 @@ mod tests {
 
     #[test]
     fn a_flag_without_meaning_is_wrong_usage() {
-        for line in ["hubless up --device x", "hubless beat sam --limit 1", "hubless status --jsonl"] {
+        let lines = [
+            "hubless up --device x",
+            "hubless beat sam --limit 1",
+            "hubless status --jsonl",
+            "hubless todos --all add x",
+            "hubless devices --all ping x",
+            "hubless sessions --tool pi list",
+        ];
+        for line in lines {
             assert!(read(line).expect("read").fits().is_err(), "{line}");
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::ask::Ask;
@@ -41,6 +42,8 @@ pub(super) struct Turns {
     me: Identity,
     options: store::Options,
     pair: Option<Pair>,
+    /// When to open again, while there is no pair. A moment, not a wait: what comes in meanwhile must not put it off.
+    again: Instant,
     shown: Arc<View>,
     fleet: Fleet,
 }
@@ -50,7 +53,7 @@ impl Turns {
     pub(super) fn open(me: Identity, options: store::Options, store: Store) -> Result<(Turns, Effects), Error> {
         let (pair, effects) = Pair::open(me.clone(), store)?;
         let (shown, fleet) = (pair.replica.view(), pair.replica.fleet().clone());
-        Ok((Turns { me, options, pair: Some(pair), shown, fleet }, effects))
+        Ok((Turns { me, options, pair: Some(pair), again: Instant::now(), shown, fleet }, effects))
     }
 
     /// What is shown.
@@ -71,12 +74,12 @@ impl Turns {
             let input = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = clock::sleep_until(deadline) => Input::Tick,
-                Some(input) = inbox.recv() => input,
-                () = tokio::time::sleep(REOPEN_AFTER), if self.pair.is_none() => {
+                () = tokio::time::sleep_until(self.again), if self.pair.is_none() => {
                     self.reopen(&hands);
                     continue;
                 }
+                () = clock::sleep_until(deadline) => Input::Tick,
+                Some(input) = inbox.recv() => input,
             };
             self.turn(input, &mut inbox, &hands);
         }
@@ -110,6 +113,7 @@ impl Turns {
     fn fail(&mut self, error: &store::Error, turn: Effects, hands: &Hands) {
         tracing::error!(%error, "the store does not keep; nothing is acknowledged until it does");
         self.pair = None;
+        self.again = Instant::now() + REOPEN_AFTER;
         self.warn(&error.to_string(), hands);
         for (asker, _) in turn.reply {
             hands.api.reply(asker, Reply::Refused(storage(&error.to_string())));
@@ -138,6 +142,7 @@ impl Turns {
             }
             Err(error) => {
                 tracing::warn!(%error, "the store still does not keep");
+                self.again = Instant::now() + REOPEN_AFTER;
                 self.warn(&error.to_string(), hands);
             }
         }

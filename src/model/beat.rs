@@ -60,7 +60,7 @@ pub fn agent_key(name: &Foreign) -> String {
     name.normalised().to_lowercase()
 }
 
-/// `beat/<agent key>/<session>`, latest, by its device; and what presence frames carry between transitions.
+/// `beat/<session>/<agent key>`, latest, by its device; and what presence frames carry between transitions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Beat {

@@ -11,6 +11,24 @@ use serde::{Deserialize, Serialize};
 /// Crockford's alphabet in lower case: no `i`, `l`, `o`, `u`, so that a typed id is never misread.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// What stands in [`VALUES`] where no letter of the alphabet does.
+const NO_LETTER: u8 = u8::MAX;
+
+/// The value of each byte as a letter: either case, `o` as `0`, `i` and `l` as `1`. Every fact's name is read with it.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_LETTER; 256];
+    let mut n = 0;
+    while n < 32 {
+        let letter = ALPHABET[n as usize];
+        values[letter as usize] = n;
+        values[letter.to_ascii_uppercase() as usize] = n;
+        n += 1;
+    }
+    (values[b'o' as usize], values[b'O' as usize]) = (0, 0);
+    (values[b'i' as usize], values[b'I' as usize], values[b'l' as usize], values[b'L' as usize]) = (1, 1, 1, 1);
+    values
+};
+
 /// Writes bytes as Crockford base32, most significant bits first, without padding.
 #[must_use]
 pub fn base32(bytes: &[u8]) -> String {
@@ -36,13 +54,11 @@ pub fn unbase32<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut out = [0u8; N];
     let (mut acc, mut bits, mut at) = (0u32, 0u32, 0usize);
     for letter in text.bytes().filter(|b| *b != b'-') {
-        let letter = match letter.to_ascii_lowercase() {
-            b'o' => b'0',
-            b'i' | b'l' => b'1',
-            other => other,
-        };
-        let value = ALPHABET.iter().position(|a| *a == letter)?;
-        acc = (acc << 5) | u32::try_from(value).ok()?;
+        let value = VALUES[usize::from(letter)];
+        if value == NO_LETTER {
+            return None;
+        }
+        acc = (acc << 5) | u32::from(value);
         bits += 5;
         if bits >= 8 {
             bits -= 8;

@@ -161,7 +161,7 @@ pub enum Bye {
     #[error("it said nothing for too long")]
     Silent,
     /// The same key lives twice.
-    #[error("a clone of it is running; `hubless rekey` on one of the two")]
+    #[error("a clone of it is running with the same key")]
     Clone,
     /// This machine slept; what was in flight is worth nothing.
     #[error("this machine slept")]

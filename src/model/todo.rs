@@ -222,6 +222,8 @@ pub enum Deed {
         /// Which.
         round: u64,
     },
+    /// Nothing was done: a question with an `Idempotency-Key` was answered, and this is remembered of it.
+    Asked,
     /// A conflict was settled: it is no longer shown as open.
     Resolve {
         /// Which.

@@ -1,5 +1,7 @@
 //! What people, scripts and hooks ask, turned into facts; and the answer, or why not.
 
+use std::collections::BTreeSet;
+
 use crate::model::ask::{Ask, Report, TodoAsk};
 use crate::model::beat::{Beat, Reported, agent_key};
 use crate::model::effects::Effects;
@@ -11,7 +13,7 @@ use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
-use crate::model::todo::{By, TodoFact};
+use crate::model::todo::{ActFact, By, Deed, TodoFact};
 use crate::model::view::AgentKey;
 use crate::rules::todos::deeds;
 
@@ -179,14 +181,12 @@ impl Replica {
     pub(super) fn write_beat(&mut self, beat: &Beat, out: &mut Effects) {
         let key = FactKey::Beat(beat.session, agent_key(&beat.agent));
         let shard = format!("heartbeats/{}", self.me.device);
-        let begun = self.library.begins_next(&shard);
         let mut facts = vec![(key.clone(), saved::json(beat))];
-        if begun {
-            // The next document begins with every beat that still counts, since only the last two are read.
-            let live = self.showing.beats_of(self.me.device).filter(|b| b.state.is_alive());
-            let live = live.map(|b| (FactKey::Beat(b.session, agent_key(&b.agent)), saved::json(b)));
-            facts.extend(live.filter(|(other, _)| *other != key));
-        }
+        // Only the last two documents are read: the next one begins with every beat that still counts.
+        let next = self.library.next_of(&shard);
+        let live = self.showing.beats_of(self.me.device).filter(|b| b.state.is_alive());
+        let live = live.map(|b| (FactKey::Beat(b.session, agent_key(&b.agent)), saved::json(b)));
+        facts.extend(live.filter(|(other, _)| *other != key && next.is_none_or(|document| document.values(other).is_empty())));
         self.write(&shard, &facts, out);
     }
 
@@ -200,7 +200,13 @@ impl Replica {
         }
         let by = By { device: self.me.device, agent: ask.agent.filter(|agent| !agent.is_blank()), session: None };
         let at = self.hlc.next(now.wall_ms);
-        let decision = deeds::decide(&self.showing.todos, &ask.what, &by, at, unique)?;
+        let mut decision = deeds::decide(&self.showing.todos, &ask.what, &by, at, unique)?;
+        let says_so = decision.facts.iter().any(|fact| matches!(fact, TodoFact::Act(id, _) if *id == unique));
+        if ask.key.is_some() && !says_so {
+            // The key must be remembered whatever was written, or a late retry would do it again.
+            let act = ActFact { todo: decision.todo, items: BTreeSet::new(), deed: Deed::Asked, by, at, undoes: None };
+            decision.facts.push(TodoFact::Act(unique, act));
+        }
         if !decision.facts.is_empty() {
             self.hlc = at;
             let facts: Vec<_> = decision.facts.iter().map(saved::todo).collect();

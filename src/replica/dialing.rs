@@ -71,10 +71,12 @@ impl Dialing {
     }
 
     /// A link to the device ended: dial again soon, the lower id first.
-    pub fn down(&mut self, device: &DeviceId, now: Millis) {
+    pub fn down(&mut self, device: &DeviceId, lasted: bool, now: Millis) {
         let first = self.first_wait(device);
         if let Some(target) = self.devices.get_mut(device) {
-            (target.wait, target.due) = (0, now + first);
+            // A link that ends as soon as it is up would be dialled again without end.
+            target.wait = if lasted { 0 } else { (target.wait * 2).clamp(REDIAL_MIN_MS, REDIAL_MAX_MS) };
+            target.due = now + first + target.wait;
         }
     }
 

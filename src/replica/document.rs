@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use automerge::sync::{Message as SyncMessage, State as SyncState, SyncDoc};
+use automerge::sync::{ChunkList, Message as SyncMessage, State as SyncState, SyncDoc};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, Automerge, Change, ChangeHash, LoadOptions, ObjId, OnPartialLoad, ReadDoc};
 
@@ -22,6 +22,18 @@ use super::lineage;
 
 /// Changes that one message asks for by name; more are asked for later (the guard of every device takes 1 024).
 const NEED_MAX: usize = 1_000;
+
+/// Bytes of changes beyond which a sync message goes in pieces; a message has at most 32 MiB (DESIGN §7).
+const PIECE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What one talk says next.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Changes that go before the message, in this order, because they are too many for it.
+    pub pieces: Vec<Vec<u8>>,
+    /// The sync message, encoded.
+    pub message: Vec<u8>,
+}
 
 /// A document that does not load, or a foreign change that cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +51,8 @@ pub struct Applied {
     pub keys: BTreeSet<FactKey>,
     /// Whether some wait for a dependency.
     pub missing: bool,
+    /// Whether changes that had waited were let go: who sent the last one need not have them.
+    pub released: bool,
     /// Why one of those that came can never be taken.
     pub unfit: Option<String>,
 }
@@ -130,7 +144,9 @@ impl Document {
             return Err(Damaged("more changes wait for their dependencies than are held".into()));
         }
         let unfit = ready.unfit.iter().find(|(hash, _)| came.contains(hash)).map(|(_, why)| why.to_string());
-        let mut applied = Applied { missing: !waiting.is_empty(), unfit, ..Applied::default() };
+        // What has waited for long, perhaps for what nobody has, is no reason to ask again.
+        let missing = came.iter().any(|hash| waiting.contains_key(hash));
+        let mut applied = Applied { missing, unfit, ..Applied::default() };
         if !ready.changes.is_empty() {
             let changes: Vec<Change> = ready.changes.iter().map(|c| c.change().clone()).collect();
             let mut next = self.doc.clone();
@@ -138,6 +154,7 @@ impl Document {
             self.doc =
                 catch_unwind(apply).map_err(|_| Damaged("automerge panicked on a change".into()))?.map_err(|e| Damaged(e.to_string()))?;
             for change in ready.changes {
+                applied.released |= !came.contains(&ChangeHash(change.hash()));
                 applied.chunk.extend(change.change().raw_bytes());
                 applied.keys.extend(change.puts().iter().map(|(key, _)| key.clone()));
                 applied.changes += 1;
@@ -167,6 +184,12 @@ impl Document {
     #[must_use]
     pub fn heads(&self) -> Vec<Head> {
         self.doc.get_heads().iter().map(|head| head.0).collect()
+    }
+
+    /// Whether a change is in it.
+    #[must_use]
+    pub fn holds(&self, change: &Head) -> bool {
+        self.doc.get_change_meta_by_hash(&ChangeHash(*change)).is_some()
     }
 
     /// The raw chunks of every change that `heads` do not name or follow from; heads that are not known here count for nothing.
@@ -207,14 +230,20 @@ impl Document {
         self.appended_bytes
     }
 
+    /// Whether it holds nothing but the genesis, and nothing waits in it.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.changes <= 1 && self.orphans.is_empty()
+    }
+
     /// How many changes it has.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// The next sync message of one talk, encoded; `None`: nothing to say until something changes or is heard.
-    pub fn say(&self, talk: &mut SyncState) -> Option<Vec<u8>> {
+    /// The next words of one talk; `None`: nothing to say until something changes or is heard.
+    pub fn say(&self, talk: &mut SyncState) -> Option<Said> {
         let mut message = self.doc.generate_sync_message(talk)?;
         // Without flags the other side never answers with its whole document in one compressed chunk (version 2).
         message.flags = None;
@@ -224,7 +253,17 @@ impl Document {
         message.need.sort_unstable();
         message.need.dedup();
         message.need.truncate(NEED_MAX);
-        Some(message.encode())
+        let mut pieces = Vec::new();
+        if message.changes.iter().map(<[u8]>::len).sum::<usize>() > PIECE_BYTES_MAX {
+            for change in message.changes.iter() {
+                match pieces.last_mut() {
+                    Some(piece) if Vec::len(piece) + change.len() <= PIECE_BYTES_MAX => piece.extend(change),
+                    Some(_) | None => pieces.push(change.to_vec()),
+                }
+            }
+            message.changes = ChunkList::empty();
+        }
+        Some(Said { pieces, message: message.encode() })
     }
 
     /// Hears a sync message, whose changes have been applied already.
@@ -277,7 +316,8 @@ mod tests {
             let (from_a, from_b) = (a.say(&mut of_a), b.say(&mut of_b));
             for (bytes, to, talk) in [(from_a, &mut b, &mut of_b), (from_b, &mut a, &mut of_a)] {
                 let Some(bytes) = bytes else { continue };
-                let (message, foreign) = guard::sync_message(Collection::Todos, &bytes).expect("our own message passes our own guard");
+                let (message, foreign) =
+                    guard::sync_message(Collection::Todos, &bytes.message).expect("our own message passes our own guard");
                 to.apply(foreign).expect("it follows from the genesis");
                 to.hear(talk, message).expect("our own message");
             }
@@ -328,5 +368,23 @@ mod tests {
         a.put(&[item(1_000)]);
         assert_eq!(a.heads().len(), 1);
         told(&a.since(&then).0);
+    }
+
+    #[test]
+    fn a_document_too_large_for_a_message_is_told_in_pieces() {
+        let (mut a, mut b) = (Document::born([1; 16]), Document::born([2; 16]));
+        for n in 0..90_u32 {
+            a.put(&[(FactKey::Item(ItemId::of(&[&n.to_le_bytes()])), "x".repeat(60 * 1024))]);
+        }
+        let (mut of_a, mut of_b) = (SyncState::new(), SyncState::new());
+        let asked = b.say(&mut of_b).expect("the first word");
+        let (message, _) = guard::sync_message(Collection::Todos, &asked.message).expect("our own message");
+        a.hear(&mut of_a, message).expect("a first word");
+        let said = a.say(&mut of_a).expect("90 changes to tell");
+        assert!(said.pieces.len() > 1 && said.pieces.iter().all(|piece| piece.len() <= PIECE_BYTES_MAX));
+        for piece in said.pieces {
+            b.apply(told(&piece)).expect("they come in order");
+        }
+        assert_eq!(b.heads(), a.heads());
     }
 }

@@ -39,6 +39,7 @@ impl Replica {
         if self.presences.due() > now.boot_ms {
             return;
         }
+        self.presences.told(now.boot_ms);
         let frame = Message::Presence(self.presences.frame(now.boot_ms));
         for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
             if link.has_room() {
@@ -59,9 +60,14 @@ impl Replica {
         self.presences.heard().get(device).map_or(self.opened(), |heard| heard.said)
     }
 
+    /// The devices whose absence has not been noted. Who has a link is here, however seldom it says so.
+    fn watched(&self) -> Vec<DeviceId> {
+        let linked = self.linked();
+        self.others().filter(|device| !self.unseen.contains(device) && !linked.contains(device)).collect()
+    }
+
     fn note_unseen(&mut self, now: Now, out: &mut Effects) {
-        let others: Vec<DeviceId> = self.others().filter(|device| !self.unseen.contains(device)).collect();
-        for device in others {
+        for device in self.watched() {
             let for_ms = now.boot_ms.saturating_sub(self.last_heard(&device));
             if for_ms >= self.me.not_seen_after_ms {
                 out.note.push(Note::NotSeen { device: self.showing.view.device_name(&device).plain(), for_ms });
@@ -71,7 +77,7 @@ impl Replica {
     }
 
     pub(super) fn unseen_due(&self) -> Option<Millis> {
-        let watched = self.others().filter(|device| !self.unseen.contains(device));
+        let watched = self.watched().into_iter();
         watched.map(|device| self.last_heard(&device).saturating_add(self.me.not_seen_after_ms)).min()
     }
 

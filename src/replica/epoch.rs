@@ -19,7 +19,7 @@ const FRONT: &str = "life/";
 #[derive(Default)]
 pub struct Lives {
     known: BTreeMap<DeviceId, Life>,
-    recent: BTreeMap<DeviceId, Vec<(Life, Millis)>>,
+    recent: BTreeMap<DeviceId, Vec<(u64, Millis)>>,
 }
 
 impl Lives {
@@ -39,7 +39,8 @@ impl Lives {
         self.known.get(device).map_or(0, |life| life.counter)
     }
 
-    /// Hears a device's life, and remembers the highest. `true`: two machines use its key, and this is the lower one.
+    /// Hears a device's life, and remembers the highest. `true`: two machines use its key. Their counters tell nothing: each
+    /// takes the next one when it hears of the other's.
     pub fn hear(&mut self, device: DeviceId, life: Life, now: Millis, keep: &mut Batch) -> bool {
         if self.known.get(&device).is_none_or(|known| *known < life) {
             self.known.insert(device, life);
@@ -48,12 +49,12 @@ impl Lives {
         }
         let recent = self.recent.entry(device).or_default();
         recent.retain(|(_, at)| now.saturating_sub(*at) < ALTERNATE_WITHIN_MS);
-        if recent.last().is_none_or(|(last, _)| *last != life) {
-            recent.push((life, now));
+        if recent.last().is_none_or(|(last, _)| *last != life.nonce) {
+            recent.push((life.nonce, now));
         }
         // a, b, a, b: each came back after the other had been heard.
-        let tail: Vec<Life> = recent.iter().rev().take(4).map(|(life, _)| *life).collect();
-        matches!(tail.as_slice(), [a, b, c, d] if a == c && b == d) && self.known.get(&device).is_some_and(|known| life < *known)
+        let tail: Vec<u64> = recent.iter().rev().take(4).map(|(nonce, _)| *nonce).collect();
+        matches!(tail.as_slice(), [a, b, c, d] if a == c && b == d)
     }
 }
 
@@ -70,8 +71,13 @@ mod tests {
         let mut lives = Lives::default();
         let heard: Vec<bool> =
             [old, new, old, new, old].iter().zip(0..).map(|(l, t)| lives.hear(device, *l, t * 1000, &mut keep)).collect();
-        assert_eq!(heard, [false, false, false, false, true], "the lower one is the one to stop");
+        assert_eq!(heard, [false, false, false, true, true]);
+        let mut lives = Lives::default();
+        let raised = (0..5).map(|n| lives.hear(device, Life { counter: 10 + n, nonce: n % 2 }, n * 1000, &mut keep));
+        let raised: Vec<bool> = raised.collect();
+        assert_eq!(raised, [false, false, false, true, true], "two machines that raise each other's counter are two machines");
         let mut slow = Lives::default();
+        let mut keep = Batch::default();
         assert!(![old, new, old, new, old].iter().zip(0..).any(|(l, t)| slow.hear(device, *l, t * 61_000, &mut keep)));
         let mut kept = Kept::default();
         keep.apply_to(&mut kept);

@@ -4,7 +4,7 @@ use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{DeviceId, DocId, LinkId};
 use crate::model::input::{LinkAction, PeerEvent};
-use crate::model::limits::{BLOCKED_MS, MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, SILENT_MS};
+use crate::model::limits::{BLOCKED_MS, MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, REDIAL_MAX_MS, SILENT_MS};
 use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::time::{Millis, Now};
@@ -136,13 +136,18 @@ impl Replica {
 
     /// A peer cannot take a document of ours: what it says is written again, once, where the peer can take it.
     fn hear_held(&mut self, link: &mut Link, doc: DocId, out: &mut Effects) {
-        link.held.insert(doc.clone());
+        if self.library.get(&doc).is_none() {
+            return;
+        }
+        link.hear_held(&doc);
         let what = format!("another device holds document {doc} back from this one");
         self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some("hubless doctor, on both devices".into()) });
-        if self.library.get(&doc).is_some() && self.written_again.insert(doc.clone()) {
+        // One base name once: a peer that holds back shard after shard must not make us write for ever.
+        let base = doc.as_str().split('.').next().unwrap_or_default().to_owned();
+        if self.written_again.insert(base.clone()) {
             let fresh = self.library.write_again(&doc, &mut out.keep);
             self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
-            out.keep.push(Keep::Index { key: format!("{WRITTEN_AGAIN}{doc}"), value: Some(Vec::new()) });
+            out.keep.push(Keep::Index { key: format!("{WRITTEN_AGAIN}{base}"), value: Some(Vec::new()) });
         }
     }
 
@@ -225,6 +230,8 @@ impl Replica {
                 fix: Some("hubless leave, then pair again, on one of the two".into()),
             });
             self.blocked.insert(device, now.boot_ms + BLOCKED_MS);
+            // The two would take the stream from each other for ever.
+            out.tell.push(LinkAction::Block { device, for_ms: BLOCKED_MS });
             return Err(Bye::Clone);
         }
         Ok(())
@@ -233,7 +240,7 @@ impl Replica {
     fn took(&mut self, link: &mut Link, doc: &DocId, took: Took, out: &mut Effects) {
         if let Some(fresh) = took.fresh {
             self.foreign = true;
-            self.fresh.push((Some(link.id), fresh));
+            self.fresh.push(((!took.released).then_some(link.id), fresh));
         }
         if let Some(why) = took.hold {
             link.hold(doc, out);
@@ -248,7 +255,7 @@ impl Replica {
         if presence.device != link.device && !self.is_member(&presence.device) {
             return Ok(());
         }
-        if self.presences.hear(presence, now.boot_ms) {
+        if self.presences.hear(presence, presence.device == link.device, now.boot_ms) {
             self.unseen.remove(&presence.device);
             self.showing.presence_changed(&presence.device, &self.presences);
             let handed_on = Message::Presence(presence.clone());
@@ -316,7 +323,8 @@ impl Replica {
                 self.behind.remove(&link.device);
             }
         }
-        self.dialing.down(&link.device, now.boot_ms);
+        let lasted = link.stage == Stage::Open && now.boot_ms.saturating_sub(link.since) >= REDIAL_MAX_MS;
+        self.dialing.down(&link.device, lasted, now.boot_ms);
     }
 
     /// How long a silent link is waited for.

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use automerge::sync::{Message as SyncMessage, State as SyncState};
+
 use crate::model::batch::{Batch, Keep, Shelf};
 use crate::model::fact::FactKey;
 use crate::model::id::{Collection, DeviceId, DocId, Life};
@@ -18,6 +20,9 @@ use super::guard::Checked;
 /// Appended bytes below which a document is not saved afresh. Raw changes are four to five times as long as their save, so
 /// a save for every 128 KiB of them was a sixth of the time of a cold start (docs/benchmarks.md).
 const COMPACT_BYTES_MIN: usize = 512 * 1024;
+
+/// How many heartbeat documents a device may be ahead of what we know of it: 100 000 are 200 million changes.
+const HEARTBEATS_AHEAD_MAX: u64 = 100_000;
 
 /// New changes of one document, to be told to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub struct Library {
     changed: BTreeSet<FactKey>,
     damaged: Vec<(DocId, Damaged)>,
     outlived: Vec<DocId>,
+    /// What stands for every document that is not there; never written.
+    blank: Document,
     closed: BTreeSet<DocId>,
 }
 
@@ -55,6 +62,7 @@ impl Library {
             changed: BTreeSet::new(),
             damaged: Vec::new(),
             outlived: Vec::new(),
+            blank: Document::born([0xbb; 16]),
             closed: BTreeSet::new(),
         };
         for id in shelf.documents() {
@@ -106,19 +114,27 @@ impl Library {
         self.documents.get(id)
     }
 
-    /// One document, to be spoken about; it begins to exist in memory with this.
+    /// One document as it is spoken of: one that is not there has nothing in it but the genesis. A name alone, which any
+    /// peer can make up, makes no document.
+    #[must_use]
+    pub fn spoken(&self, id: &DocId) -> &Document {
+        self.documents.get(id).unwrap_or(&self.blank)
+    }
+
+    /// Hears a message of a talk about one document, whose changes have been applied already.
     ///
     /// # Errors
-    /// [`Damaged`] when there are as many documents as there may be.
-    pub fn document(&mut self, id: &DocId) -> Result<&mut Document, Damaged> {
-        if !self.documents.contains_key(id) {
-            if self.documents.len() >= DOCUMENTS_MAX {
-                return Err(Damaged("there are more documents than are held".into()));
-            }
-            let born = Document::born(self.actor(id));
-            self.documents.insert(id.clone(), born);
+    /// [`Damaged`] when automerge refuses or panics on it.
+    pub fn hear(&mut self, id: &DocId, talk: &mut SyncState, message: SyncMessage) -> Result<(), Damaged> {
+        match self.documents.get_mut(id) {
+            Some(document) => document.hear(talk, message),
+            None => self.blank.clone().hear(talk, message),
         }
-        Ok(self.documents.get_mut(id).expect("it was put there just now"))
+    }
+
+    fn own(&mut self, id: &DocId) -> &mut Document {
+        let actor = self.actor(id);
+        self.documents.entry(id.clone()).or_insert_with(|| Document::born(actor))
     }
 
     /// All documents.
@@ -145,7 +161,7 @@ impl Library {
         let Some(id) = self.writable(shard) else { return Vec::new() };
         let mut fresh = Vec::new();
         for facts in facts.chunks(OWN_CHANGE_OPS_MAX) {
-            let Ok(document) = self.document(&id) else { return fresh };
+            let document = self.own(&id);
             let (born, chunk) = (document.changes() == 1, document.put(facts));
             if chunk.is_empty() {
                 continue; // all of it stood here already, as the entries of a fleet that is joined again
@@ -179,13 +195,13 @@ impl Library {
         };
         let id_k = id(k)?;
         let full = self.closed.contains(&id_k) || self.documents.get(&id_k).is_some_and(full);
-        if full { id(k + 1) } else { Some(id_k) }
+        if full { id(k + 1).or(Some(id_k)) } else { Some(id_k) }
     }
 
-    /// Whether the next write into `shard` begins a document that is not there yet.
+    /// The document that the next write into `shard` goes to, as far as it is there.
     #[must_use]
-    pub fn begins_next(&self, shard: &str) -> bool {
-        self.writable(shard).is_some_and(|id| !self.documents.contains_key(&id))
+    pub fn next_of(&self, shard: &str) -> Option<&Document> {
+        self.documents.get(&self.writable(shard)?)
     }
 
     fn newest_heartbeats(&self, name: &str) -> u64 {
@@ -237,9 +253,19 @@ impl Library {
     /// # Errors
     /// [`Damaged`] when they cannot be taken; then nothing has changed.
     pub fn apply(&mut self, id: &DocId, foreign: Vec<Checked>, keep: &mut Batch) -> Result<(Applied, Option<Fresh>), Damaged> {
-        let document = self.document(id)?;
+        if foreign.is_empty() {
+            return Ok((Applied::default(), None));
+        }
+        if !self.documents.contains_key(id) && (self.documents.len() >= DOCUMENTS_MAX || self.is_far(id)) {
+            return Err(Damaged("there are more documents than are held, or its number is far ahead".into()));
+        }
+        let document = self.own(id);
         let born = document.changes() == 1;
-        let applied = document.apply(foreign)?;
+        let applied = document.apply(foreign);
+        if born && document.is_blank() {
+            self.documents.remove(id);
+        }
+        let applied = applied?;
         if applied.changes == 0 {
             return Ok((applied, None));
         }
@@ -247,15 +273,30 @@ impl Library {
         keep.push(Keep::Append { doc: id.clone(), chunk });
         self.join(id, applied.keys.iter().cloned().collect());
         self.compact(id, keep);
-        self.outlive(id, keep);
+        if !self.is_own_heartbeats(id) {
+            // Ours are outlived only by what we write, which says all that still counts.
+            self.outlive(id, keep);
+        }
         let fresh = Fresh { doc: id.clone(), chunk: applied.chunk.clone(), changes: applied.changes };
         Ok((applied, Some(fresh)))
+    }
+
+    fn is_own_heartbeats(&self, id: &DocId) -> bool {
+        id.as_str().strip_prefix("heartbeats/").is_some_and(|rest| rest.starts_with(&self.me.to_string()))
+    }
+
+    /// Whether a heartbeat document's number is further ahead than its device can have written meanwhile: a name that a
+    /// peer made up would outlive all true ones.
+    fn is_far(&self, id: &DocId) -> bool {
+        let Some((name, n)) = id.as_str().rsplit_once('/').filter(|_| id.collection() == Collection::Heartbeats) else { return false };
+        n.parse::<u64>().map_or(true, |n| n > self.newest_heartbeats(name).saturating_add(HEARTBEATS_AHEAD_MAX))
     }
 
     /// Writes what a document says again, into the next shard of its name: a peer cannot take the document itself.
     pub fn write_again(&mut self, id: &DocId, keep: &mut Batch) -> Vec<Fresh> {
         let name = match id.collection() {
             Collection::Fleet => return Vec::new(),
+            Collection::Heartbeats if !self.is_own_heartbeats(id) => return Vec::new(),
             Collection::Heartbeats => id.as_str().rsplit_once('/').map(|(name, _)| name.to_owned()),
             Collection::Sessions | Collection::Todos => id.as_str().split('.').next().map(str::to_owned),
         };

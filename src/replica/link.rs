@@ -15,6 +15,7 @@ use crate::model::limits::{PING_EVERY_MS, UNSENT_BYTES_MAX};
 use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message};
 use crate::model::time::{Millis, Now};
 
+use super::document::Said;
 use super::guard;
 use super::library::{Fresh, Library, digest};
 
@@ -63,13 +64,15 @@ pub struct Measured {
 pub struct Took {
     /// What was new in it.
     pub fresh: Option<Fresh>,
+    /// Whether the one who said it may lack some of that.
+    pub released: bool,
     /// Why no more is said or heard of that document on this link, if something of it cannot be taken.
     pub hold: Option<String>,
 }
 
 impl Took {
     fn hold(why: impl ToString) -> Took {
-        Took { fresh: None, hold: Some(why.to_string()) }
+        Took { hold: Some(why.to_string()), ..Took::default() }
     }
 }
 
@@ -85,6 +88,8 @@ pub struct Link {
     pub stage: Stage,
     /// Puts frames together.
     pub ear: Ear,
+    /// When it came up, by our boot clock.
+    pub since: Millis,
     /// When it came up, or was last heard, by our boot clock.
     pub heard: Millis,
     /// Where the other listens, as it told.
@@ -118,6 +123,7 @@ impl Link {
             address,
             stage: Stage::Proving,
             ear: Ear::default(),
+            since: now,
             heard: now,
             addresses: Vec::new(),
             bytes: (0, 0),
@@ -226,7 +232,7 @@ impl Link {
 
     /// Begins the talk about a document anew.
     pub fn talk_afresh(&mut self, doc: &DocId, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.held.contains(doc) || library.is_outlived(doc) || library.document(doc).is_err() {
+        if self.held.contains(doc) || library.is_outlived(doc) {
             return;
         }
         if !self.has_room() {
@@ -239,18 +245,26 @@ impl Link {
         self.speak(doc, true, now, library, out);
     }
 
-    /// Says the next message of a talk, unless it would repeat the last one; and notices that the two are level.
+    /// Says the next message of a talk, unless it would repeat the last one; and notices that the two are level. Without room
+    /// the talk waits.
     fn speak(&mut self, doc: &DocId, first: bool, now: Now, library: &Library, out: &mut Effects) {
-        let (Some(talk), Some(document)) = (self.talking.get_mut(doc), library.get(doc)) else { return };
-        let bytes = document.say(&mut talk.state);
+        if !first && !self.has_room() {
+            self.dirty.insert(doc.clone());
+            return;
+        }
+        let (Some(talk), document) = (self.talking.get_mut(doc), library.spoken(doc)) else { return };
+        let said = document.say(&mut talk.state);
         let ours = document.heads();
         let level = talk.state.their_heads.as_ref().is_some_and(|theirs| theirs.iter().map(|h| h.0).eq(ours.iter().copied()));
-        if let Some(bytes) = bytes {
-            let hash = blake3::hash(&bytes);
-            let repeated = talk.said.replace(hash) == Some(hash);
+        if let Some(Said { pieces, message }) = said {
+            let hash = blake3::hash(&message);
+            let repeated = talk.said.replace(hash) == Some(hash) && pieces.is_empty();
             talk.at = now.boot_ms;
+            for bytes in pieces {
+                self.say(&Message::Changes { doc: doc.clone(), bytes }, out);
+            }
             if first || !repeated {
-                self.say(&Message::Sync { doc: doc.clone(), first, bytes }, out);
+                self.say(&Message::Sync { doc: doc.clone(), first, bytes: message }, out);
             }
         }
         if level {
@@ -267,10 +281,10 @@ impl Link {
             Ok(heard) => heard,
             Err(unfit) => return Took::hold(unfit),
         };
-        let silent = foreign.is_empty() && message.need.is_empty();
+        // Who holds what we hold and still needs something needs what we cannot give: to answer would never end.
         let equal = message.heads.iter().map(|h| h.0).eq(library.heads_of(doc));
         let talking = self.talking.contains_key(doc);
-        if !first && !talking && silent && equal {
+        if !first && !talking && foreign.is_empty() && equal {
             return Took::default();
         }
         if first || !talking {
@@ -282,17 +296,17 @@ impl Link {
             Err(damaged) => return Took::hold(damaged),
         };
         let talk = self.talking.entry(doc.clone()).or_insert_with(|| Talk { state: SyncState::new(), said: None, at: now.boot_ms });
-        let heard = library.document(doc).and_then(|document| document.hear(&mut talk.state, message));
+        let heard = library.hear(doc, &mut talk.state, message);
         if carried {
             // automerge sees a message without changes and with our heads, and takes it for an answer that needs none; the
             // other still waits to hear that its changes came.
             talk.state.last_sent_heads.clear();
         }
-        let hold = heard.err().map(|damaged| damaged.to_string()).or(applied.unfit);
+        let hold = heard.err().map(|damaged| damaged.to_string()).or(applied.unfit.clone());
         if hold.is_none() {
             self.speak(doc, !first && !talking, now, library, out);
         }
-        Took { fresh, hold }
+        Took { fresh, released: applied.released, hold }
     }
 
     /// Hears new changes of a level document; one whose dependency has not come starts a talk.
@@ -313,7 +327,7 @@ impl Link {
         } else if applied.unfit.is_none() && self.talking.contains_key(doc) {
             self.speak(doc, false, now, library, out);
         }
-        Took { fresh, hold: applied.unfit }
+        Took { fresh, released: applied.released, hold: applied.unfit }
     }
 
     /// No more is said of a document on this link, and the other is told so.
@@ -325,11 +339,25 @@ impl Link {
         }
     }
 
+    /// The other holds a document back from us: no more is said of it on this link.
+    pub fn hear_held(&mut self, doc: &DocId) {
+        self.forget(doc);
+        self.held.insert(doc.clone());
+    }
+
     /// All that was said has been taken: what was dirty is talked about.
     pub fn room(&mut self, now: Now, library: &mut Library, out: &mut Effects) {
         self.credit = UNSENT_BYTES_MAX as i64;
         for doc in self.dirty.clone() {
-            self.talk_afresh(&doc, now, library, out);
+            if !self.has_room() {
+                return;
+            }
+            self.dirty.remove(&doc);
+            if self.talking.contains_key(&doc) {
+                self.speak(&doc, false, now, library, out);
+            } else {
+                self.talk_afresh(&doc, now, library, out);
+            }
         }
     }
 
@@ -368,7 +396,9 @@ impl Link {
             self.ping(now, None, out);
         }
         let silent = |talk: &Talk| now.boot_ms.saturating_sub(talk.at) >= TALK_AGAIN_MS;
-        let again: Vec<DocId> = self.talking.iter().filter(|(_, talk)| silent(talk)).map(|(doc, _)| doc.clone()).collect();
+        let waits = |doc: &DocId| self.dirty.contains(doc);
+        let again = self.talking.iter().filter(|(doc, talk)| silent(talk) && !waits(doc)).map(|(doc, _)| doc.clone());
+        let again: Vec<DocId> = again.collect();
         for doc in again {
             self.talk_afresh(&doc, now, library, out);
         }
@@ -386,7 +416,7 @@ impl Link {
         if self.stage < Stage::Open {
             return Millis::MAX;
         }
-        let talks = self.talking.values().map(|talk| talk.at + TALK_AGAIN_MS);
+        let talks = self.talking.iter().filter(|(doc, _)| !self.dirty.contains(*doc)).map(|(_, talk)| talk.at + TALK_AGAIN_MS);
         talks.chain([self.ping_due]).min().unwrap_or(self.ping_due)
     }
 }

@@ -11,7 +11,7 @@ use ed25519_dalek::SigningKey;
 use crate::model::batch::{Keep, Shelf};
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
-use crate::model::id::{ActId, DeviceId, DocId, FleetId, Life, LinkId};
+use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
 use crate::model::limits::SLEPT_MS;
 use crate::model::member::{DeviceFact, Fleet};
@@ -31,6 +31,9 @@ use super::presence::Presences;
 use super::reading::Reading;
 use super::saved;
 use super::showing::Showing;
+
+/// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
+const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
 
 /// Who we are.
 #[derive(Clone)]
@@ -73,7 +76,7 @@ pub struct Replica {
     pub(super) foreign: bool,
     pub(super) unconsolidated: bool,
     pub(super) consolidate: bool,
-    pub(super) written_again: BTreeSet<DocId>,
+    pub(super) written_again: BTreeSet<String>,
     outdone: BTreeSet<FactKey>,
     healing: bool,
     pub(super) acts: u64,
@@ -84,7 +87,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Opens what the shelf holds; on an empty one a fleet of this device alone begins. A document that does not load is set
+    /// Opens what the shelf holds (a life of 0 is none: only to look, while no daemon runs); on an empty one a fleet of this device alone begins. A document that does not load is set
     /// aside and named, the rest opens.
     pub fn open(me: Identity, life: Life, now: Now, shelf: &dyn Shelf) -> (Replica, Effects) {
         let mut out = Effects::default();
@@ -93,7 +96,7 @@ impl Replica {
         let founded = fleet.is_none();
         let (fleet, genesis) = fleet.map_or_else(|| found(&me, life), |fleet| (fleet, Vec::new()));
         let mut replica = Replica {
-            showing: Showing::new(me.device, now.boot_ms),
+            showing: Showing::new(me.device, now.boot_ms, life.counter == 0),
             presences: Presences::new(me.device, life, now.boot_ms),
             links: BTreeMap::new(),
             dialing: Dialing::new(me.device, life.nonce),
@@ -113,7 +116,7 @@ impl Replica {
             foreign: false,
             unconsolidated: false,
             consolidate: false,
-            written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| DocId::parse(key.strip_prefix(WRITTEN_AGAIN)?)).collect(),
+            written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
             outdone: BTreeSet::new(),
             healing: false,
             acts: 0,
@@ -287,7 +290,8 @@ impl Replica {
             by: crate::model::todo::By,
         }
         if let Ok(Stamped { at, by }) = serde_json::from_str(&act) {
-            self.hlc = if by.device == self.me.device { self.hlc.max(at) } else { self.hlc.raised_by(at, now.wall_ms) };
+            let ours = by.device == self.me.device && at.ms <= now.wall_ms.saturating_add(OWN_AHEAD_MAX_MS);
+            self.hlc = if ours { self.hlc.max(at) } else { self.hlc.raised_by(at, now.wall_ms) };
         }
     }
 

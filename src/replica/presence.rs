@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::model::beat::{Beat, agent_key};
 use crate::model::id::{DeviceId, Life};
-use crate::model::limits::{PRESENCE_AGENTS_MAX, PRESENCE_EVERY_MS, REACHABLE_MS};
+use crate::model::limits::{COUNT_MAX, PRESENCE_AGENTS_MAX, PRESENCE_EVERY_MS, REACHABLE_MS};
 use crate::model::message::{BeatJson, Living, Presence};
 use crate::model::time::Millis;
 use crate::model::view::AgentKey;
@@ -28,6 +28,8 @@ pub struct Alive {
 pub struct Heard {
     /// Its life, and the number of the frame within it.
     pub order: (Life, u64),
+    /// When it last said one itself, by our boot clock.
+    pub direct: Option<Millis>,
     /// When it was said, by our boot clock.
     pub said: Millis,
     /// Since when it has been in reach without a gap.
@@ -107,7 +109,6 @@ impl Presences {
     /// The next frame of this device. More agents than a frame holds: those that beat last.
     pub fn frame(&mut self, now: Millis) -> Presence {
         self.seq += 1;
-        self.due = now + PRESENCE_EVERY_MS;
         let mut own: Vec<&Alive> = self.own.values().collect();
         own.sort_by_key(|alive| std::cmp::Reverse(alive.sign));
         let living = |alive: &Alive| Living {
@@ -133,14 +134,17 @@ impl Presences {
         Some(Presence { device: *device, life, seq, age_ms: now.saturating_sub(heard.said), agents })
     }
 
-    /// Hears a frame. `true`: it was news, and is to be handed on once.
-    pub fn hear(&mut self, presence: &Presence, now: Millis) -> bool {
+    /// Hears a frame. `true`: it was news, and is to be handed on once. `direct`: the device said it itself, in order, on its
+    /// own link; then nothing that others say of it counts beside.
+    pub fn hear(&mut self, presence: &Presence, direct: bool, now: Millis) -> bool {
         let order = (presence.life, presence.seq);
-        if presence.device == self.me || presence.agents.len() > PRESENCE_AGENTS_MAX {
+        let fits = presence.agents.len() <= PRESENCE_AGENTS_MAX && presence.life.counter <= COUNT_MAX && presence.seq <= COUNT_MAX;
+        if presence.device == self.me || !fits {
             return false;
         }
         let before = self.heard.get(&presence.device);
-        if before.is_some_and(|heard| heard.order >= order) {
+        let known = |heard: &Heard| heard.direct.is_some_and(|at| now.saturating_sub(at) < REACHABLE_MS) || heard.order >= order;
+        if !direct && before.is_some_and(known) {
             return false;
         }
         let said = now.saturating_sub(presence.age_ms);
@@ -151,13 +155,19 @@ impl Presences {
             (key_of(&alive.beat), alive)
         };
         let agents = presence.agents.iter().filter(|l| l.beat.0.device == presence.device).map(alive).collect();
-        self.heard.insert(presence.device, Heard { order, said, since: unbroken.unwrap_or(said), agents });
+        let direct = if direct { Some(now) } else { before.and_then(|heard| heard.direct) };
+        self.heard.insert(presence.device, Heard { order, direct, said, since: unbroken.unwrap_or(said), agents });
         true
     }
 
     /// Forgets a device that is no member any more.
     pub fn forget(&mut self, device: &DeviceId) {
         self.heard.remove(device);
+    }
+
+    /// Our own frame went to everybody.
+    pub fn told(&mut self, now: Millis) {
+        self.due = now + PRESENCE_EVERY_MS;
     }
 
     /// When our own frame is due.

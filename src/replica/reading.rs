@@ -4,7 +4,6 @@
 //! hold what it said, changed since its mark was kept. A Claude todo file carries no working directory: what it says is
 //! written after one look for the session's transcript, so that its items begin in their project.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ingest::claude;
@@ -71,7 +70,6 @@ pub struct Gathered {
 /// The state of the sources.
 pub struct Reading {
     stamp: [u8; 16],
-    void: bool,
     marks: BTreeMap<RelPath, FileMark>,
     reading: BTreeSet<RelPath>,
     waiting: BTreeMap<String, Vec<(Told, RelPath, FileMark)>>,
@@ -92,7 +90,6 @@ impl Reading {
         let marks = shelf.keys(&front).iter().filter_map(mark).collect();
         Reading {
             stamp,
-            void: false,
             marks,
             reading: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -130,7 +127,9 @@ impl Reading {
 
     /// Every mark is void: the documents that held what the files said may have lost it.
     pub fn distrust(&mut self, now: Now, out: &mut Effects) {
-        self.void = true;
+        for path in std::mem::take(&mut self.marks).into_keys() {
+            out.keep.push(Keep::Index { key: mark_key(&path), value: None });
+        }
         self.list(now, out);
     }
 
@@ -178,12 +177,13 @@ impl Reading {
         let mut names = Vec::new();
         for Seen { path, stat } in files {
             let Some(Name { session, .. }) = claude_todos::name(&path) else { continue };
-            if !self.void && self.marks.get(&path).is_some_and(|mark| mark.holds(&stat, &self.stamp)) {
+            if self.marks.get(&path).is_some_and(|mark| mark.holds(&stat, &self.stamp)) {
                 continue;
             }
-            if let Entry::Vacant(vacant) = self.sessions.entry(session) {
-                names.push(format!("{}.jsonl", vacant.key()));
-                vacant.insert(Looking::Finding);
+            // One that is still looked for is asked for again: the question may have found no room.
+            let looking = self.sessions.entry(session.clone()).or_insert(Looking::Finding);
+            if !matches!(looking, Looking::Settled(_)) {
+                names.push(format!("{session}.jsonl"));
             }
             self.read(&path, out);
         }
@@ -206,7 +206,7 @@ impl Reading {
     ) {
         self.reading.remove(&path);
         let Some(Name { session, agent }) = claude_todos::name(&path) else { return };
-        let held = self.marks.get(&path).filter(|_| !self.void);
+        let held = self.marks.get(&path);
         if held.is_some_and(|mark| mark.has_read(bytes, &self.stamp)) {
             let mark = FileMark::new(stat, bytes, self.stamp, now.wall_ms);
             gathered.marks.push(Keep::Index { key: mark_key(&path), value: Some(mark.encode()) });
@@ -314,7 +314,13 @@ impl Reading {
                 let session = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".jsonl").to_owned();
                 self.settle(&session, Place::default(), gathered);
             }
-            (_, None) => {
+            (Root::ClaudeProjects, None) => {
+                // No transcript can be found: what waits for one is written with what is known.
+                let finding = |(_, looking): &(&String, &Looking)| matches!(looking, Looking::Finding);
+                let sessions: Vec<String> = self.sessions.iter().filter(finding).map(|(session, _)| session.clone()).collect();
+                sessions.iter().for_each(|session| self.settle(session, Place::default(), gathered));
+            }
+            (Root::ClaudeTodos, None) => {
                 if let Some(shown) = self.shown.get_mut(&root) {
                     shown.error = Some(why.to_owned());
                 }

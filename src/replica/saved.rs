@@ -58,7 +58,7 @@ pub fn read(key: &FactKey, value: &str) -> Option<Noun> {
                 Deed::Mark { round: n, .. } | Deed::Open { round: n, .. } | Deed::Delete { round: n } | Deed::Set { rev: n, .. } => {
                     n <= COUNT_MAX
                 }
-                Deed::Resolve { .. } => true,
+                Deed::Asked | Deed::Resolve { .. } => true,
             };
             fine.then_some(Noun::Todo(TodoFact::Act(*id, act)))?
         }

@@ -37,15 +37,17 @@ pub struct Showing {
     devices: BTreeMap<DeviceId, DeviceFact>,
     until: BTreeMap<AgentKey, Millis>,
     reachable: BTreeSet<DeviceId>,
+    at_rest: bool,
     stale_agents: BTreeSet<AgentKey>,
     stale_sessions: BTreeSet<SessionId>,
     new_sessions: Vec<SessionId>,
 }
 
 impl Showing {
-    /// Nothing is known; `opened` is when this daemon began, on its boot clock.
+    /// Nothing is known; `opened` is when this daemon began, on its boot clock. `at_rest`: no daemon runs, so nobody is in
+    /// reach, this device included.
     #[must_use]
-    pub fn new(me: DeviceId, opened: Millis) -> Showing {
+    pub fn new(me: DeviceId, opened: Millis, at_rest: bool) -> Showing {
         Showing {
             view: View::of(me),
             todos: Todos::default(),
@@ -56,7 +58,8 @@ impl Showing {
             rows: BTreeMap::new(),
             devices: BTreeMap::new(),
             until: BTreeMap::new(),
-            reachable: BTreeSet::from([me]),
+            reachable: if at_rest { BTreeSet::new() } else { BTreeSet::from([me]) },
+            at_rest,
             stale_agents: BTreeSet::new(),
             stale_sessions: BTreeSet::new(),
             new_sessions: Vec::new(),
@@ -181,7 +184,7 @@ impl Showing {
     fn update_reach(&mut self, now: Millis, presences: &Presences) {
         let mut reachable: BTreeSet<DeviceId> =
             presences.heard().iter().filter(|(_, heard)| heard.reachable(now)).map(|(d, _)| *d).collect();
-        reachable.insert(self.view.me);
+        reachable.extend((!self.at_rest).then_some(self.view.me));
         if reachable != self.reachable {
             let turned: BTreeSet<DeviceId> = reachable.symmetric_difference(&self.reachable).copied().collect();
             self.stale_agents.extend(self.view.agents.keys().filter(|key| turned.contains(&key.device)).cloned());
@@ -291,7 +294,7 @@ impl Showing {
     /// Everything computed anew from all facts and the same presence, for the invariant that the view hides nothing.
     #[must_use]
     pub fn from_scratch(&self, facts: &Facts, now: Now, presences: &Presences) -> View {
-        let mut anew = Showing::new(self.view.me, self.opened);
+        let mut anew = Showing::new(self.view.me, self.opened, self.at_rest);
         for (key, _) in facts.iter() {
             anew.learn(key, facts);
         }

@@ -12,6 +12,8 @@ mod history;
 mod known;
 mod naming;
 mod places;
+#[cfg(test)]
+mod raw;
 pub mod reading;
 mod state;
 mod undo;

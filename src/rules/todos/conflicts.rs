@@ -131,9 +131,14 @@ fn session(held: &Held<'_>) -> Option<SessionId> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Fixed, Raw, World, todos_of};
+    use super::super::raw::{Fixed, Raw, device, list, session as session_id, todos_of};
+    use super::super::world::{World, reading_of};
     use super::*;
-    use crate::rules::todos::Settled;
+    use crate::model::id::ActId;
+    use crate::model::time::Stamp;
+    use crate::model::todo::{ActFact, By, Deed, TodoFact, todo_id};
+    use crate::rules::todos::reading::read;
+    use crate::rules::todos::{Settled, Todos};
     use quickcheck::quickcheck;
     use std::collections::BTreeSet;
 
@@ -188,5 +193,47 @@ mod tests {
         assert_eq!(done.from_scratch().conflicts[&raw.todo(0).0].len(), 1);
         let earlier = todos_of(&[raw.item(0), raw.rank(0, 1, Status::Completed), raw.seen_at(0, Status::Pending, 1)]);
         assert!(earlier.from_scratch().conflicts.values().all(Vec::is_empty), "what was said before it was done is no conflict");
+    }
+
+    /// What the lists say, one after the other: (list, status, at); and what somebody did in between.
+    fn rules_after(lists: &[(u8, Status, i64)], deeds: &[(Deed, Option<SessionId>, i64)]) -> Vec<&'static str> {
+        let mut todos = Todos::default();
+        let todo = todo_id("general", &"a".into());
+        let act = |(deed, session, at): &(Deed, Option<SessionId>, i64)| {
+            let by = By { device: device(9), agent: None, session: *session };
+            let fact = ActFact { todo, items: BTreeSet::new(), deed: deed.clone(), by, at: Stamp::at(*at), undoes: None };
+            TodoFact::Act(ActId::of(&[&at.to_le_bytes()]), fact)
+        };
+        deeds.iter().map(act).for_each(|fact| todos.learn(fact));
+        for (n, status, at) in lists {
+            let facts = read(&todos, &list(*n), device(*n), &reading_of(&[(0, *status)]), *at);
+            facts.into_iter().for_each(|fact| todos.learn(fact));
+        }
+        todos.from_scratch().conflicts.remove(&todo).unwrap_or_default().iter().map(|conflict| conflict.rule).collect()
+    }
+
+    #[test]
+    fn the_rule_tells_a_list_that_went_back_from_one_that_began_later() {
+        use Status::{Completed, InProgress, Pending};
+        let done = |session| (Deed::Mark { round: 1, status: Completed }, session, 5);
+        assert_eq!(rules_after(&[(0, Completed, 5), (1, Pending, 9)], &[]), ["relisted"]);
+        assert_eq!(rules_after(&[(1, InProgress, 3), (0, Completed, 5), (1, Pending, 9)], &[]), ["completed-stays"]);
+        assert_eq!(rules_after(&[(1, Pending, 9)], &[done(None)]), ["relisted"]);
+        assert_eq!(rules_after(&[(1, Pending, 9)], &[done(Some(session_id(1)))]), ["completed-stays"], "its own agent did it");
+    }
+
+    #[test]
+    fn a_deleted_one_that_a_list_calls_finished_is_no_conflict() {
+        let delete = || (Deed::Delete { round: 1 }, None, 5);
+        assert_eq!(rules_after(&[(0, Status::Pending, 9)], &[delete()]), ["deleted-stays"]);
+        assert!(rules_after(&[(0, Status::Completed, 9)], &[delete()]).is_empty());
+        assert!(rules_after(&[(0, Status::Pending, 4)], &[delete()]).is_empty(), "it was listed before");
+    }
+
+    #[test]
+    fn an_edit_after_another_is_no_conflict_and_a_crossed_one_is() {
+        let own = |value: &str, rev, at| (Deed::Set { field: Field::Owner, value: value.into(), rev }, None, at);
+        assert!(rules_after(&[(0, Status::Pending, 1)], &[own("sam", 1, 2), own("eva", 2, 3)]).is_empty());
+        assert_eq!(rules_after(&[(0, Status::Pending, 1)], &[own("sam", 1, 2), own("eva", 1, 3)]), ["later-edit"]);
     }
 }

@@ -240,7 +240,8 @@ pub(super) fn next(count: u64) -> Result<u64, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Deal, World, device, list, reading_of};
+    use super::super::raw::{device, list, session};
+    use super::super::world::{Deal, World, reading_of};
     use super::*;
     use crate::model::view::TodoView;
     use crate::rules::todos::Found;
@@ -368,7 +369,7 @@ mod tests {
         desk.list_says(&[(0, Status::Pending)]);
         let before = todo_id(GENERAL, &"a".into());
         desk.to(&done(before));
-        desk.todos.learn_session(super::super::world::session(0), Some("p"));
+        desk.todos.learn_session(session(0), Some("p"));
         let after = todo_id("p", &"a".into());
         assert_eq!(desk.todos.find(before), Found::Elsewhere(after));
         assert_eq!(desk.todos.state(after), Some((1, Status::Completed)));
@@ -479,7 +480,7 @@ mod tests {
         desk.list_says(&[(0, Status::Pending)]);
         let general = todo_id(GENERAL, &"a".into());
         desk.to(&TodoDeed::Delete { id: id(general) });
-        desk.todos.learn_session(super::super::world::session(0), Some("p"));
+        desk.todos.learn_session(session(0), Some("p"));
         let moved = todo_id("p", &"a".into());
         assert!(desk.view(moved).deleted, "all items of the new place were deleted");
         desk.to(&TodoDeed::Add { content: "a".into(), project: Some("p".into()), priority: None });
@@ -490,7 +491,7 @@ mod tests {
             .into_iter()
             .filter(|fact| !matches!(fact, TodoFact::Act(_, ActFact { deed: Deed::Open { .. }, .. })))
             .for_each(|fact| other.todos.learn(fact));
-        other.todos.learn_session(super::super::world::session(0), Some("p"));
+        other.todos.learn_session(session(0), Some("p"));
         assert!(!other.view(moved).deleted, "somebody else's item there was not");
     }
 
@@ -549,5 +550,21 @@ mod tests {
         assert_eq!((desk.view(todo).owner, desk.todos.field_rev(todo, Field::Owner)), (Some("sam".into()), 1));
         desk.to(&own(""));
         assert_eq!((desk.view(todo).owner, desk.todos.field_rev(todo, Field::Owner)), (None, 2));
+    }
+
+    #[test]
+    fn an_edit_takes_along_what_was_only_said_of_the_name() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        // What completed it names the todo, and an item that is not known here.
+        let items = BTreeSet::from([ItemId::of(&[b"unknown"])]);
+        let by = By { device: device(1), agent: None, session: None };
+        let deed = Deed::Mark { round: 1, status: Status::Completed };
+        desk.todos.learn(TodoFact::Act(ActId::of(&[b"x"]), ActFact { todo, items, deed, by, at: Stamp::at(1), undoes: None }));
+        assert_eq!(desk.todos.state(todo), Some((1, Status::Completed)));
+        let now = desk.to(&edit(todo, "b")).todo;
+        assert_eq!(desk.todos.state(now), Some((1, Status::Completed)));
+        assert_eq!(desk.to(&undo(now)).todo, todo);
+        assert_eq!(desk.todos.state(todo), Some((1, Status::Completed)), "the edit is undone, not the completion");
     }
 }

@@ -46,10 +46,18 @@ impl Facts {
         self.items.iter().map(|(id, fact)| (*id, self.place(fact, edits.get(id).map(|edit| edit.text)))).collect()
     }
 
-    pub(super) fn named_plainly(&self, todo: TodoId) -> BTreeSet<ItemId> {
-        let ranked = self.ranks.iter().filter(|(_, ranks)| ranks.iter().any(|(_, _, rank)| rank.todo == todo)).map(|(item, _)| *item);
-        let acted = self.all_acts().filter(|(_, fact)| fact.todo == todo).flat_map(|(_, fact)| fact.items.iter().copied());
-        ranked.chain(acted).collect()
+    /// Todo → the items that facts named under it.
+    pub(super) fn all_named(&self) -> BTreeMap<TodoId, BTreeSet<ItemId>> {
+        let mut named: BTreeMap<TodoId, BTreeSet<ItemId>> = BTreeMap::new();
+        for (item, ranks) in &self.ranks {
+            for (_, _, rank) in ranks {
+                named.entry(rank.todo).or_default().insert(*item);
+            }
+        }
+        for (_, act) in self.all_acts() {
+            named.entry(act.todo).or_default().extend(&act.items);
+        }
+        named
     }
 
     /// Whether somebody settled a conflict and nobody took that back.

@@ -71,7 +71,7 @@ impl Teller<'_> {
             }
             Deed::Delete { round } => ("deleted", None, "deleted".into(), *round),
             Deed::Resolve { .. } => ("conflict", None, if fact.undoes.is_some() { "open" } else { "resolved" }.into(), now),
-            Deed::Mark { .. } | Deed::Open { .. } => return,
+            Deed::Mark { .. } | Deed::Open { .. } | Deed::Asked => return,
         };
         let happened = Happened { at: fact.at.ms, by: fact.by.clone(), field: field.to_owned(), from, to, round, act: Some(id) };
         self.told.push(happened);
@@ -86,7 +86,7 @@ impl Teller<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Fixed, Heard, Raw, todos_of};
+    use super::super::raw::{Fixed, Heard, Raw, todos_of};
     use super::*;
     use crate::model::todo::TodoFact;
     use quickcheck::quickcheck;
@@ -123,6 +123,7 @@ mod tests {
         for (n, status) in statuses.into_iter().enumerate() {
             heard.push(raw.rank_at(0, status, n as i64));
         }
+        heard.push(raw.rank_at(0, Status::Completed, 7));
         heard.push(raw.act(Deed::Mark { round: 1, status: Status::InProgress }));
         let view = todos_of(&heard).from_scratch().todos.remove(&raw.todo(0).0).flatten().expect("it holds an item");
         let told: Vec<(i64, &str, bool)> = view.history.iter().map(|step| (step.at, step.to.json(), step.act.is_some())).collect();

@@ -13,7 +13,7 @@ use crate::model::view::{Conflict, TodoView};
 use super::conflicts;
 use super::facts::Facts;
 use super::places::{self, Index, Place};
-use super::state::Group;
+use super::state::{self, Group};
 
 /// What is known of all todos.
 #[derive(Debug, Default)]
@@ -211,18 +211,15 @@ impl Todos {
     }
 
     /// The same for all todos that hold items or are named by facts, from the facts alone, without any index: what
-    /// [`Todos::settle`] has to come to (I13). Costs todos × facts.
+    /// [`Todos::settle`] has to come to (I13).
     #[must_use]
     pub fn from_scratch(&self) -> Settled {
         let places = self.facts.all_places();
-        let mut ids: BTreeSet<TodoId> = places.values().map(|place| place.todo).collect();
-        ids.extend(self.facts.ranks.values().flatten().map(|(_, _, rank)| rank.todo));
-        ids.extend(self.facts.acts.values().flatten().map(|act| act.todo));
+        let named = self.facts.all_named();
         let mut settled = Settled::default();
-        for todo in ids {
-            let group = Group::plainly(todo, &self.facts, &places);
-            let named = if group.items.is_empty() { self.facts.named_plainly(todo) } else { BTreeSet::new() };
-            settled.add(&group, conflicts::of(&self.facts, &group), &named, &places);
+        for group in state::all_groups(&self.facts, &places).values() {
+            let named = named.get(&group.id).filter(|_| group.items.is_empty());
+            settled.add(group, conflicts::of(&self.facts, group), named.unwrap_or(&BTreeSet::new()), &places);
         }
         settled
     }
@@ -329,7 +326,7 @@ fn is_act(fact: &ActFact) -> bool {
     match fact.deed {
         Deed::Mark { round, .. } | Deed::Open { round, .. } | Deed::Delete { round } => is_round(round),
         Deed::Set { rev, .. } => rev <= COUNT_MAX,
-        Deed::Resolve { .. } => true,
+        Deed::Asked | Deed::Resolve { .. } => true,
     }
 }
 
@@ -341,18 +338,18 @@ fn is_newer(new: &SeenFact, old: &SeenFact) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state;
-    use super::super::world::{self, Heard, Raw, World, todos_of};
+    use super::super::raw::{self, Heard, Raw, todos_of};
+    use super::super::world::{self, World};
     use super::*;
     use quickcheck::quickcheck;
 
     /// The rule of DESIGN §5 once more, in the plainest words: places by a loop, the state by a maximum.
     fn model(heard: &[Heard]) -> BTreeMap<TodoId, (u64, Status)> {
-        let items = world::lowest_items(heard);
+        let items = raw::lowest_items(heard);
         let mut places: BTreeMap<ItemId, TodoId> = BTreeMap::new();
         for (id, item) in &items {
             let mut text = (0, Stamp::default(), None, None, item.text.clone());
-            for (act, fact) in world::acts(heard) {
+            for (act, fact) in raw::acts(heard) {
                 if let Deed::Set { field: Field::Content, value, rev } = &fact.deed {
                     let edit = (*rev, fact.at, Some(fact.by.device), Some(act), value.clone());
                     if fact.items.contains(id) && !value.is_blank() && edit > text {
@@ -360,18 +357,18 @@ mod tests {
                     }
                 }
             }
-            places.insert(*id, crate::model::todo::todo_id(&world::project(heard, item), &text.4));
+            places.insert(*id, crate::model::todo::todo_id(&raw::project(heard, item), &text.4));
         }
         let mut states = BTreeMap::new();
         for todo in places.values() {
             let names = |item: &ItemId| places.get(item) == Some(todo);
             let mut state = (1, Status::Pending);
-            for (item, round, status, fact) in world::ranks(heard) {
+            for (item, round, status, fact) in raw::ranks(heard) {
                 if fact.todo == *todo || names(&item) {
                     state = state.max((round, status));
                 }
             }
-            for (_, fact) in world::acts(heard) {
+            for (_, fact) in raw::acts(heard) {
                 if let Deed::Mark { round, status } | Deed::Open { round, status } = fact.deed
                     && (fact.todo == *todo || fact.items.iter().any(names))
                 {
@@ -412,7 +409,7 @@ mod tests {
         // T1, L1-L3, L6.
         fn any_order_twice_and_in_merged_halves_is_the_same(raw: Raw, order: u64) -> bool {
             let once = todos_of(&raw.heard).from_scratch();
-            let mixed = world::mixed(&raw.heard, order);
+            let mixed = raw::mixed(&raw.heard, order);
             let (left, right) = mixed.split_at(mixed.len() / 2);
             let halves = [right, left, right].concat();
             same(&once, &todos_of(&mixed).from_scratch()) && same(&once, &todos_of(&halves).from_scratch())
@@ -420,7 +417,7 @@ mod tests {
 
         // I13.
         fn what_was_settled_step_by_step_is_what_all_facts_say(raw: Raw, order: u64, every: u8) -> bool {
-            let mixed = world::mixed(&raw.heard, order);
+            let mixed = raw::mixed(&raw.heard, order);
             same(&bare(accumulated(&mixed, usize::from(every % 7) + 1)), &bare(todos_of(&raw.heard).from_scratch()))
         }
 
@@ -447,8 +444,8 @@ mod tests {
         fn a_move_loses_nothing_that_was_done_to_the_item(raw: Raw) -> bool {
             let todos = todos_of(&raw.heard);
             todos.index.places.iter().all(|(item, place)| {
-                let ranks = world::ranks(&raw.heard).filter(|(of, ..)| of == item).map(|(_, round, status, _)| (round, status));
-                let acts = world::acts(&raw.heard).filter(|(_, fact)| fact.items.contains(item));
+                let ranks = raw::ranks(&raw.heard).filter(|(of, ..)| of == item).map(|(_, round, status, _)| (round, status));
+                let acts = raw::acts(&raw.heard).filter(|(_, fact)| fact.items.contains(item));
                 let done = acts.filter_map(|(id, fact)| state::word(id, fact)).map(|word| (word.round, word.status));
                 ranks.chain(done).max() <= todos.state(place.todo)
             })
@@ -485,7 +482,7 @@ mod tests {
 
     #[test]
     fn counters_that_a_peer_used_up_are_no_facts() {
-        let raw = world::Fixed::new();
+        let raw = raw::Fixed::new();
         let mut todos = Todos::default();
         raw.item(0).tell(&mut todos);
         raw.rank(0, COUNT_MAX + 1, Status::Completed).tell(&mut todos);
@@ -502,12 +499,34 @@ mod tests {
 
     #[test]
     fn settling_one_change_computes_one_todo() {
-        let raw = world::Fixed::new();
+        let raw = raw::Fixed::new();
         let mut todos = Todos::default();
         (0..1000).for_each(|n| raw.item(n).tell(&mut todos));
         assert_eq!(todos.settle().todos.len(), 1000);
         raw.rank(7, 1, Status::Completed).tell(&mut todos);
         assert_eq!(todos.settle().todos.len(), 1);
         assert_eq!(todos.settle(), Settled::default(), "nothing changed, nothing is computed");
+    }
+
+    #[test]
+    fn a_settled_conflict_is_settled_wherever_its_items_have_gone() {
+        let raw = raw::Fixed::new();
+        let mut todos = todos_of(&[raw.item(0), raw.rank(0, 1, Status::Completed), raw.seen_at(0, Status::Pending, 9)]);
+        let todo = raw.todo(0).0;
+        let conflict = todos.settle().conflicts[&todo][0].id;
+        // Settled under another name and of other items, as before a project was learned.
+        let act = |undoes: Option<ActId>| ActFact {
+            todo: TodoId::of(&[b"elsewhere"]),
+            items: BTreeSet::new(),
+            deed: Deed::Resolve { conflict },
+            by: raw.by.clone(),
+            at: Stamp::at(10),
+            undoes,
+        };
+        let (settle, undo) = (ActId::of(&[b"settle"]), ActId::of(&[b"undo"]));
+        todos.learn(TodoFact::Act(settle, act(None)));
+        assert!(todos.settle().conflicts[&todo][0].resolved);
+        todos.learn(TodoFact::Act(undo, ActFact { deed: Deed::Delete { round: 1 }, ..act(Some(settle)) }));
+        assert!(!todos.settle().conflicts[&todo][0].resolved);
     }
 }

@@ -41,7 +41,7 @@ fn moved(todos: &Todos, typed: &str) -> Vec<TodoId> {
     let mut places = BTreeSet::new();
     for name in names {
         match todos.find(name) {
-            Found::Elsewhere(todo) => drop(places.insert(todo)),
+            Found::Elsewhere(todo) => places.extend([todo]),
             Found::Several(several) => places.extend(several),
             Found::Here | Found::Nowhere => {}
         }

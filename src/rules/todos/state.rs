@@ -74,6 +74,7 @@ pub(super) struct Setting<'a> {
 pub(super) fn counts(act: &ActFact, todo: TodoId, held: &BTreeMap<ItemId, Held<'_>>) -> bool {
     let names_one = || act.items.iter().any(|item| held.contains_key(item));
     match &act.deed {
+        Deed::Asked => false,
         Deed::Delete { .. } => act.todo == todo || (!held.is_empty() && held.keys().all(|item| act.items.contains(item))),
         Deed::Set { field: Field::Content, .. } => names_one(),
         Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Resolve { .. } => act.todo == todo || names_one(),
@@ -101,6 +102,31 @@ impl Todos {
     }
 }
 
+/// All todos that hold items or are named by facts, with what counts for them: the rule of DESIGN §5 word by word.
+pub(super) fn all_groups<'a>(facts: &'a Facts, places: &'a BTreeMap<ItemId, Place>) -> BTreeMap<TodoId, Group<'a>> {
+    let mut groups: BTreeMap<TodoId, Group<'a>> = BTreeMap::new();
+    let empty = |id| Group { id, items: BTreeMap::new(), ranks: Vec::new(), acts: Vec::new() };
+    for (id, fact) in &facts.items {
+        let Some(place) = places.get(id) else { continue };
+        groups.entry(place.todo).or_insert_with(|| empty(place.todo)).items.insert(*id, Held { fact, place, seen: facts.seen.get(id) });
+    }
+    let holder = |item: &ItemId| places.get(item).map(|place| place.todo);
+    for rank in facts.ranks.keys().flat_map(|item| facts.ranks_of_item(*item)) {
+        for todo in BTreeSet::from_iter(holder(&rank.item).into_iter().chain([rank.fact.todo])) {
+            groups.entry(todo).or_insert_with(|| empty(todo)).ranks.push(rank);
+        }
+    }
+    for (id, fact) in facts.all_acts() {
+        for todo in BTreeSet::from_iter(fact.items.iter().filter_map(holder).chain([fact.todo])) {
+            let group = groups.entry(todo).or_insert_with(|| empty(todo));
+            if counts(fact, todo, &group.items) {
+                group.acts.push((id, fact));
+            }
+        }
+    }
+    groups
+}
+
 impl Facts {
     fn ranks_of_item(&self, item: ItemId) -> impl Iterator<Item = Rank<'_>> {
         let ranks = self.ranks.get(&item).into_iter().flatten();
@@ -109,17 +135,6 @@ impl Facts {
 }
 
 impl<'a> Group<'a> {
-    /// The todo with what counts for it, from all facts.
-    pub(super) fn plainly(todo: TodoId, facts: &'a Facts, places: &'a BTreeMap<ItemId, Place>) -> Group<'a> {
-        let here = facts.items.iter().filter_map(|(id, fact)| Some((*id, fact, places.get(id)?))).filter(|(.., place)| place.todo == todo);
-        let items: BTreeMap<ItemId, Held<'_>> =
-            here.map(|(id, fact, place)| (id, Held { fact, place, seen: facts.seen.get(&id) })).collect();
-        let ranks = facts.ranks.keys().flat_map(|item| facts.ranks_of_item(*item));
-        let ranks = ranks.filter(|rank| rank.fact.todo == todo || items.contains_key(&rank.item)).collect();
-        let acts = facts.all_acts().filter(|(_, fact)| counts(fact, todo, &items)).collect();
-        Group { id: todo, items, ranks, acts }
-    }
-
     /// All statuses that count.
     pub(super) fn words(&self) -> impl Iterator<Item = Word<'a>> {
         let listed = self.ranks.iter().map(|rank| Word {
@@ -147,7 +162,7 @@ impl<'a> Group<'a> {
         let (round, _) = self.state();
         let deletes = self.acts.iter().filter_map(|(id, fact)| match fact.deed {
             Deed::Delete { round: of } if of >= round => Some((of, *id, *fact)),
-            Deed::Delete { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Set { .. } | Deed::Resolve { .. } => None,
+            Deed::Delete { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Set { .. } | Deed::Asked | Deed::Resolve { .. } => None,
         });
         deletes.min_by_key(|(of, id, fact)| (Reverse(*of), fact.at, fact.by.device, *id)).map(|(_, id, fact)| (id, fact))
     }
@@ -159,7 +174,7 @@ impl<'a> Group<'a> {
             Deed::Set { field: of, value, rev } if *of == field && !(field == Field::Content && value.is_blank()) => {
                 Some(Setting { id: *id, fact, rev: *rev, value })
             }
-            Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Delete { .. } | Deed::Resolve { .. } => None,
+            Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Delete { .. } | Deed::Asked | Deed::Resolve { .. } => None,
         })
     }
 
@@ -262,6 +277,68 @@ pub(super) fn word(id: ActId, fact: &ActFact) -> Option<Word<'_>> {
         Deed::Mark { round, status } | Deed::Open { round, status } => {
             Some(Word { round, status, at: fact.at.ms, by: &fact.by, source: Source::Act(id) })
         }
-        Deed::Set { .. } | Deed::Delete { .. } | Deed::Resolve { .. } => None,
+        Deed::Set { .. } | Deed::Delete { .. } | Deed::Asked | Deed::Resolve { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::raw::{Fixed, device, list, todos_of};
+    use super::super::world::reading_of;
+    use super::*;
+    use crate::model::id::SessionId;
+    use crate::model::todo::{Reading, todo_id};
+    use crate::rules::todos::reading::read;
+
+    fn shown(todos: &Todos) -> TodoView {
+        let all = todos.from_scratch().todos;
+        all.into_values().flatten().find(|view| view.content.json() == "a").expect("it holds items")
+    }
+
+    fn owned_by(owner: Option<&str>) -> Reading {
+        let mut reading = reading_of(&[(0, Status::Pending), (1, Status::Pending)]);
+        reading.items[0].owner = owner.map(Foreign::from);
+        reading
+    }
+
+    #[test]
+    fn a_field_is_that_of_the_lowest_listed_item_that_has_it() {
+        let mut lists: Vec<u8> = vec![0, 1];
+        lists.sort_by_key(|n| list(*n).item("a"));
+        let (low, high) = (list(lists[0]), list(lists[1]));
+        let mut todos = Todos::default();
+        let mut tell = |of: &List, reading: &Reading, at: i64| {
+            read(&todos, of, device(0), reading, at).into_iter().for_each(|fact| todos.learn(fact));
+            shown(&todos).owner
+        };
+        assert_eq!(tell(&low, &owned_by(None), 1), None);
+        assert_eq!(tell(&high, &owned_by(Some("high")), 2), Some("high".into()));
+        assert_eq!(tell(&low, &owned_by(Some("low")), 3), Some("low".into()));
+        assert_eq!(tell(&low, &reading_of(&[(1, Status::Pending)]), 4), Some("high".into()), "the lower one is not listed");
+    }
+
+    #[test]
+    fn a_delete_of_a_later_round_hides_and_of_an_earlier_one_does_not() {
+        let raw = Fixed::new();
+        let hidden = |round, of| {
+            let todos = todos_of(&[raw.item(0), raw.rank(0, round, Status::Pending), raw.act(Deed::Delete { round: of })]);
+            let view = todos.from_scratch().todos.remove(&raw.todo(0).0).flatten();
+            view.is_some_and(|view| view.deleted)
+        };
+        assert!(hidden(1, 1) && hidden(1, 2) && !hidden(2, 1));
+    }
+
+    #[test]
+    fn what_must_be_done_first_is_named_by_its_todo_open_or_closed() {
+        let mut todos = Todos::default();
+        let of = list(0);
+        let reading = reading_of(&[(0, Status::Pending), (1, Status::Completed)]);
+        read(&todos, &of, device(0), &reading, 1).into_iter().for_each(|fact| todos.learn(fact));
+        todos.learn_session(SessionId::of(&[&[0]]), Some("p"));
+        let item = of.item("a");
+        let blocked_by = BTreeSet::from([of.item("b"), item]);
+        let seen = SeenFact { rev: 9, blocked_by, ..todos.seen(item).expect("it was read").clone() };
+        todos.learn(crate::model::todo::TodoFact::Seen(item, seen));
+        assert_eq!(shown(&todos).blocked_by, [todo_id("p", &"b".into())], "and never by itself");
     }
 }

@@ -58,6 +58,7 @@ fn undone(group: &Group<'_>) -> BTreeSet<ActId> {
 fn opposite(group: &Group<'_>, id: ActId, fact: &ActFact) -> Result<Vec<Deed>, Refusal> {
     let now = group.state();
     Ok(match &fact.deed {
+        Deed::Asked => Vec::new(),
         Deed::Mark { status: Status::Pending | Status::InProgress, .. } if now.1.is_finished() => {
             vec![Deed::Mark { round: now.0, status: now.1 }]
         }
@@ -134,11 +135,12 @@ fn unset(
 #[cfg(test)]
 mod tests {
     use super::super::deeds::{Decision, decide};
-    use super::super::world::{World, device};
+    use super::super::raw::{device, list};
+    use super::super::world::{World, reading_of};
     use super::*;
     use crate::model::ask::TodoDeed;
     use crate::model::time::Stamp;
-    use crate::model::todo::By;
+    use crate::model::todo::{By, todo_id};
     use crate::rules::todos::Todos;
     use quickcheck::quickcheck;
 
@@ -241,7 +243,36 @@ mod tests {
         let join = TodoDeed::Edit { id: one.to_string(), content: Some("two".into()), owner: None, priority: None };
         assert_eq!(act(&mut todos, &join, 3).expect("edited").todo, two);
         assert_eq!(todos.items(two).len(), 2);
-        act(&mut todos, &TodoDeed::Undo { id: two.to_string() }, 4).expect("undone");
+        let undone = act(&mut todos, &TodoDeed::Undo { id: two.to_string() }, 4).expect("undone");
+        assert_eq!(undone.facts.len(), 1, "nothing is said of the other");
         assert_eq!((todos.items(one).len(), todos.items(two).len()), (1, 1));
+    }
+
+    fn listed(todos: &mut Todos, status: Status, at: i64) {
+        let facts = crate::rules::todos::reading::read(todos, &list(0), device(0), &reading_of(&[(0, status)]), at);
+        facts.into_iter().for_each(|fact| todos.learn(fact));
+    }
+
+    #[test]
+    fn undoing_a_completion_that_a_list_has_repeated_opens_what_was_before_it() {
+        let mut todos = Todos::default();
+        listed(&mut todos, Status::InProgress, 1);
+        let id = todo_id("general", &"a".into()).to_string();
+        act(&mut todos, &TodoDeed::Done { id: id.clone() }, 2).expect("done");
+        listed(&mut todos, Status::Completed, 3);
+        let todo = act(&mut todos, &TodoDeed::Undo { id }, 4).expect("undone").todo;
+        assert_eq!(todos.state(todo), Some((2, Status::InProgress)));
+    }
+
+    #[test]
+    fn undoing_a_start_does_not_reopen_what_was_finished_since() {
+        let mut todos = Todos::default();
+        listed(&mut todos, Status::Pending, 1);
+        let id = todo_id("general", &"a".into()).to_string();
+        act(&mut todos, &TodoDeed::Start { id: id.clone() }, 2).expect("started");
+        listed(&mut todos, Status::Completed, 3);
+        let todo = act(&mut todos, &TodoDeed::Undo { id: id.clone() }, 4).expect("undone").todo;
+        assert_eq!(todos.state(todo), Some((1, Status::Completed)));
+        assert_eq!(act(&mut todos, &TodoDeed::Undo { id }, 5).expect_err("all is undone").code, Code::NothingToUndo);
     }
 }

@@ -1,0 +1,220 @@
+//! What happens between devices: chains, thieves, clones, slow ways, long sleeps.
+
+use ed25519_dalek::SigningKey;
+use hubless::model::beat::Reported;
+use hubless::model::id::{DeviceId, DocId};
+use hubless::model::limits::HEARTBEAT_CHANGES_MAX;
+use hubless::model::todo::Status;
+use hubless::model::view::AgentState;
+use hubless::rules::members;
+
+use super::super::chance::Chance;
+use super::super::plan::{DiskFault, Word};
+use super::super::world::{MS, World};
+use super::{SECOND, add, add_without_waiting, cut_off, done, end, general, join_up, noise, ok, state, wait, world};
+
+fn agents(world: &World, d: usize) -> Vec<(DeviceId, AgentState)> {
+    let view = world.devices[d].replica.as_ref().expect("it runs").view();
+    view.agents.iter().map(|(key, agent)| (key.device, agent.state)).collect()
+}
+
+fn are_equal(world: &World, a: usize, b: usize) -> bool {
+    let heads = |d: usize| world.devices[d].replica.as_ref().map(|replica| replica.library().heads());
+    heads(a) == heads(b)
+}
+
+#[test]
+fn both_hellos_cross_a_change() {
+    let mut world = world(2);
+    for n in 0..24 {
+        world.connect(0, 1);
+        ok(&mut world, |world| world.pass(n * 400));
+        add_without_waiting(&mut world, 0, &format!("a{n}"));
+        add_without_waiting(&mut world, 1, &format!("b{n}"));
+        // Far less than after what a silent talk begins again.
+        wait(&mut world, 5);
+        assert!(are_equal(&world, 0, 1), "after a change {} us into a link", n * 400);
+    }
+    end(&mut world);
+}
+
+#[test]
+fn a_chain_relays() {
+    let mut world = world(3);
+    world.cuts.extend([(0, 2), (2, 0)]);
+    world.reset(0, 2);
+    wait(&mut world, 60);
+    let x = add(&mut world, 0, "x");
+    world.beat(0, 0, Word::Working(1));
+    wait(&mut world, 1);
+    assert_eq!(state(&world, 2, x), (1, Status::Pending));
+    assert_eq!(agents(&world, 2), [(world.devices[0].id, AgentState::Working)], "presence is relayed");
+    done(&mut world, 2, x);
+    wait(&mut world, 1);
+    assert_eq!(state(&world, 0, x), (1, Status::Completed));
+    assert!(are_equal(&world, 0, 2));
+    // The middle one sleeps: its ends know nothing of each other any more.
+    world.sleep(1, 1_000 * SECOND);
+    wait(&mut world, 60);
+    assert_eq!(agents(&world, 2), [(world.devices[0].id, AgentState::Unknown)]);
+    end(&mut world);
+}
+
+#[test]
+fn a_thief_is_removed_and_adds_a_second_key() {
+    let mut world = world(3);
+    let (home, other, thief) = (0, 1, 2);
+    let second = SigningKey::from_bytes(&[42; 32]);
+    let second_id = DeviceId(second.verifying_key().to_bytes());
+    cut_off(&mut world, home);
+    wait(&mut world, 60);
+    world.remove(home, thief);
+    wait(&mut world, 1);
+    // The thief, who has not heard, lets its second key in; the others, who have not either, believe it.
+    let fleet = world.fleet.expect("all are in one");
+    let parents = world.log(thief).parents(&fleet, &world.devices[thief].id.0);
+    let (_, entry) = members::add(&world.devices[thief].key.clone(), &parents, second_id);
+    let thief_id = world.devices[thief].id;
+    world.tell_members(other, thief_id, entry.clone());
+    wait(&mut world, 2);
+    assert!(world.log(other).proves(&fleet, &second_id.0), "nobody there knows better yet");
+    join_up(&mut world);
+    wait(&mut world, 120);
+    for d in [home, other] {
+        let log = world.log(d);
+        assert!(!log.proves(&fleet, &second_id.0), "device {d} lets nobody in whom the thief let in");
+        assert!(!log.proves(&fleet, &thief_id.0));
+        assert!(log.proves(&fleet, &world.devices[home].id.0) && log.proves(&fleet, &world.devices[other].id.0));
+    }
+    // And it comes with its own key: the world fails if anything but members is told to it.
+    let wire = world.connect_stranger(home, second_id, false);
+    let mut entries = world.entries(home);
+    entries.push(entry);
+    world.say_as_stranger(wire, hubless::model::message::Message::Members(entries).frames());
+    wait(&mut world, 2);
+    end(&mut world);
+    let view = world.devices[thief].replica.as_ref().expect("it runs").view();
+    assert!(view.warnings.contains_key("removed"), "who is removed learns it");
+}
+
+#[test]
+fn who_was_silent_for_ten_minutes_is_not_working() {
+    let mut world = world(2);
+    world.beat(0, 0, Word::Working(1));
+    wait(&mut world, 2);
+    assert_eq!(agents(&world, 1)[0].1, AgentState::Working);
+    cut_off(&mut world, 0);
+    wait(&mut world, 600);
+    assert_eq!(agents(&world, 1)[0].1, AgentState::Unknown);
+    // The other daemon restarts too, and knows nothing but documents.
+    world.fall(1, MS);
+    join_up(&mut world);
+    for _ in 0..600 {
+        ok(&mut world, |world| world.pass(200 * MS));
+        let seen = if world.is_up(1) { agents(&world, 1) } else { Vec::new() };
+        assert!(seen.iter().all(|(_, state)| *state != AgentState::Working), "its last word is ten minutes old");
+    }
+    assert_eq!(agents(&world, 1)[0].1, AgentState::Stale, "its device is there, and it is silent");
+    world.beat(0, 0, Word::Tick);
+    wait(&mut world, 1);
+    assert_eq!(agents(&world, 1)[0].1, AgentState::Working);
+    end(&mut world);
+}
+
+#[test]
+fn a_sleep_of_four_hundred_days() {
+    const DAY: u64 = 86_400 * SECOND;
+    let mut world = world(3);
+    let (x, y) = (add(&mut world, 0, "x"), add(&mut world, 2, "y"));
+    wait(&mut world, 1);
+    cut_off(&mut world, 2);
+    wait(&mut world, 60);
+    done(&mut world, 0, x);
+    for d in 0..3 {
+        world.sleep(d, 400 * DAY);
+    }
+    ok(&mut world, |world| world.pass(399 * DAY));
+    world.wake(0);
+    world.wake(1);
+    let z = add(&mut world, 1, "z");
+    wait(&mut world, 120);
+    super::deed(&mut world, 0, hubless::model::ask::TodoDeed::Delete { id: y.to_string() }).expect("it is shown");
+    join_up(&mut world);
+    world.wake(2);
+    done(&mut world, 2, y);
+    wait(&mut world, 60);
+    assert!(are_equal(&world, 0, 2) && are_equal(&world, 1, 2), "a minute after waking all is level");
+    end(&mut world);
+    assert_eq!((state(&world, 2, x), state(&world, 2, z)), ((1, Status::Completed), (1, Status::Pending)));
+    assert_eq!(world.devices[2].disk.kept.documents.keys().filter(|doc| doc.as_str().starts_with("todos/")).count(), 2);
+}
+
+#[test]
+fn heartbeats_begin_a_new_document() {
+    let mut world = world(2);
+    world.beat(0, 1, Word::Waiting);
+    wait(&mut world, 1);
+    for n in 0..=HEARTBEAT_CHANGES_MAX {
+        world.beat(0, 0, Word::Working(u8::try_from(n % 250).expect("small")));
+        if n % 50 == 0 {
+            wait(&mut world, 1);
+        }
+    }
+    wait(&mut world, 5);
+    let second = DocId::parse(&format!("heartbeats/{}/2", world.devices[0].id)).expect("a good name");
+    for d in 0..2 {
+        let document = world.devices[d].replica.as_ref().expect("it runs").library().get(&second).expect("it has begun");
+        assert_eq!(document.keys().len(), 2, "it began with every beat that still counts");
+    }
+    end(&mut world);
+}
+
+#[test]
+fn a_slow_way_and_nobody_says_that_there_is_room() {
+    let mut world = world(2);
+    let mut chance = Chance::of(7, "texts", 0);
+    world.slow.insert((0, 1));
+    world.roomless.insert((0, 1));
+    for _ in 0..110 {
+        let text = noise(&mut chance, 14_000);
+        add_without_waiting(&mut world, 0, &text);
+    }
+    wait(&mut world, 2);
+    let waiting = world.on_the_way(1);
+    assert!(waiting < 1_500_000, "{waiting} bytes wait on one link; what has no room is not queued");
+    assert!(!are_equal(&world, 0, 1));
+    end(&mut world);
+    assert_eq!(world.devices[1].replica.as_ref().expect("it runs").view().todos.len(), 110);
+}
+
+#[test]
+fn a_cloned_disk_is_named() {
+    let mut world = world(2);
+    add(&mut world, 0, "x");
+    wait(&mut world, 1);
+    ok(&mut world, |world| world.befall_disk(0, DiskFault::Cloned));
+    wait(&mut world, 100);
+    let view = world.devices[1].replica.as_ref().expect("it runs").view();
+    assert!(view.warnings.keys().any(|warning| warning.starts_with("clone/")), "{:?}", view.warnings);
+    end(&mut world);
+    assert_eq!(state(&world, 1, general("x")), (1, Status::Pending));
+}
+
+#[test]
+fn a_stopped_daemon_leaves_its_last_words() {
+    let mut world = world(2);
+    world.beat(0, 0, Word::Working(1));
+    wait(&mut world, 1);
+    for _ in 0..3 {
+        world.beat(0, 0, Word::Tick);
+        wait(&mut world, 10);
+    }
+    world.give(0, 0, hubless::model::input::Input::Stopping);
+    wait(&mut world, 1);
+    world.fall(0, 1_000_000 * SECOND);
+    wait(&mut world, 60);
+    let view = world.devices[1].replica.as_ref().expect("it runs").view();
+    let agent = view.agents.values().next().expect("it is known");
+    assert_eq!((agent.beat.state, agent.state), (Reported::Working, AgentState::Unknown));
+    end(&mut world);
+}

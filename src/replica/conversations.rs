@@ -1,0 +1,622 @@
+//! Two or three replicas that talk in memory, frame by frame: what a hostile reading of the core suspected, held as tests.
+
+use std::collections::VecDeque;
+
+use ed25519_dalek::SigningKey;
+
+use super::document::Document;
+use super::guard;
+use super::machine::{Identity, Replica};
+use crate::model::ask::*;
+use crate::model::batch::Kept;
+use crate::model::effects::{Effects, Look};
+use crate::model::fact::FactKey;
+use crate::model::id::*;
+use crate::model::input::*;
+use crate::model::message::*;
+use crate::model::reply::Reply;
+use crate::model::time::Now;
+
+struct Node {
+    r: Replica,
+    kept: Kept,
+}
+
+fn now(ms: u64) -> Now {
+    Now { wall_ms: 1_793_000_000_000 + ms as i64, mono_ms: 1_000_000 + ms, boot_ms: 1_000_000 + ms }
+}
+
+fn identity(n: u8) -> Identity {
+    let signing = SigningKey::from_bytes(&[n; 32]);
+    Identity {
+        device: DeviceId(signing.verifying_key().to_bytes()),
+        signing,
+        name: format!("n{n}"),
+        platform: "linux".into(),
+        not_seen_after_ms: 7_200_000,
+    }
+}
+
+impl Node {
+    fn new(n: u8) -> Node {
+        let mut kept = Kept::default();
+        let (r, out) = Replica::open(identity(n), Life { counter: 1, nonce: n as u64 }, now(0), &kept);
+        out.keep.apply_to(&mut kept);
+        Node { r, kept }
+    }
+    fn step(&mut self, t: u64, input: Input) -> Effects {
+        let out = self.r.step(now(t), input);
+        out.keep.apply_to(&mut self.kept);
+        out
+    }
+    fn ask(&mut self, t: u64, ask: Ask) -> Reply {
+        let out = self.step(t, Input::Ask(Asker(1), ask));
+        out.reply.into_iter().next().expect("a reply").1
+    }
+    fn add(&mut self, t: u64, text: &str, key: Option<&str>) -> Reply {
+        self.ask(
+            t,
+            Ask::Todo(TodoAsk {
+                what: TodoDeed::Add { content: text.into(), project: None, priority: None },
+                agent: None,
+                key: key.map(Into::into),
+            }),
+        )
+    }
+    fn me(&self) -> DeviceId {
+        self.r.me.device
+    }
+}
+
+fn pair(a: &mut Node, b: &mut Node) {
+    let out = a.step(1, Input::Peer(PeerEvent::Joining { pairing: 1, device: b.me(), name: "b".into() }));
+    let admitted = out.tell.iter().find_map(|t| if let LinkAction::Admit { welcome, .. } = t { Some(welcome.clone()) } else { None });
+    let welcome = admitted.unwrap();
+    let out = b.step(1, Input::Peer(PeerEvent::Welcomed { asker: Asker(1), device: a.me(), welcome }));
+    assert!(out.reply.iter().any(|(_, r)| matches!(r, Reply::Paired { .. })), "{:?}", out.reply);
+}
+
+/// Frames said on a link, in order.
+fn said(out: &Effects, link: LinkId) -> Vec<Vec<u8>> {
+    let of = |t: &LinkAction| if let LinkAction::Say { link: l, frames } = t { (*l == link).then(|| frames.clone()) } else { None };
+    out.tell.iter().filter_map(of).flatten().collect()
+}
+
+fn frame(link: LinkId, bytes: Vec<u8>) -> Input {
+    Input::Peer(PeerEvent::Frame { link, bytes })
+}
+
+/// Two nodes on one link until quiet or `max` frames; gives how many frames went.
+fn talk(a: &mut Node, b: &mut Node, l: LinkId, t: u64, mut to_a: VecDeque<Vec<u8>>, mut to_b: VecDeque<Vec<u8>>, max: usize) -> usize {
+    let mut n = 0;
+    while n < max {
+        // one of each, crossing
+        let fa = to_a.pop_front();
+        let fb = to_b.pop_front();
+        if fa.is_none() && fb.is_none() {
+            break;
+        }
+        if let Some(f) = fa {
+            n += 1;
+            let out = a.step(t, frame(l, f));
+            to_b.extend(said(&out, l));
+        }
+        if let Some(f) = fb {
+            n += 1;
+            let out = b.step(t, frame(l, f));
+            to_a.extend(said(&out, l));
+        }
+    }
+    n
+}
+
+fn up(a: &mut Node, b: &mut Node, l: LinkId, t: u64) -> (VecDeque<Vec<u8>>, VecDeque<Vec<u8>>) {
+    let (da, db) = (a.me(), b.me());
+    let oa = a.step(t, Input::Peer(PeerEvent::Up { link: l, device: db, address: "x:1".into() }));
+    let ob = b.step(t, Input::Peer(PeerEvent::Up { link: l, device: da, address: "x:1".into() }));
+    (said(&ob, l).into(), said(&oa, l).into())
+}
+
+fn inject(to: &mut Node, l: LinkId, t: u64, m: Message) -> Effects {
+    let mut all = Effects::default();
+    for f in m.frames() {
+        all.absorb(to.step(t, frame(l, f)));
+    }
+    all
+}
+
+fn doc(name: &str) -> DocId {
+    DocId::parse(name).unwrap()
+}
+
+#[test]
+fn held_spins() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    a.add(2, "x", None);
+    let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
+    let l = LinkId(1);
+    let (mut to_a, mut to_b) = up(&mut a, &mut b, l, 3);
+    // until a talks: heads are compared, its first Sync is out, no answer of b's talk comes.
+    for _ in 0..100 {
+        let talking = a.r.links.values().any(|x| x.stage == super::link::Stage::Open);
+        if talking {
+            break;
+        }
+        if let Some(f) = to_a.pop_front() {
+            let o = a.step(4, frame(l, f));
+            to_b.extend(said(&o, l));
+        }
+        if let Some(f) = to_b.pop_front() {
+            let o = b.step(4, frame(l, f));
+            to_a.extend(said(&o, l));
+        }
+    }
+    let _ = inject(&mut a, l, 5, Message::Held { doc: d });
+    for s in 1..8u64 {
+        let _ = inject(&mut a, l, s * 10_000, Message::Ping { n: s });
+    }
+    for _ in 0..3 {
+        let _ = a.step(75_000, Input::Tick);
+    }
+    let dl = a.r.deadline().unwrap();
+    println!("deadline {dl}, now {}", now(75_000).boot_ms);
+    assert!(dl > now(75_000).boot_ms, "a deadline in the past spins the loop");
+}
+
+#[test]
+fn flood() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let mut keep = Default::default();
+    for n in 0..40u32 {
+        for k in 0..10u32 {
+            let facts: Vec<_> = (0..20u32)
+                .map(|m| {
+                    (
+                        FactKey::Item(ItemId::of(&[&n.to_le_bytes(), &k.to_le_bytes(), &m.to_le_bytes()])),
+                        format!("{{\"n\":\"{}\"}}", "y".repeat(1000)),
+                    )
+                })
+                .collect();
+            a.r.library.write(&format!("todos/d{n}"), &facts, &mut keep);
+        }
+    }
+    let l = LinkId(1);
+    let (mut to_a, mut to_b) = up(&mut a, &mut b, l, 3);
+    // The network of a takes everything and writes nothing: no Room.
+    let mut bytes = 0usize;
+    let mut n = 0;
+    while (!to_a.is_empty() || !to_b.is_empty()) && n < 5_000 {
+        if let Some(f) = to_a.pop_front() {
+            n += 1;
+            let o = a.step(4, frame(l, f));
+            let s = said(&o, l);
+            bytes += s.iter().map(Vec::len).sum::<usize>();
+            // bulk is not delivered: it waits in the queue
+            to_b.extend(s.into_iter().filter(|f| f.len() < 20_000));
+        }
+        if let Some(f) = to_b.pop_front() {
+            n += 1;
+            let o = b.step(4, frame(l, f));
+            to_a.extend(said(&o, l));
+        }
+    }
+    println!("unsent bytes at a slow peer: {bytes}");
+    assert!(bytes < 3 * 1024 * 1024, "{bytes}");
+}
+
+fn member_chunk(actor: u8, n: u32) -> (Vec<u8>, Vec<u8>) {
+    let mut d = Document::born([actor; 16]);
+    let item = |k: u32| (FactKey::Item(ItemId::of(&[&n.to_le_bytes(), &k.to_le_bytes()])), format!("{{\"n\":{k}}}"));
+    (d.put(&[item(1)]), d.put(&[item(2)]))
+}
+
+#[test]
+fn an_orphan_makes_two_honest_devices_talk_for_ever() {
+    let (mut a, mut b, mut p) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut p);
+    a.add(2, "x", None);
+    let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
+    let (lp, _l) = (LinkId(9), LinkId(1));
+    let (ta, tb) = up(&mut p, &mut b, lp, 3);
+    talk(&mut p, &mut b, lp, 3, ta, tb, 2_000);
+    // a poisoned p: a change whose dependency nobody has.
+    let (_, second) = member_chunk(77, 5);
+    let _ = inject(&mut b, lp, 4, Message::Changes { doc: d.clone(), bytes: second });
+    let mut worst = 0;
+    for round in 0..4u64 {
+        let l = LinkId(100 + round);
+        a.add(5 + round, &format!("y{round}"), None);
+        if round > 1 {
+            b.add(5 + round, &format!("z{round}"), None);
+        }
+        let (ta, tb) = up(&mut a, &mut b, l, 6 + round);
+        let n = talk(&mut a, &mut b, l, 6 + round, ta, tb, 20_000);
+        println!("round {round}: frames {n}");
+        worst = worst.max(n);
+        let (_da, _db) = (a.me(), b.me());
+        let _ = a.step(7 + round, Input::Peer(PeerEvent::Down { link: l, why: "x".into() }));
+        let _ = b.step(7 + round, Input::Peer(PeerEvent::Down { link: l, why: "x".into() }));
+    }
+    assert!(worst < 20_000, "never silent");
+}
+
+#[test]
+fn an_orphan_that_is_released_reaches_its_releaser() {
+    let (mut b, mut a, mut c) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut b, &mut a);
+    pair(&mut b, &mut c);
+    let d = doc("todos/2026-11");
+    let (la, lc) = (LinkId(1), LinkId(2));
+    let (x, y) = up(&mut b, &mut a, la, 3);
+    talk(&mut b, &mut a, la, 3, x, y, 5_000);
+    let (x, y) = up(&mut b, &mut c, lc, 3);
+    talk(&mut b, &mut c, lc, 3, x, y, 5_000);
+    assert!(b.r.is_level() && c.r.is_level());
+    let (first, second) = member_chunk(77, 5);
+    // a's second change overtakes, c brings the first.
+    let _ = inject(&mut b, la, 4, Message::Changes { doc: d.clone(), bytes: second.clone() });
+    let mut keep = Default::default();
+    c.r.library.apply(&d, guard::changes(Collection::Todos, &first).unwrap(), &mut keep).unwrap();
+    let out = inject(&mut b, lc, 5, Message::Changes { doc: d.clone(), bytes: first });
+    let to_c: VecDeque<_> = said(&out, lc).into();
+    talk(&mut b, &mut c, lc, 5, VecDeque::new(), to_c, 5_000);
+    assert_eq!(b.r.library.heads_of(&d), c.r.library.heads_of(&d), "c never hears of what its change released");
+}
+
+#[test]
+fn the_same_key_twice_is_one_add() {
+    let mut a = Node::new(1);
+    let Reply::Todo { id, .. } = a.add(2, "x", Some("k1")) else { panic!() };
+    a.ask(3, Ask::Todo(TodoAsk { what: TodoDeed::Done { id: id.to_string() }, agent: None, key: None }));
+    a.add(4, "x", Some("k1"));
+    let view = a.r.view();
+    let todo = &view.todos[&id];
+    println!("{:?} round {}", todo.status, todo.round);
+    assert_eq!(todo.status, crate::model::todo::Status::Completed, "a retried request undid finished work");
+}
+
+fn stat() -> FileStat {
+    FileStat { dev: 1, ino: 2, size: 50, mtime_ms: 1_792_000_000_000 }
+}
+const PATH: &str = "s1-agent-s1.json";
+const LIST: &[u8] = br#"[{"content":"a","status":"completed","activeForm":"x"}]"#;
+
+#[test]
+fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
+    let mut a = Node::new(1);
+    let _ = a.step(
+        2,
+        Input::Source(SourceEvent::Looked {
+            root: Root::ClaudeTodos,
+            base: "/t".into(),
+            present: true,
+            files: vec![Seen { path: PATH.into(), stat: stat() }],
+            skipped: 0,
+        }),
+    );
+    let _ = a.step(
+        3,
+        Input::Source(SourceEvent::Read {
+            root: Root::ClaudeTodos,
+            path: PATH.into(),
+            stat: stat(),
+            offset: 0,
+            bytes: LIST.into(),
+            at_end: true,
+        }),
+    );
+    let _ = a.step(4, Input::Source(SourceEvent::Denied { root: Root::ClaudeProjects, path: None, why: "EACCES".into() }));
+    let _ = a.step(
+        5,
+        Input::Source(SourceEvent::Looked {
+            root: Root::ClaudeTodos,
+            base: "/t".into(),
+            present: true,
+            files: vec![Seen { path: PATH.into(), stat: stat() }],
+            skipped: 0,
+        }),
+    );
+    let out = a.step(
+        6,
+        Input::Source(SourceEvent::Read {
+            root: Root::ClaudeTodos,
+            path: PATH.into(),
+            stat: stat(),
+            offset: 0,
+            bytes: LIST.into(),
+            at_end: true,
+        }),
+    );
+    println!("looks {:?}", out.look);
+    assert_eq!(a.r.view().todos.len(), 1);
+}
+
+#[test]
+fn after_a_rescan_a_file_that_was_read_is_not_read_for_ever() {
+    let mut a = Node::new(1);
+    let looked = || {
+        Input::Source(SourceEvent::Looked {
+            root: Root::ClaudeTodos,
+            base: "/t".into(),
+            present: true,
+            files: vec![Seen { path: PATH.into(), stat: stat() }],
+            skipped: 0,
+        })
+    };
+    let read = || {
+        Input::Source(SourceEvent::Read {
+            root: Root::ClaudeTodos,
+            path: PATH.into(),
+            stat: stat(),
+            offset: 0,
+            bytes: LIST.into(),
+            at_end: true,
+        })
+    };
+    let found = || Input::Source(SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), None)] });
+    let _ = a.step(2, looked());
+    let _ = a.step(3, read());
+    let _ = a.step(4, found());
+    let reads = |out: &Effects| out.look.iter().filter(|l| matches!(l, Look::Read { .. })).count();
+    assert_eq!(reads(&a.step(5, looked())), 0);
+    a.ask(6, Ask::Rescan);
+    assert_eq!(reads(&a.step(7, looked())), 1);
+    let _ = a.step(8, read());
+    let _ = a.step(9, found());
+    assert_eq!(reads(&a.step(10, looked())), 0, "every listing reads every file again");
+}
+
+#[test]
+fn a_link_that_comes_up_and_ends_at_once_is_dialled_ever_more_rarely() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let (mut low, high) = if a.me() < b.me() { (a, b) } else { (b, a) };
+    let d = high.me();
+    low.r.dialing.told(&d, &["1.2.3.4:5".to_owned()]);
+    let mut dials = 0;
+    for n in 0..50u64 {
+        let t = 10 + n; // a millisecond each
+        let out = low.step(t, Input::Tick);
+        dials += out.tell.iter().filter(|t| matches!(t, LinkAction::Dial { .. })).count();
+        let l = LinkId(n);
+        let _ = low.step(t, Input::Peer(PeerEvent::Up { link: l, device: d, address: "1.2.3.4:5".into() }));
+        let out = inject(&mut low, l, t, Message::Bye(Bye::Version));
+        dials += out.tell.iter().filter(|t| matches!(t, LinkAction::Dial { .. })).count();
+    }
+    println!("dials in 50 ms: {dials}");
+    assert!(dials < 5, "{dials}");
+}
+
+#[test]
+fn held_for_ever_new_names_does_not_fill_the_disk() {
+    let (mut a, mut p) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut p);
+    for n in 0..200 {
+        a.add(2, &format!("some todo number {n}"), None);
+    }
+    let l = LinkId(1);
+    let (x, y) = up(&mut a, &mut p, l, 3);
+    talk(&mut a, &mut p, l, 3, x, y, 5_000);
+    let size = |a: &Node| a.kept.documents.values().map(Vec::len).sum::<usize>();
+    let before = size(&a);
+    let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
+    let _ = inject(&mut a, l, 4, Message::Held { doc: d.clone() });
+    for k in 2..40u32 {
+        let _ = inject(&mut a, l, 4, Message::Held { doc: doc(&format!("{d}.{k}")) });
+    }
+    println!("{before} -> {} bytes, {} documents", size(&a), a.kept.documents.len());
+    for k in 0..2_000u32 {
+        let _ = inject(&mut a, l, 4, Message::Held { doc: doc(&format!("todos/z{k}")) });
+    }
+    println!("warnings {}", a.r.view().warnings.len());
+    assert!(size(&a) < before * 4 && a.r.view().warnings.len() < 200);
+}
+
+#[test]
+fn a_name_alone_does_not_outlive_heartbeats() {
+    let (mut a, mut p) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut p);
+    let beat =
+        |agent: &str, task: &str| Ask::Beat(Report { agent: agent.into(), task: Some(task.into()), source: "cli", ..Report::default() });
+    a.ask(2, beat("sam", "one"));
+    a.ask(2, beat("kim", "two"));
+    let l = LinkId(1);
+    let (x, y) = up(&mut a, &mut p, l, 3);
+    talk(&mut a, &mut p, l, 3, x, y, 5_000);
+    let far = doc(&format!("heartbeats/{}/1099511627776", a.me()));
+    let other = Document::born([9; 16]);
+    let bytes = other.say(&mut automerge::sync::State::new()).unwrap();
+    let _ = inject(&mut a, l, 4, Message::Sync { doc: far.clone(), first: true, bytes: bytes.message });
+    let r = a.ask(5, beat("sam", "three"));
+    let facts = a.r.library.facts_from_scratch();
+    let beats = facts.iter().filter(|(k, _)| matches!(k, FactKey::Beat(..))).count();
+    println!(
+        "{r:?} beats left {beats}; kept {:?}",
+        a.kept.documents.keys().filter(|d| d.collection() == Collection::Heartbeats).collect::<Vec<_>>()
+    );
+    assert_eq!(beats, 2, "the last words of the others are gone");
+}
+
+#[test]
+fn a_forged_life_does_not_silence_a_device_for_ever() {
+    let (mut a, mut b, mut p) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut p);
+    let (lb, lp) = (LinkId(1), LinkId(2));
+    let (x, y) = up(&mut a, &mut b, lb, 3);
+    talk(&mut a, &mut b, lb, 3, x, y, 5_000);
+    let (x, y) = up(&mut a, &mut p, lp, 3);
+    talk(&mut a, &mut p, lp, 3, x, y, 5_000);
+    let _ = inject(
+        &mut a,
+        lp,
+        4,
+        Message::Presence(Presence {
+            device: b.me(),
+            life: Life { counter: u64::MAX, nonce: 0 },
+            seq: u64::MAX,
+            age_ms: 44_000,
+            agents: vec![],
+        }),
+    );
+    let out = b.step(20_000, Input::Tick);
+    for f in said(&out, lb) {
+        let _ = a.step(20_000, frame(lb, f));
+    }
+    assert!(a.r.showing.is_reachable(&b.me()), "b speaks to us itself and is shown as out of reach");
+}
+
+#[test]
+fn a_flapping_peer_does_not_silence_us_towards_the_others() {
+    let (mut a, mut b, mut c) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut c);
+    let lb = LinkId(1);
+    let (x, y) = up(&mut a, &mut b, lb, 3);
+    talk(&mut a, &mut b, lb, 3, x, y, 5_000);
+    let mut told = 0;
+    for n in 1..10u64 {
+        let (t, l) = (n * 10_000, LinkId(10 + n));
+        let mut outs = a.step(t, Input::Tick);
+        let (mut ta, mut tc) = up(&mut a, &mut c, l, t);
+        while !ta.is_empty() || !tc.is_empty() {
+            if let Some(f) = ta.pop_front() {
+                let o = a.step(t, frame(l, f));
+                tc.extend(said(&o, l));
+                outs.absorb(o);
+            }
+            if let Some(f) = tc.pop_front() {
+                let o = c.step(t, frame(l, f));
+                ta.extend(said(&o, l));
+            }
+        }
+        let mut ear = Ear::default();
+        told += said(&outs, lb)
+            .iter()
+            .filter(|f| matches!(ear.hear(f, 1 << 25), Ok(Heard::Whole(Message::Presence(p))) if p.device == a.me()))
+            .count();
+        let _ = a.step(t + 1, Input::Peer(PeerEvent::Down { link: l, why: "flap".into() }));
+        let _ = c.step(t + 1, Input::Peer(PeerEvent::Down { link: l, why: "flap".into() }));
+        let _ = inject(&mut a, lb, t + 2, Message::Ping { n });
+    }
+    println!("own presence told to b in 90 s: {told}");
+    assert!(told >= 3);
+}
+
+#[test]
+fn an_orphan_and_crossing_frames_fall_silent() {
+    let mut worst = (0, 0);
+    for seed in 0..60u64 {
+        let mut rng = seed.wrapping_mul(0x9e3779b97f4a7c15) | 1;
+        let mut next = |n: u64| {
+            rng ^= rng << 13;
+            rng ^= rng >> 7;
+            rng ^= rng << 17;
+            rng % n
+        };
+        let (mut a, mut b) = (Node::new(1), Node::new(2));
+        pair(&mut a, &mut b);
+        a.add(2, "x", None);
+        let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
+        let (_, second) = member_chunk(77, 5);
+        let foreign = guard::changes(Collection::Todos, &second).unwrap();
+        let mut keep = Default::default();
+        b.r.library.apply(&d, foreign, &mut keep).unwrap();
+        if seed % 2 == 0 {
+            b.add(3, "w", None);
+        }
+        let l = LinkId(1);
+        let (mut ta, mut tb) = up(&mut a, &mut b, l, 6);
+        let (mut n, mut adds) = (0, 0);
+        while (!ta.is_empty() || !tb.is_empty()) && n < 3_000 {
+            n += 1;
+            if n > 8 && adds < 6 && next(4) == 0 {
+                adds += 1;
+                let ask = Ask::Todo(TodoAsk {
+                    what: TodoDeed::Add { content: format!("t{adds}").as_str().into(), project: None, priority: None },
+                    agent: None,
+                    key: None,
+                });
+                if next(2) == 0 {
+                    let o = a.step(7, Input::Ask(Asker(1), ask));
+                    tb.extend(said(&o, l));
+                } else {
+                    let o = b.step(7, Input::Ask(Asker(1), ask));
+                    ta.extend(said(&o, l));
+                }
+            }
+            if next(2) == 0 {
+                if let Some(f) = ta.pop_front() {
+                    let o = a.step(7, frame(l, f));
+                    tb.extend(said(&o, l));
+                }
+            } else if let Some(f) = tb.pop_front() {
+                let o = b.step(7, frame(l, f));
+                ta.extend(said(&o, l));
+            }
+        }
+        if n > worst.0 {
+            worst = (n, seed);
+        }
+    }
+    println!("most frames {worst:?}");
+    assert!(worst.0 < 3_000, "never silent, seed {}", worst.1);
+}
+
+#[test]
+fn crossing_frames_fall_silent() {
+    let mut worst = (0, 0);
+    for seed in 0..60u64 {
+        let mut rng = seed.wrapping_mul(0x9e3779b97f4a7c15) | 1;
+        let mut next = |n: u64| {
+            rng ^= rng << 13;
+            rng ^= rng >> 7;
+            rng ^= rng << 17;
+            rng % n
+        };
+        let (mut a, mut b) = (Node::new(1), Node::new(2));
+        pair(&mut a, &mut b);
+        a.add(2, "x", None);
+        if seed % 2 == 0 {
+            b.add(3, "w", None);
+        }
+        let l = LinkId(1);
+        let (mut ta, mut tb) = up(&mut a, &mut b, l, 6);
+        let (mut n, mut adds) = (0, 0);
+        while (!ta.is_empty() || !tb.is_empty()) && n < 3_000 {
+            n += 1;
+            if n > 8 && adds < 6 && next(4) == 0 {
+                adds += 1;
+                let ask = Ask::Todo(TodoAsk {
+                    what: TodoDeed::Add { content: format!("t{adds}").as_str().into(), project: None, priority: None },
+                    agent: None,
+                    key: None,
+                });
+                if next(2) == 0 {
+                    let o = a.step(7, Input::Ask(Asker(1), ask));
+                    tb.extend(said(&o, l));
+                } else {
+                    let o = b.step(7, Input::Ask(Asker(1), ask));
+                    ta.extend(said(&o, l));
+                }
+            }
+            if next(2) == 0 {
+                if let Some(f) = ta.pop_front() {
+                    let o = a.step(7, frame(l, f));
+                    tb.extend(said(&o, l));
+                }
+            } else if let Some(f) = tb.pop_front() {
+                let o = b.step(7, frame(l, f));
+                ta.extend(said(&o, l));
+            }
+        }
+        if n > worst.0 {
+            worst = (n, seed);
+        }
+    }
+    println!("most frames {worst:?}");
+    assert!(worst.0 < 3_000, "never silent, seed {}", worst.1);
+}
