@@ -123,7 +123,7 @@ impl Row {
         let held = self.target.map(|(most, tail)| p50 <= most && tail.is_none_or(|most| p99 <= most));
         let (floor, at, ratio) = match &self.floor {
             None => (none(), none(), none()),
-            Some((name, floor)) => (name.clone(), show(*floor), format!("{:.1}", p50 / floor)),
+            Some((name, floor)) => (name.clone(), show(*floor), ratio(p50 / floor)),
         };
         [
             format!("{} (n = {})", self.what, self.samples.0.len()),
@@ -136,6 +136,10 @@ impl Row {
             ratio,
         ]
     }
+}
+
+fn ratio(ratio: f64) -> String {
+    if ratio < 1.0 { format!("{ratio:.2}") } else { format!("{ratio:.1}") }
 }
 
 /// The table, as Markdown that lines up.
