@@ -482,7 +482,11 @@ impl World {
     pub(crate) fn stir(&mut self, d: usize, what: &str) -> Result<(), Broken> {
         self.stirred = self.time;
         // Who was removed may learn so at any time.
-        if self.calm && self.honest().contains(&d) { Err(Broken::new("I2", format!("device {d} does not fall silent: {what}"))) } else { Ok(()) }
+        if self.calm && self.honest().contains(&d) {
+            Err(Broken::new("I2", format!("device {d} does not fall silent: {what}")))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether a device runs.
