@@ -1,6 +1,12 @@
 //! The same replica as the daemon's, with virtual clocks, links and disks, driven by plans that are drawn from a seed,
 //! checked after every step, shrunk when they fail and kept for ever in `cases/`. `README.md` says how to run and replay.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
+    reason = "a test says what it did not expect, and where a shrinking has got to"
+)]
+
 mod agreement;
 mod book;
 mod chance;

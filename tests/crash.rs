@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
-use crate::support::{Chance, Daemon, Home, Lan, SOON, eventually, measured, skipped, text};
+use crate::support::{Chance, Daemon, Home, Lan, Running, SOON, eventually, measured, skipped, text};
 
 /// How often it is killed.
 const KILLS: u64 = 100;
@@ -62,11 +62,9 @@ fn write_on(daemon: &Daemon<'_>, writer: u64, round: u64, over: &AtomicBool, ack
 
 /// Starts one that may not have answered yet when it is killed.
 fn kill_while_opening(home: &Home, after: Duration) {
-    let silent = std::process::Stdio::null;
-    let mut child = home.command(crate::support::hubless(), &["up"]).stdout(silent()).stderr(silent()).spawn().expect("it starts");
+    let opening = Running::start(home.command(crate::support::hubless(), &["up"]));
     thread::sleep(after);
-    child.kill().expect("our own child");
-    child.wait().expect("reaped");
+    drop(opening);
 }
 
 /// Everything that was acknowledged is shown, and nothing is quarantined.

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, hubless, text};
+use crate::support::{Daemon, Detached, Home, Lan, SOON, Since, eventually, text};
 
 /// Words that stand in what agents and people write, and nowhere else.
 const SECRETS: [&str; 6] = ["zq-todo-secret", "zq-task-secret", "zq-file-secret", "zq-note-secret", "zq-edit-secret", "zq-metadata-secret"];
@@ -110,7 +109,7 @@ fn detached_it_logs_into_few_small_files() {
     home.set("HUBLESS_LOG_MAX_SIZE", "600");
     home.set("HUBLESS_LOG_MAX_FILES", "3");
     let up = home.json(&["up", "--detach"]);
-    let _ends = Ends(&home);
+    let _ends = Detached(&home);
     let names =
         |home: &Home| files(home).into_iter().map(|(name, _)| name).filter(|name| name.starts_with("hubless.log")).collect::<Vec<_>>();
     for n in 0..40 {
@@ -131,15 +130,6 @@ fn detached_it_logs_into_few_small_files() {
         assert_eq!(mode, 0o600, "{name}");
     }
     assert_eq!(names(&home).len(), 3, "by count, too");
-}
-
-/// Ends a detached daemon by `down`, whatever became of the test.
-struct Ends<'h>(&'h Home);
-
-impl Drop for Ends<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.command(hubless(), &["down"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    }
 }
 
 /// Writes every secret by every way that content comes in.
@@ -185,7 +175,7 @@ fn no_content_gets_into_any_log() {
     for home in [&anna, &bert] {
         home.json(&["up", "--detach"]);
     }
-    let _ends = (Ends(&anna), Ends(&bert));
+    let _ends = (Detached(&anna), Detached(&bert));
     pair(&anna, &bert);
     tell_secrets(&anna, true);
     let metadata = json!({"device": "x", "agent": "max", "status": "active", "currentTask": "zq-task-secret", "metadata": {"k": "zq-metadata-secret"}});

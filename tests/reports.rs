@@ -1,10 +1,10 @@
 //! Agents that report: `beat`, the routes of the replaced system, and whoever follows the events.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Lan, SOON, eventually, hubless, text};
+use crate::support::{Daemon, Lan, Running, SOON, eventually, hubless, text};
 
 fn agent(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
     daemon.rows("/api/v3/agents").into_iter().find(|row| row["agent"] == name)
@@ -48,17 +48,18 @@ fn a_beat_is_said_once_and_ends() {
 fn a_loop_ends_with_its_process_and_says_so() {
     let home = Lan::new().home("anna");
     let daemon = home.up();
-    let mut work = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().expect("a process");
-    let pid = work.id().to_string();
-    let mut beating = home.command(hubless(), &["beat", "sam", "AGT-280", "--every", "1s", "--pid", &pid]);
-    let mut beating = beating.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut work = Command::new("sleep");
+    work.arg("600");
+    let mut work = Running::start(work);
+    let pid = work.pid().to_string();
+    let mut beating = Running::start(home.command(hubless(), &["beat", "sam", "AGT-280", "--every", "1s", "--pid", &pid]));
     let first = text(&state(&daemon, "sam", "working"), "lastBeat").to_owned();
     eventually(SOON, "it beats again", || agent(&daemon, "sam").filter(|row| row["lastBeat"] != json!(first)));
-    assert!(beating.try_wait().expect("watched").is_none(), "it goes on");
-    work.kill().expect("our own");
+    assert!(beating.ended().is_none(), "it goes on");
+    work.signal(rustix::process::Signal::KILL);
     // Not reaped yet: a zombie does no work either.
-    let status = eventually(SOON, "the loop ends", || beating.try_wait().expect("watched"));
-    work.wait().expect("reaped");
+    let status = eventually(SOON, "the loop ends", || beating.ended());
+    assert!(work.ended().is_some());
     assert_eq!(status.code(), Some(0));
     state(&daemon, "sam", "done");
 }
@@ -67,15 +68,13 @@ fn a_loop_ends_with_its_process_and_says_so() {
 fn a_loop_outlives_its_daemon_and_ends_by_ctrl_c() {
     let home = Lan::new().home("anna");
     let daemon = home.up();
-    let mut beating = home.command(hubless(), &["beat", "max", "AGT-1", "--every", "1s"]);
-    let mut beating = beating.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let mut beating = Running::start(home.command(hubless(), &["beat", "max", "AGT-1", "--every", "1s"]));
     state(&daemon, "max", "working");
     daemon.kill();
     let daemon = home.up();
     state(&daemon, "max", "working");
-    let pid = i32::try_from(beating.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("our own");
-    let status = eventually(SOON, "the loop ends", || beating.try_wait().expect("watched"));
+    beating.signal(rustix::process::Signal::INT);
+    let status = eventually(SOON, "the loop ends", || beating.ended());
     assert_eq!(status.code(), Some(130));
     state(&daemon, "max", "done");
 }

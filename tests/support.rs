@@ -434,6 +434,47 @@ impl Daemon<'_> {
     }
 }
 
+/// Another process of a test, ended by its pid when this is dropped.
+pub(crate) struct Running(Child);
+
+impl Running {
+    #[track_caller]
+    pub(crate) fn start(mut command: Command) -> Running {
+        Running(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, when it has.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.0.try_wait().expect("watched")
+    }
+
+    /// Asks it to end; it is reaped only by [`Running::ended`] or the drop.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("our own child");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ends a detached daemon by `down`, whatever became of the test.
+pub(crate) struct Detached<'h>(pub(crate) &'h Home);
+
+impl Drop for Detached<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.command(hubless(), &["down"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
 /// A field that is text.
 #[track_caller]
 pub(crate) fn text<'v>(value: &'v Value, key: &str) -> &'v str {

@@ -66,6 +66,29 @@ fn between(from: std::time::Instant, to: std::time::Instant) -> f64 {
     (ahead - from.saturating_duration_since(to).as_secs_f64()) * 1_000.0
 }
 
+/// The floors of what goes from A to B, measured in turn with it.
+struct Floors {
+    disk: floors::Disk,
+    watch: floors::Watch,
+    way: floors::Way,
+    synced: Samples,
+    told: Samples,
+    trips: Samples,
+}
+
+impl Floors {
+    async fn open(base: &Path) -> Floors {
+        let (disk, watch, way) = (floors::Disk::open(base), floors::Watch::open(base), floors::Way::open().await);
+        Floors { disk, watch, way, synced: Samples::default(), told: Samples::default(), trips: Samples::default() }
+    }
+
+    async fn measure(&mut self) {
+        self.synced.0.push(self.disk.sync());
+        self.told.0.push(self.watch.replace());
+        self.trips.0.push(self.way.trip().await);
+    }
+}
+
 /// Two daemons of one fleet: A with the set of todo files, B with none.
 struct Pair {
     a: Home,
@@ -88,7 +111,7 @@ impl Pair {
     }
 
     /// A todo is written on A: from the write's answer, and from its question, to B's event.
-    async fn writes(&self) -> [Samples; 3] {
+    async fn writes(&self, floors: &mut Floors) -> [Samples; 3] {
         let mut ear = Ear::open(&self.b).await;
         let mut out: [Samples; 3] = Default::default();
         for n in 0..TIMES {
@@ -100,12 +123,13 @@ impl Pair {
             for (samples, ms) in out.iter_mut().zip([between(answered, heard), between(asked, heard), between(asked, answered)]) {
                 samples.0.push(ms);
             }
+            floors.measure().await;
         }
         out
     }
 
     /// A todo file is replaced on A, each time another one, to B's event.
-    async fn replacements(&self) -> Samples {
+    async fn replacements(&self, floors: &mut Floors) -> Samples {
         let mut ear = Ear::open(&self.b).await;
         let mut out = Samples::default();
         for n in 0..TIMES {
@@ -114,6 +138,7 @@ impl Pair {
             let start = now();
             let heard = ear.hear(&texts[0]).await;
             out.0.push(between(start, heard));
+            floors.measure().await;
         }
         out
     }
@@ -152,37 +177,47 @@ impl Pair {
 
 /// The rows of daemons.
 pub(crate) async fn rows(base: &Path) -> Vec<Row> {
-    let (sync, told) = (floors::fdatasync(base).p50(), floors::notified(base).p50());
-    let trip = floors::libp2p_round_trip().await;
     let mut pair = Pair::make(base).await;
     // Rows of starts come before the rows that make more todos.
-    let starts = pair.starts(false).await;
-    let crashes = pair.starts(true).await;
+    let (starts, crashes) = (pair.starts(false).await, pair.starts(true).await);
     pair.a.until("/api/v3/devices", |told| told.to_string().contains("\"level\":true")).await;
-    let floor = each(5, |_| assert!(load_all(&pair.a.data()) > 0, "every document is read")).p50() + floors::smallest_process();
+    let load = each(5, |_| assert!(load_all(&pair.a.data()) > 0, "every document is read")).p50() + floors::smallest_process();
     let [status, list, smallest] = pair.queries();
-    let [acked, whole, own] = pair.writes().await;
-    let replaced = pair.replacements().await;
-    let way = trip.p50() / 2.0 + sync;
-    let names = ["half a libp2p round trip + fdatasync", "2 fdatasync + half a libp2p round trip"];
+    let mut rows = on_the_way(&pair, base).await;
+    let queried = |what: &str, samples: Samples| {
+        let row = Row::new(format!("`hubless {what}`, whole process, 524 todos"), Unit::Ms, samples);
+        row.with_tail().target(20.0, None).floor("`/bin/true`, whole process", smallest.p50())
+    };
+    let started =
+        |what: &str, samples: Samples| Row::new(what, Unit::Ms, samples).target(1_000.0, None).floor("a process, automerge's load", load);
+    rows.extend([
+        queried("status", status),
+        queried("todos list --json", list),
+        started("`up` → answer, 524 todos in store", starts),
+        started("the same after `kill -9`", crashes),
+        Row::new("first `up` with 264 todo files → 524 todos answered", Unit::Ms, Samples(vec![pair.first_start])),
+    ]);
+    rows
+}
+
+/// What goes from A to B, and its floors.
+async fn on_the_way(pair: &Pair, base: &Path) -> Vec<Row> {
+    let (mut of_writes, mut of_files) = (Floors::open(&base.join("a")).await, Floors::open(&base.join("b")).await);
+    let [acked, whole, own] = pair.writes(&mut of_writes).await;
+    let replaced = pair.replacements(&mut of_files).await;
+    let way = |floors: &Floors| floors.trips.p50() / 2.0 + floors.synced.p50();
+    let (sync, of_file) = (of_writes.synced.p50(), of_files.told.p50() + way(&of_files) + of_files.synced.p50());
+    let once = "half a libp2p round trip + fdatasync";
+    let twice = "half a libp2p round trip + 2 fdatasync";
     vec![
-        Row::new("write on A acknowledged → event on B", Unit::Ms, acked).target(5.0, Some(20.0)).floor(names[0], way),
-        Row::new("write on A sent → event on B", Unit::Ms, whole).with_tail().floor(names[1], way + sync),
+        Row::new("write on A acknowledged → event on B", Unit::Ms, acked).target(5.0, Some(20.0)).floor(once, way(&of_writes)),
+        Row::new("write on A sent → event on B", Unit::Ms, whole).with_tail().floor(twice, way(&of_writes) + sync),
         Row::new("write on A sent → acknowledged", Unit::Ms, own).with_tail().floor("fdatasync", sync),
         Row::new("todo file replaced on A → event on B", Unit::Ms, replaced)
             .target(60.0, Some(250.0))
-            .floor(format!("inotify + {}", names[1]), told + way + sync),
-        Row::new("`hubless status`, whole process, 524 todos", Unit::Ms, status)
-            .with_tail()
-            .target(20.0, None)
-            .floor("`/bin/true`, whole process", smallest.p50()),
-        Row::new("`hubless todos list --json`, whole process, 524 todos", Unit::Ms, list)
-            .with_tail()
-            .target(20.0, None)
-            .floor("`/bin/true`, whole process", smallest.p50()),
-        Row::new("first `up` with 264 todo files → 524 todos answered", Unit::Ms, Samples(vec![pair.first_start])),
-        Row::new("`up` → answer, 524 todos in store", Unit::Ms, starts).target(1_000.0, None).floor("a process, automerge's load", floor),
-        Row::new("the same after `kill -9`", Unit::Ms, crashes).target(1_000.0, None).floor("a process, automerge's load", floor),
-        Row::new("libp2p round trip, 300 B, TCP + Noise + Yamux", Unit::Ms, trip).with_tail(),
+            .floor(format!("inotify + {twice}"), of_file),
+        Row::new("(floor) fdatasync of 300 B", Unit::Ms, of_writes.synced).with_tail(),
+        Row::new("(floor) libp2p round trip, 300 B: TCP, Noise, Yamux", Unit::Ms, of_writes.trips).with_tail(),
+        Row::new("(floor) inotify of a rename", Unit::Ms, of_files.told).with_tail(),
     ]
 }

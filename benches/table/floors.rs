@@ -1,12 +1,13 @@
-//! Floors: what the system and the libraries cost with nothing of ours on them, measured in the same run.
+//! Floors: what the system and the libraries cost with nothing of ours on them, measured in the same run,
+//! and where it can be in turn with what stands on them: what else the machine does then falls on both.
 
-use std::fs::OpenOptions;
+use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::core::muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox};
@@ -14,11 +15,11 @@ use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, TransportEve
 use libp2p::core::upgrade::Version;
 use libp2p::core::{Endpoint, Transport};
 use libp2p::identity::Keypair;
-use libp2p::{Multiaddr, PeerId, noise, tcp, yamux};
-use notify::{RecursiveMode, Watcher};
+use libp2p::{PeerId, noise, tcp, yamux};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::task::JoinSet;
 
-use crate::measure::{Samples, each, ms_since, now};
+use crate::measure::{ms_since, now, timed};
 
 /// Bytes of a message there and back, and of an append: as much as one small change.
 const MESSAGE_BYTES: usize = 300;
@@ -26,36 +27,57 @@ const MESSAGE_BYTES: usize = 300;
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// An append of one small change, synced.
-pub(crate) fn fdatasync(dir: &Path) -> Samples {
-    let path = dir.join("fdatasync");
-    let mut file = OpenOptions::new().create(true).append(true).open(path).expect("a file of ours");
-    each(300, |_| file.write_all(&[7; MESSAGE_BYTES]).and_then(|()| file.sync_data()).expect("room on the disk"))
+pub(crate) struct Disk {
+    file: File,
+}
+
+impl Disk {
+    pub(crate) fn open(dir: &Path) -> Disk {
+        let path = dir.join("fdatasync");
+        Disk { file: File::options().create(true).append(true).open(path).expect("a file of ours") }
+    }
+
+    /// Milliseconds of one.
+    pub(crate) fn sync(&mut self) -> f64 {
+        let (done, took) = timed(|| self.file.write_all(&[7; MESSAGE_BYTES]).and_then(|()| self.file.sync_data()));
+        done.expect("room on the disk");
+        took
+    }
 }
 
 /// A file put in the place of another, until a watcher of its directory is told.
-pub(crate) fn notified(dir: &Path) -> Samples {
-    let dir = dir.join("watched");
-    std::fs::create_dir_all(&dir).expect("a directory of ours");
-    let (sender, events) = mpsc::sync_channel(1_024);
-    let target = dir.join("a.json");
-    let wanted = target.clone();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| event.paths.last() == Some(&wanted)) {
-            let _ = sender.try_send(now());
-        }
-    })
-    .expect("a watcher");
-    watcher.watch(&dir, RecursiveMode::NonRecursive).expect("a directory of ours");
-    let one = |n: usize| {
-        let beside = dir.join("a.json.tmp");
-        std::fs::write(&beside, n.to_string()).expect("a file of ours");
-        while events.try_recv().is_ok() {}
+pub(crate) struct Watch {
+    dir: PathBuf,
+    events: mpsc::Receiver<Instant>,
+    _watcher: RecommendedWatcher,
+}
+
+impl Watch {
+    pub(crate) fn open(dir: &Path) -> Watch {
+        let dir = dir.join("watched");
+        fs::create_dir_all(&dir).expect("a directory of ours");
+        let (sender, events) = mpsc::sync_channel(1_024);
+        let wanted = dir.join("a.json");
+        let tell = move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| event.paths.last() == Some(&wanted)) {
+                let _ = sender.try_send(now());
+            }
+        };
+        let mut watcher = notify::recommended_watcher(tell).expect("a watcher");
+        watcher.watch(&dir, RecursiveMode::NonRecursive).expect("a directory of ours");
+        Watch { dir, events, _watcher: watcher }
+    }
+
+    /// Milliseconds of one.
+    pub(crate) fn replace(&self) -> f64 {
+        let beside = self.dir.join("a.json.tmp");
+        fs::write(&beside, "[]").expect("a file of ours");
+        while self.events.try_recv().is_ok() {}
         let start = now();
-        std::fs::rename(beside, &target).expect("a file of ours");
-        let told = events.recv_timeout(WITHIN).expect("an event");
+        fs::rename(beside, self.dir.join("a.json")).expect("a file of ours");
+        let told = self.events.recv_timeout(WITHIN).expect("an event");
         told.saturating_duration_since(start).as_secs_f64() * 1_000.0
-    };
-    Samples((0..300).map(one).collect())
+    }
 }
 
 /// The smallest whole process.
@@ -78,20 +100,40 @@ fn transport() -> Wire {
 }
 
 /// There and back on one stream of libp2p over loopback: TCP, Noise, Yamux, as our links are made.
-pub(crate) async fn libp2p_round_trip() -> Samples {
-    let mut tasks = JoinSet::new();
-    let (mut listener, mut dialler) = (transport(), transport());
-    let any = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
-    listener.listen_on(ListenerId::next(), any).expect("a free port");
-    let address = loop {
-        if let Some(TransportEvent::NewAddress { listen_addr, .. }) = listener.next().await {
-            break listen_addr;
-        }
-    };
-    tasks.spawn(echo(listener));
-    let samples = tokio::time::timeout(WITHIN, ask(&mut dialler, address, &mut tasks)).await.expect("an answer");
-    tasks.abort_all();
-    samples
+pub(crate) struct Way {
+    stream: SubstreamBox,
+    _tasks: JoinSet<()>,
+}
+
+impl Way {
+    pub(crate) async fn open() -> Way {
+        let mut tasks = JoinSet::new();
+        let (mut listener, mut dialler) = (transport(), transport());
+        let any = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
+        listener.listen_on(ListenerId::next(), any).expect("a free port");
+        let address = loop {
+            if let Some(TransportEvent::NewAddress { listen_addr, .. }) = listener.next().await {
+                break listen_addr;
+            }
+        };
+        tasks.spawn(echo(listener));
+        let how = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+        let dialled = dialler.dial(address, how).expect("an address that can be dialled");
+        let (_, mut muxer) = dialled.await.expect("a handshake");
+        let stream = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.expect("a stream");
+        tasks.spawn(async move { driven(&mut muxer, std::future::pending::<()>()).await });
+        Way { stream, _tasks: tasks }
+    }
+
+    /// Milliseconds of one.
+    pub(crate) async fn trip(&mut self) -> f64 {
+        let mut buffer = [7; MESSAGE_BYTES];
+        let start = now();
+        self.stream.write_all(&buffer).await.expect("to be heard");
+        self.stream.flush().await.expect("to be heard");
+        self.stream.read_exact(&mut buffer).await.expect("an answer");
+        ms_since(start)
+    }
 }
 
 async fn echo(mut listener: Wire) {
@@ -112,24 +154,6 @@ async fn echo(mut listener: Wire) {
             });
         }
     }
-}
-
-async fn ask(dialler: &mut Wire, address: Multiaddr, tasks: &mut JoinSet<()>) -> Samples {
-    let how = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
-    let dialled = dialler.dial(address, how).expect("an address that can be dialled");
-    let (_, mut muxer) = dialled.await.expect("a handshake");
-    let mut stream: SubstreamBox = poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.expect("a stream");
-    tasks.spawn(async move { driven(&mut muxer, std::future::pending::<()>()).await });
-    let mut samples = Samples::default();
-    let mut buffer = [7; MESSAGE_BYTES];
-    for _ in 0..1_000 {
-        let start = now();
-        stream.write_all(&buffer).await.expect("to be heard");
-        stream.flush().await.expect("to be heard");
-        stream.read_exact(&mut buffer).await.expect("an answer");
-        samples.0.push(ms_since(start));
-    }
-    samples
 }
 
 /// Drives a connection while something on it is waited for.

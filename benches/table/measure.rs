@@ -26,6 +26,23 @@ pub(crate) fn each(times: usize, mut deed: impl FnMut(usize)) -> Samples {
     Samples((0..times).map(|n| timed(|| deed(n)).1).collect())
 }
 
+/// The milliseconds that each of `times` repetitions took, and those of them that this process was on a core: on a machine
+/// that others use too, the second number is what the first would be without them.
+pub(crate) fn each_on_cpu(times: usize, mut deed: impl FnMut(usize)) -> (Samples, Samples) {
+    let mut on_cpu = Samples::default();
+    let whole = each(times, |n| {
+        let before = cpu_ms();
+        deed(n);
+        on_cpu.0.push(cpu_ms() - before);
+    });
+    (whole, on_cpu)
+}
+
+fn cpu_ms() -> f64 {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    spent.tv_sec as f64 * 1_000.0 + spent.tv_nsec as f64 / 1_000_000.0
+}
+
 /// What was measured, once for each repetition.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples(pub(crate) Vec<f64>);
@@ -106,7 +123,7 @@ impl Row {
         let held = self.target.map(|(most, tail)| p50 <= most && tail.is_none_or(|most| p99 <= most));
         let (floor, at, ratio) = match &self.floor {
             None => (none(), none(), none()),
-            Some((name, floor)) => (name.clone(), show(*floor), format!("{:.1}", p50 / floor)),
+            Some((name, floor)) => (name.clone(), show(*floor), ratio(p50 / floor)),
         };
         [
             format!("{} (n = {})", self.what, self.samples.0.len()),
@@ -119,6 +136,10 @@ impl Row {
             ratio,
         ]
     }
+}
+
+fn ratio(ratio: f64) -> String {
+    if ratio < 1.0 { format!("{ratio:.2}") } else { format!("{ratio:.1}") }
 }
 
 /// The table, as Markdown that lines up.

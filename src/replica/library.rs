@@ -17,8 +17,9 @@ use super::document::{Applied, Damaged, Document};
 use super::facts::Facts;
 use super::guard::Checked;
 
-/// Appended bytes below which a document is not saved afresh.
-const COMPACT_BYTES_MIN: usize = 128 * 1024;
+/// Appended bytes below which a document is not saved afresh. Raw changes are four to five times as long as their save, so
+/// a save for every 128 KiB of them was a sixth of the time of a cold start (docs/benchmarks.md).
+const COMPACT_BYTES_MIN: usize = 512 * 1024;
 
 /// How many heartbeat documents a device may be ahead of what we know of it: 100 000 are 200 million changes.
 const HEARTBEATS_AHEAD_MAX: u64 = 100_000;
