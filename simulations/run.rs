@@ -26,7 +26,7 @@ pub(crate) struct Failure {
 /// Runs a plan to its end.
 pub(crate) fn run(plan: &Plan, loud: bool) -> Result<Report, Failure> {
     let mut world = World::new(plan, loud);
-    let end = catch_unwind(AssertUnwindSafe(|| world.run(plan)));
+    let end = catch_unwind(AssertUnwindSafe(|| world.live(plan)));
     let end = end.unwrap_or_else(|_| Err(Broken::new("S10", "something panicked".into())));
     match end {
         Ok(()) => Ok(Report { trace: world.trace.hash() }),
@@ -35,7 +35,7 @@ pub(crate) fn run(plan: &Plan, loud: bool) -> Result<Report, Failure> {
 }
 
 impl World {
-    fn run(&mut self, plan: &Plan) -> Result<(), Broken> {
+    pub(crate) fn live(&mut self, plan: &Plan) -> Result<(), Broken> {
         self.found()?;
         for step in &plan.steps {
             self.trace.line(self.time, 0, &format!("# {step:?}"));
