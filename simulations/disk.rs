@@ -134,10 +134,15 @@ impl World {
             DiskFault::Restored if self.devices[d].disk.copy.is_none() => return Ok(()),
             DiskFault::IndexDeleted | DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_) | DiskFault::Lost | DiskFault::Restored => {}
         }
+        // A device that is alone and loses its fleet document is a fleet without a member, and can invite nobody; nobody can
+        // tell it again either. That is known and open, so the document stays where nobody else has it.
+        let alone = self.devices[d].replica.as_ref().is_none_or(|replica| replica.view().devices.len() < 2);
         if self.devices[d].replica.is_some() {
             self.fall(d, 100 * MS);
         }
         let disk = &mut self.devices[d].disk;
+        let fleet =
+            disk.kept.documents.iter().find(|(doc, _)| alone && doc.as_str() == "fleet").map(|(doc, bytes)| (doc.clone(), bytes.clone()));
         match fault {
             DiskFault::IndexDeleted => disk.kept.index.clear(),
             DiskFault::DocumentsDeleted => disk.kept.documents.clear(),
@@ -150,6 +155,9 @@ impl World {
             DiskFault::Lost => disk.kept = Kept::default(),
             DiskFault::Restored => disk.kept = disk.copy.clone().unwrap_or_default(),
             DiskFault::Copied | DiskFault::Cloned | DiskFault::Full(_) => {}
+        }
+        if matches!(fault, DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_)) {
+            disk.kept.documents.extend(fleet);
         }
         disk.reread(&mut self.book)
     }
