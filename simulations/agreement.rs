@@ -59,7 +59,10 @@ impl World {
     /// Who lost everything is alone in a new fleet: a person pairs it again.
     fn pair_strays(&mut self) -> Result<(), Broken> {
         let fleet = |world: &World, d: usize| world.devices[d].replica.as_ref().map(|replica| replica.fleet().id);
-        let Some(home) = self.honest().into_iter().find(|d| fleet(self, *d) == self.fleet) else { return Ok(()) };
+        let all = self.honest();
+        let Some(home) = all.iter().find(|d| fleet(self, **d) == self.fleet).or(all.first()).copied() else { return Ok(()) };
+        // Where all lost everything, a new fleet begins.
+        self.fleet = fleet(self, home);
         for d in self.honest() {
             if fleet(self, d) != self.fleet {
                 self.pair(home, d)?;

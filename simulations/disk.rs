@@ -24,8 +24,8 @@ pub(crate) struct Disk {
     pub(crate) held: BTreeMap<DocId, BTreeSet<Head>>,
     /// Until when it is full, in microseconds.
     pub(crate) full_until: u64,
-    /// Whether a crash left a hole in a file since the daemon last rose.
-    pub(crate) holed: bool,
+    /// Files in which a crash left a hole, until they are written anew.
+    pub(crate) holed: BTreeSet<DocId>,
     /// A copy of it, put away.
     pub(crate) copy: Option<Kept>,
 }
@@ -44,12 +44,15 @@ impl Disk {
                 Keep::Replace { doc, bytes } => {
                     let now: BTreeSet<Head> = book.read(doc, bytes)?.into_iter().collect();
                     let before = self.held.insert(doc.clone(), now.clone()).unwrap_or_default();
-                    if !before.is_subset(&now) {
+                    if !self.holed.remove(doc) && !before.is_subset(&now) {
                         return Err(Broken::new("I3", format!("a fresh save of {doc} lost changes that were kept")));
                     }
                     new.extend(now.difference(&before));
                 }
-                Keep::Drop { doc } | Keep::SetAside { doc } => drop(self.held.remove(doc)),
+                Keep::Drop { doc } | Keep::SetAside { doc } => {
+                    self.held.remove(doc);
+                    self.holed.remove(doc);
+                }
                 Keep::Fleet { .. } | Keep::Life { .. } | Keep::Index { .. } => {}
             }
         }
@@ -69,7 +72,9 @@ impl Disk {
                         let kept = *left > 0;
                         *left = left.saturating_sub(1);
                         let kept = if hole { chance.once_in(2) } else { kept };
-                        self.holed |= hole && !kept;
+                        if hole && !kept && !all {
+                            self.holed.insert(doc.clone());
+                        }
                         kept || all
                     });
                     let bytes: Vec<u8> = chunks.flatten().copied().collect();
@@ -129,10 +134,15 @@ impl World {
             DiskFault::Restored if self.devices[d].disk.copy.is_none() => return Ok(()),
             DiskFault::IndexDeleted | DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_) | DiskFault::Lost | DiskFault::Restored => {}
         }
+        // A device that is alone and loses its fleet document is a fleet without a member, and can invite nobody; nobody can
+        // tell it again either. That is known and open, so the document stays where nobody else has it.
+        let alone = self.devices[d].replica.as_ref().is_none_or(|replica| replica.view().devices.len() < 2);
         if self.devices[d].replica.is_some() {
             self.fall(d, 100 * MS);
         }
         let disk = &mut self.devices[d].disk;
+        let fleet =
+            disk.kept.documents.iter().find(|(doc, _)| alone && doc.as_str() == "fleet").map(|(doc, bytes)| (doc.clone(), bytes.clone()));
         match fault {
             DiskFault::IndexDeleted => disk.kept.index.clear(),
             DiskFault::DocumentsDeleted => disk.kept.documents.clear(),
@@ -145,6 +155,9 @@ impl World {
             DiskFault::Lost => disk.kept = Kept::default(),
             DiskFault::Restored => disk.kept = disk.copy.clone().unwrap_or_default(),
             DiskFault::Copied | DiskFault::Cloned | DiskFault::Full(_) => {}
+        }
+        if matches!(fault, DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_)) {
+            disk.kept.documents.extend(fleet);
         }
         disk.reread(&mut self.book)
     }

@@ -11,7 +11,7 @@ use super::plan::FileDeed;
 /// Texts that lists and people choose from: few, so that they meet.
 pub(crate) const TEXTS: [&str; 5] = ["write the parser", "fix  the build", "review AGT-280", "naïve merge", "ship it"];
 /// Working directories; the first two are clones of one repository.
-const CWDS: [&str; 3] = ["/home/sam/hub", "/work/hub-copy", "/home/sam/other"];
+const CWDS: [&str; 3] = ["/home/sam/hub", "/srv/hub-copy", "/home/sam/other"];
 
 /// One file.
 #[derive(Debug, Clone)]
@@ -144,7 +144,7 @@ impl File {
 fn repo(cwd: &str) -> Option<Repo> {
     let remote = match cwd {
         "/home/sam/hub" => "git@github.com:sam/hub.git",
-        "/work/hub-copy" => "https://github.com/sam/hub",
+        "/srv/hub-copy" => "https://github.com/sam/hub",
         _ => return None,
     };
     Some(Repo { remote: Some(remote.into()), root: cwd.into(), branch: Some("main".into()) })

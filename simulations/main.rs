@@ -1,15 +1,23 @@
 //! The same replica as the daemon's, with virtual clocks, links and disks, driven by plans that are drawn from a seed,
 //! checked after every step, shrunk when they fail and kept for ever in `cases/`. `README.md` says how to run and replay.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stderr,
+    reason = "a test says what it did not expect, and where a shrinking has got to"
+)]
+
 mod agreement;
 mod book;
 mod chance;
+mod clocks;
 mod disk;
 mod files;
 mod links;
 mod oracle;
 mod people;
 mod plan;
+mod regressions;
 mod run;
 mod scenarios;
 mod strangers;
@@ -28,12 +36,15 @@ const STEPS: u64 = 70;
 const FIXED: u64 = 64;
 /// Plans that the commit chooses.
 const CHOSEN: u64 = 192;
-/// Plans that are tried in shrinking one that failed.
-const TRIES: usize = 400;
+/// Plans that are tried in shrinking one that failed, unless `SIM_TRIES` says otherwise.
+const TRIES: u64 = 400;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|value| value.parse().ok())
+}
 
 /// The seeds to run: `SIM_SEED` alone, or `SIM_RUNS` of them (else 256), the first 64 the same for ever.
 fn seeds() -> Vec<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     if let Some(seed) = number("SIM_SEED") {
         return vec![seed];
     }
@@ -67,10 +78,11 @@ fn is_loud() -> bool {
 /// The smallest plan found that breaks the same invariant.
 fn shrunk(plan: Plan, failure: Failure) -> (Plan, Failure) {
     let (mut plan, mut failure, mut tries) = (plan, failure, 0);
-    'smaller: while tries < TRIES {
+    let most = number("SIM_TRIES").unwrap_or(TRIES);
+    'smaller: while tries < most {
         for smaller in plan.shrink() {
             tries += 1;
-            if tries > TRIES {
+            if tries > most {
                 break 'smaller;
             }
             if let Some(found) = run(&smaller, false).err().filter(|found| found.broken.invariant == failure.broken.invariant) {

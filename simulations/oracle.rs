@@ -96,13 +96,13 @@ impl World {
         let device = &mut self.devices[d];
         let Some(replica) = device.replica.as_ref() else { return Ok(()) };
         let damaged: BTreeSet<_> = replica.library().damaged().iter().map(|(doc, _)| doc.clone()).collect();
-        if !damaged.is_empty() && !device.disk.holed {
+        if !damaged.is_subset(&device.disk.holed) {
             return Err(Broken::new("I3", format!("device {d} cannot read {damaged:?}")));
         }
         for (doc, held) in device.disk.held.iter().filter(|(doc, _)| !damaged.contains(*doc)) {
             let read: BTreeSet<Head> =
                 replica.library().get(doc).map(|doc| doc.sequence()).unwrap_or_default().into_iter().map(|c| c.2).collect();
-            if !held.is_subset(&read) && !device.disk.holed {
+            if !held.is_subset(&read) && !device.disk.holed.contains(doc) {
                 return Err(Broken::new("I3", format!("device {d} opened {doc} with {} of {} changes", read.len(), held.len())));
             }
         }
@@ -113,7 +113,6 @@ impl World {
             held.intersection(&known).for_each(|hash| watch.learn(hash, &self.book));
         }
         device.watch = watch;
-        device.disk.holed = false;
         Ok(())
     }
 

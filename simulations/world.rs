@@ -481,7 +481,12 @@ impl World {
     /// Something of a document moved.
     pub(crate) fn stir(&mut self, d: usize, what: &str) -> Result<(), Broken> {
         self.stirred = self.time;
-        if self.calm { Err(Broken::new("I2", format!("device {d} does not fall silent: {what}"))) } else { Ok(()) }
+        // Who was removed may learn so at any time.
+        if self.calm && self.honest().contains(&d) {
+            Err(Broken::new("I2", format!("device {d} does not fall silent: {what}")))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether a device runs.

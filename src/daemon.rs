@@ -55,6 +55,7 @@ pub fn init(config: &Config) -> Result<DeviceId, Error> {
 /// Something could not be started. What happens later is said in the log and the view, and mended when it can be.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let store = Store::open(&config.store_options())?;
+    identity::check_fleet(&config.home.data_dir, &store)?;
     let key = keys::load_or_make(&config.home.data_dir)?;
     let (inbox, events) = mpsc::channel(INBOX_MAX);
     let (tasks, token) = (TaskTracker::new(), CancellationToken::new());

@@ -455,3 +455,38 @@ fn a_sigterm_ends_it_with_a_stream_open_and_a_hanging_client() {
     assert!(daemon.runs());
     daemon.stop();
 }
+
+#[test]
+fn damaged_small_files_are_named_or_made_again() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    daemon.add("kept");
+    daemon.stop();
+    // What cannot be made again is never written over.
+    for (name, code) in [("keys/device", "identity"), ("keys/fleet", "identity"), ("format", "storage")] {
+        let path = home.data().join(name);
+        let whole = fs::read(&path).expect("there");
+        fs::write(&path, "junk").expect("written");
+        for args in [&["up", "--json"][..], &["todos", "--json"]] {
+            let ran = home.run(args);
+            let problem = ran.problem();
+            assert_eq!((ran.code, &problem["code"]), (1, &json!(code)), "{args:?} {name}: {problem}");
+            assert!(problem.to_string().contains(name), "{problem}");
+        }
+        assert_eq!(fs::read(&path).expect("there"), b"junk");
+        fs::write(&path, whole).expect("written");
+    }
+    fs::write(home.data().join("life"), "junk").expect("written");
+    fs::remove_dir_all(home.data().join("index")).expect("there was one");
+    fs::write(home.data().join("index"), "junk").expect("written");
+    fs::write(home.data().join("docs/stray"), "junk").expect("written");
+    fs::write(home.root().join("run/http.json"), "junk").expect("written");
+    let daemon = home.up();
+    daemon.todo_is("kept", "pending");
+    assert!(home.said().contains("stray") && home.said().contains("life counter"), "{}", home.said());
+    daemon.stop();
+    fs::remove_file(home.data().join("keys/fleet")).expect("there");
+    let daemon = home.up();
+    daemon.todo_is("kept", "pending");
+    eventually(SOON, "a new fleet where there was one is said", || home.said().contains("alone in a new one").then_some(()));
+}

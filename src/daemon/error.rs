@@ -1,6 +1,7 @@
 //! Why the daemon does not start, or the disk gives no answer: each with a word, an exit code and a fix.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::network::identity::KeyError;
 use crate::{api, network, sources, store};
@@ -14,6 +15,9 @@ pub enum Error {
     /// The device's key cannot be read or made.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The fleet's secrets cannot be read.
+    #[error("{} holds no fleet's secrets; it is damaged", .0.display())]
+    Fleet(PathBuf),
     /// The network does not start.
     #[error(transparent)]
     Network(#[from] network::Error),
@@ -44,7 +48,7 @@ impl Error {
             Error::Store(store::Error::Exposed { .. } | store::Error::NotOurs { .. }) | Error::Key(KeyError::Open { .. }) => "exposed",
             Error::Store(store::Error::Full) => "disk-full",
             Error::Store(store::Error::NoFormat { .. } | store::Error::ReadOnly | store::Error::Io { .. }) => "storage",
-            Error::Key(_) | Error::Random(_) => "identity",
+            Error::Key(_) | Error::Fleet(_) | Error::Random(_) => "identity",
             Error::Network(_) => "network",
             Error::Sources(_) => "sources",
             Error::Api(_) => "socket",
@@ -64,6 +68,7 @@ impl Error {
             | Error::NotInitialised => 5,
             Error::Store(_)
             | Error::Key(_)
+            | Error::Fleet(_)
             | Error::Network(_)
             | Error::Sources(_)
             | Error::Api(_)
@@ -81,6 +86,7 @@ impl Error {
             Error::Store(store::Error::Full) => Some("make room on the disk; nothing was lost".into()),
             Error::Store(store::Error::NoFormat { path }) => Some(format!("if nothing else is in there: rm {}", path.display())),
             Error::NotInitialised => Some("hubless up".into()),
+            Error::Fleet(_) => Some("put it back from a copy; or move it away, start, and pair again (todos and sessions stay)".into()),
             Error::Store(_)
             | Error::Key(_)
             | Error::Network(_)

@@ -31,6 +31,7 @@ pub struct Offline {
 pub fn open(config: &Config) -> Result<Offline, Error> {
     let key = keys::load(&config.home.data_dir)?.ok_or(Error::NotInitialised)?;
     let store = Store::open(&store::Options { read_only: true, ..config.store_options() })?;
+    identity::check_fleet(&config.home.data_dir, &store)?;
     // No life: nobody is in reach, and what the replica would like to keep is dropped.
     let life = Life { counter: 0, nonce: 0 };
     let (replica, _unkept) = Replica::open(identity::of(config, &key), life, clock::now(), &store);

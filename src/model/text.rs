@@ -1,6 +1,8 @@
 //! Text from outside. It is held as it came and leaves only escaped for where it goes, so that no terminal, page or log
 //! ever sees a control character of somebody else's choosing (I12).
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
@@ -65,7 +67,8 @@ impl Foreign {
     /// Spelled alike wherever it was typed: NFC, trimmed, white space collapsed to one space. Case is kept.
     #[must_use]
     pub fn normalised(&self) -> String {
-        let nfc: String = self.0.nfc().collect();
+        // Plain ASCII is NFC already; most texts are, and each is hashed whenever its todo's name is computed.
+        let nfc: Cow<'_, str> = if self.0.is_ascii() { Cow::Borrowed(&self.0) } else { self.0.nfc().collect() };
         nfc.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }

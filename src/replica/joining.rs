@@ -1,7 +1,7 @@
 //! Fleets that grow and part: a joiner is admitted by a signed entry that is kept before it is told.
 
 use crate::model::effects::{Effects, Note};
-use crate::model::id::{Asker, DeviceId};
+use crate::model::id::{Asker, Collection, DeviceId};
 use crate::model::input::{LinkAction, Welcome};
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
@@ -21,6 +21,15 @@ impl Replica {
         Err(Refusal::new(Code::AlreadyPaired, "this device is paired already")
             .because(format!("it is in a fleet with {others} other device{}", if others == 1 { "" } else { "s" }))
             .fix("make the ticket here and join from the new device; or  hubless leave  first"))
+    }
+
+    /// A new fleet where there was one already is no silent matter.
+    pub(super) fn note_lost_fleet(&self, out: &mut Effects) {
+        let was_in_one = self.library.iter().any(|(id, _)| id.collection() == Collection::Fleet);
+        if was_in_one {
+            let what = "the fleet's secrets are gone and this device is alone in a new one; pair it again";
+            out.note.push(Note::Restored { what: what.to_owned() });
+        }
     }
 
     /// A joiner knows our ticket's secret: it becomes a member.

@@ -134,6 +134,7 @@ impl Replica {
         replica.learn_changed(now);
         replica.showing.take_new_sessions();
         if founded {
+            replica.note_lost_fleet(&mut out);
             out.keep.push(Keep::Fleet { bytes: postcard::to_stdvec(&replica.fleet).expect("plain data is written without failing") });
             replica.write("fleet", &[saved::member(&genesis)], &mut out);
         }

@@ -1,0 +1,29 @@
+//! Every plan that ever failed, by the name of what was wrong. Each must end in agreement.
+
+use super::plan::Plan;
+use super::run::run;
+
+fn ends_well(case: &str) {
+    if let Err(failure) = run(&Plan::read(case), super::is_loud()) {
+        failure.last.iter().for_each(|line| eprintln!("{line}"));
+        panic!("{}", failure.broken);
+    }
+}
+
+/// A change whose dependency nobody has kept two level devices asking and answering for ever.
+#[test]
+fn what_nobody_has_is_not_asked_for_without_end() {
+    ends_well(include_str!("cases/needed-by-nobody.txt"));
+}
+
+/// Two machines with one key raised each other's life and took the stream from each other, fifty times a second.
+#[test]
+fn clones_do_not_take_turns_for_ever() {
+    ends_well(include_str!("cases/clones-take-turns.txt"));
+}
+
+/// A peer that had blocked us was dialled again at once, each time.
+#[test]
+fn who_hangs_up_at_once_is_dialled_ever_more_rarely() {
+    ends_well(include_str!("cases/redial-of-who-blocks.txt"));
+}
