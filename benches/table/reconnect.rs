@@ -191,12 +191,13 @@ fn kib(bytes: usize) -> f64 {
 /// The rows of meeting again.
 pub(crate) fn rows(base: &Path) -> Vec<Row> {
     let kept = documents();
-    let files: usize = kept.documents.values().map(Vec::len).sum();
     let mut two = Two::paired(kept);
     let (first, first_ms) = timed(|| two.meet());
     let mut plain: Vec<Automerge> = two.sides[0].kept.documents.values().map(|bytes| load(bytes)).collect();
     let (mut plain_bytes, mut bytes) = (0, Samples::default());
     let peer = each(5, |_| plain_bytes = plain_sync(&mut plain.clone(), &mut plain));
+    let mut empty: Vec<Automerge> = plain.iter().map(|_| Automerge::new()).collect();
+    let (all_bytes, all_ms) = timed(|| plain_sync(&mut plain, &mut empty));
     let level = each(20, |_| {
         two.part();
         bytes.0.push(kib(two.meet()));
@@ -214,8 +215,8 @@ pub(crate) fn rows(base: &Path) -> Vec<Row> {
         Row::new(format!("{what}, level, reconnect"), Unit::KiB, bytes).target(64.0, None).floor(sync, kib(plain_bytes)),
         Row::new(format!("{what}, one has another change"), Unit::Ms, other).floor(sync, peer.p50()),
         Row::new(format!("{what}, one has another change"), Unit::KiB, other_bytes).floor(sync, kib(plain_bytes)),
-        Row::new(format!("{what}, all new to one"), Unit::KiB, Samples(vec![kib(first)])).floor("their files", kib(files)),
-        Row::new(format!("{what}, all new to one"), Unit::Ms, Samples(vec![first_ms])).floor(sync, peer.p50()),
+        Row::new(format!("{what}, all new to one"), Unit::KiB, Samples(vec![kib(first)])).floor(sync, kib(all_bytes)),
+        Row::new(format!("{what}, all new to one"), Unit::Ms, Samples(vec![first_ms])).floor(sync, all_ms),
     ];
     rows.push(foreign_change());
     rows.push(opening(base, &two.sides[0].kept));
