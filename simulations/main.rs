@@ -31,7 +31,7 @@ use quickcheck::Arbitrary;
 use run::{Failure, run};
 
 /// Steps of the longest plan.
-const STEPS: u64 = 70;
+const STEPS: u64 = 60;
 /// Plans that are the same in every run.
 const FIXED: u64 = 64;
 /// Plans that the commit chooses.
