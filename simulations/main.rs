@@ -11,6 +11,7 @@ mod agreement;
 mod book;
 mod chance;
 mod clocks;
+mod device;
 mod disk;
 mod files;
 mod links;
