@@ -1,5 +1,6 @@
 //! A plan, run from its first step to the agreement at its end.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::oracle::Broken;
@@ -13,6 +14,8 @@ const GAP: u64 = 40 * MS;
 pub(crate) struct Report {
     /// The hash of its trace.
     pub(crate) trace: blake3::Hash,
+    /// What happened in it, how often.
+    pub(crate) happened: BTreeMap<&'static str, u64>,
 }
 
 /// A run that broke an invariant.
@@ -29,7 +32,7 @@ pub(crate) fn run(plan: &Plan, loud: bool) -> Result<Report, Failure> {
     let end = catch_unwind(AssertUnwindSafe(|| world.live(plan)));
     let end = end.unwrap_or_else(|_| Err(Broken::new("S10", "something panicked".into())));
     match end {
-        Ok(()) => Ok(Report { trace: world.trace.hash() }),
+        Ok(()) => Ok(Report { happened: std::mem::take(&mut world.happened), trace: world.trace.hash() }),
         Err(broken) => Err(Failure { broken, last: world.trace.last().cloned().collect() }),
     }
 }

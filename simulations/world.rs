@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hubless::model::effects::{Effects, Look};
+use hubless::model::effects::{Effects, Look, Note};
 use hubless::model::id::{Asker, DeviceId};
 use hubless::model::input::{Input, LinkAction};
+use hubless::model::message::Bye;
 use hubless::model::reply::{Code, Refusal, Reply};
 
 use super::book::Book;
@@ -78,6 +79,8 @@ pub(crate) struct World {
     pub(crate) stirred: u64,
     pub(crate) calm: bool,
     pub(crate) turns: u64,
+    /// What happened, how often: a simulation in which nothing goes wrong proves nothing.
+    pub(crate) happened: BTreeMap<&'static str, u64>,
     pub(crate) book: Book,
     pub(crate) trace: Trace,
     pub(crate) ways: Chance,
@@ -109,6 +112,7 @@ impl World {
             stirred: 0,
             calm: false,
             turns: 0,
+            happened: BTreeMap::new(),
             book: Book::default(),
             trace: Trace::new(loud),
             ways: Chance::of(plan.seed, "ways", 0),
@@ -231,6 +235,13 @@ impl World {
         let rest = armed.map_or(0, |(_, rest)| u64::from(rest) * MS);
         let armed = armed.map(|(moment, _)| moment);
         let full = self.devices[d].disk.full_until > self.time;
+        self.count(match armed {
+            Some(Moment::BeforeKeep) => "crash before keep",
+            Some(Moment::AmidKeep) => "crash amid keep",
+            Some(Moment::AfterKeep) => "crash after keep",
+            Some(Moment::AmidTell) => "crash amid tell",
+            None => "turn",
+        });
         if armed == Some(Moment::BeforeKeep) {
             return self.fallen(d, rest);
         }
@@ -238,6 +249,7 @@ impl World {
             let device = &mut self.devices[d];
             device.disk.keep_some(&keep, &mut device.chance, &mut self.book)?;
             for (asker, _) in reply.into_iter().filter(|_| armed.is_none()) {
+                self.count("refused for a full disk");
                 self.heard(d, asker, Reply::Refused(Refusal::new(Code::Storage, "the disk is full")));
             }
             return self.fallen(d, if armed.is_some() { rest } else { 5_000 * MS });
@@ -252,6 +264,7 @@ impl World {
         }
         self.watch_shown(d)?;
         for line in note {
+            self.count_note(&line);
             self.trace.line(self.time, d, &format!("  {line:?}"));
         }
         let process = self.devices[d].process;
@@ -290,6 +303,25 @@ impl World {
         self.replies.insert(asker, reply);
     }
 
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
+    }
+
+    fn count_note(&mut self, note: &Note) {
+        match note {
+            Note::Restored { .. } => self.count("restored store noticed"),
+            Note::SetAside { .. } => self.count("set aside"),
+            Note::Woke { .. } => self.count("woke"),
+            Note::NotSeen { .. } => self.count("not seen"),
+            Note::NewSession { .. }
+            | Note::Watching { .. }
+            | Note::DialFailed { .. }
+            | Note::Consolidated { .. }
+            | Note::Paired { .. }
+            | Note::Link { .. } => {}
+        }
+    }
+
     /// Something of a document moved.
     pub(crate) fn stir(&mut self, d: usize, what: &str) -> Result<(), Broken> {
         self.stirred = self.time;
@@ -321,7 +353,10 @@ impl World {
         let process = self.devices[d].process;
         match action {
             LinkAction::Say { link, frames } => self.say(d, link, frames)?,
-            LinkAction::HangUp { link, .. } => self.hang_up(d, link),
+            LinkAction::HangUp { link, why } => {
+                self.count(bye_word(why));
+                self.hang_up(d, link);
+            }
             LinkAction::Dial { device, addresses } => {
                 let after = 1_000 + self.ways.below(20_000);
                 self.at(self.time + after, Event::Dialled(d, process, device, addresses));
@@ -335,5 +370,18 @@ impl World {
             LinkAction::TurnAway { pairing, why } => self.turn_away(pairing, why),
         }
         Ok(())
+    }
+}
+
+fn bye_word(why: Bye) -> &'static str {
+    match why {
+        Bye::Stopping => "bye: stopping",
+        Bye::Untrusted => "bye: untrusted",
+        Bye::Version => "bye: version",
+        Bye::Garbled => "bye: garbled",
+        Bye::Silent => "bye: silent",
+        Bye::Clone => "bye: clone",
+        Bye::Slept => "bye: slept",
+        Bye::Left => "bye: left",
     }
 }
