@@ -134,15 +134,13 @@ impl World {
             DiskFault::Restored if self.devices[d].disk.copy.is_none() => return Ok(()),
             DiskFault::IndexDeleted | DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_) | DiskFault::Lost | DiskFault::Restored => {}
         }
-        // A device that is alone and loses its fleet document is a fleet without a member, and can invite nobody; nobody can
-        // tell it again either. That is known and open, so the document stays where nobody else has it.
-        let alone = self.devices[d].replica.as_ref().is_none_or(|replica| replica.view().devices.len() < 2);
+        // A fleet whose last holder loses the fleet document has no member left, and nobody can be invited. That is known and
+        // open (the entries belong into the fleet's own file, too), so that one document stays.
         if self.devices[d].replica.is_some() {
             self.fall(d, 100 * MS);
         }
         let disk = &mut self.devices[d].disk;
-        let fleet =
-            disk.kept.documents.iter().find(|(doc, _)| alone && doc.as_str() == "fleet").map(|(doc, bytes)| (doc.clone(), bytes.clone()));
+        let fleet = disk.kept.documents.iter().find(|(doc, _)| doc.as_str() == "fleet").map(|(doc, bytes)| (doc.clone(), bytes.clone()));
         match fault {
             DiskFault::IndexDeleted => disk.kept.index.clear(),
             DiskFault::DocumentsDeleted => disk.kept.documents.clear(),
