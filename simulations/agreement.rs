@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hubless::model::ask::Ask;
 use hubless::model::fact::FactKey;
-use hubless::model::id::{ItemId, Life};
+use hubless::model::id::{FleetId, ItemId, Life};
 use hubless::model::message::DocHeads;
 use hubless::model::reply::Reply;
 use hubless::model::session::session_id;
@@ -58,14 +58,13 @@ impl World {
 
     /// Who lost everything is alone in a new fleet: a person pairs it again.
     fn pair_strays(&mut self) -> Result<(), Broken> {
-        let fleet = |world: &World, d: usize| world.devices[d].replica.as_ref().map(|replica| replica.fleet().id);
         let all = self.honest();
-        let Some(home) = all.iter().find(|d| fleet(self, **d) == self.fleet).or(all.first()).copied() else { return Ok(()) };
+        let Some(home) = all.iter().find(|d| self.fleet_of(**d) == self.fleet).or(all.first()).copied() else { return Ok(()) };
         // Where all lost everything, a new fleet begins.
-        self.fleet = fleet(self, home);
+        self.fleet = self.fleet_of(home);
         for d in self.honest() {
-            if fleet(self, d) != self.fleet {
-                self.pair(home, d)?;
+            if self.fleet_of(d) != self.fleet {
+                self.pair_surely(home, d)?;
             }
         }
         Ok(())
@@ -96,13 +95,17 @@ impl World {
             if !replica.is_level() {
                 return Some(format!("device {a} is not level with all"));
             }
-            for b in &all[n + 1..] {
+            for b in all[n + 1..].iter().filter(|b| self.fleet_of(**b) == self.fleet_of(*a)) {
                 if !self.shows_level(*a, *b) || !self.shows_level(*b, *a) {
                     return Some(format!("devices {a} and {b} are not linked and level"));
                 }
             }
         }
         None
+    }
+
+    fn fleet_of(&self, d: usize) -> Option<FleetId> {
+        self.devices[d].replica.as_ref().map(|replica| replica.fleet().id)
     }
 
     fn shows_level(&self, d: usize, other: usize) -> bool {

@@ -32,6 +32,7 @@ fn calm(plan: &Plan) -> Plan {
         | Step::Sleep(..)
         | Step::Stranger(..)
         | Step::Remove(..)
+        | Step::Pair(..)
         | Step::Wait(_) => Vec::new(),
     };
     Plan { steps: plan.steps.iter().flat_map(calm).collect(), ..plan.clone() }

@@ -11,6 +11,7 @@ mod agreement;
 mod book;
 mod chance;
 mod clocks;
+mod device;
 mod disk;
 mod files;
 mod links;
@@ -31,7 +32,7 @@ use quickcheck::Arbitrary;
 use run::{Failure, run};
 
 /// Steps of the longest plan.
-const STEPS: u64 = 70;
+const STEPS: u64 = 60;
 /// Plans that are the same in every run.
 const FIXED: u64 = 128;
 /// Plans that the commit chooses besides, when nobody says `SIM_RUNS`; none yet: they are run by hand (`SIM_RUNS=320`).

@@ -76,20 +76,30 @@ impl World {
             if let Some(reply) = self.replies.remove(&asker) {
                 return Ok(reply);
             }
+            if !self.waiting.contains_key(&asker) {
+                return Ok(unreached());
+            }
             self.pass(20 * MS)?;
         }
         Ok(unreached())
     }
 
-    /// Pairs two devices with a ticket; both must run.
-    pub(crate) fn pair(&mut self, inviter: usize, joiner: usize) -> Result<(), Broken> {
-        let Reply::Ticket { ticket, .. } = self.answer(inviter, Ask::Invite)? else {
-            return Err(Broken::new("pairing", "no ticket was given".into()));
-        };
-        match self.answer(joiner, Ask::Join { ticket })? {
-            Reply::Paired { .. } => Ok(()),
-            other => Err(Broken::new("pairing", format!("{other:?}"))),
+    /// Pairs two devices with a ticket, if both run and the second is alone; gives the last answer.
+    pub(crate) fn pair(&mut self, inviter: usize, joiner: usize) -> Result<Reply, Broken> {
+        match self.answer(inviter, Ask::Invite)? {
+            Reply::Ticket { ticket, .. } => self.answer(joiner, Ask::Join { ticket }),
+            other => Ok(other),
         }
+    }
+
+    /// Pairs two devices that run and that nothing keeps apart; who is in another fleet leaves it first.
+    pub(crate) fn pair_surely(&mut self, inviter: usize, joiner: usize) -> Result<(), Broken> {
+        let mut reply = self.pair(inviter, joiner)?;
+        if matches!(&reply, Reply::Refused(why) if why.code == Code::AlreadyPaired) {
+            self.answer(joiner, Ask::Leave)?;
+            reply = self.pair(inviter, joiner)?;
+        }
+        if matches!(reply, Reply::Paired { .. }) { Ok(()) } else { Err(Broken::new("pairing", format!("{reply:?}"))) }
     }
 
     pub(crate) fn invite(&mut self, d: usize, asker: Asker) {

@@ -45,6 +45,8 @@ pub(crate) enum Step {
     Sleep(Dev, u32),
     /// Somebody who is no device of ours, or one that lies.
     Stranger(Dev, Noise),
+    /// The first invites the second, which joins if it is alone.
+    Pair(Dev, Dev),
     /// One device removes another from the fleet; one in a plan counts.
     Remove(Dev, Dev),
     /// Time passes, milliseconds.
@@ -158,7 +160,7 @@ pub(crate) enum Noise {
 }
 
 /// A step's kind and how often it is drawn, in a hundred, where its fault is enabled.
-const MIX: [(u64, Kind); 12] = [
+const MIX: [(u64, Kind); 13] = [
     (22, Kind::Todo),
     (14, Kind::File),
     (8, Kind::Beat),
@@ -171,6 +173,7 @@ const MIX: [(u64, Kind); 12] = [
     (2, Kind::Sleep),
     (4, Kind::Stranger),
     (1, Kind::Remove),
+    (3, Kind::Pair),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,6 +190,7 @@ enum Kind {
     Sleep,
     Stranger,
     Remove,
+    Pair,
 }
 
 impl Plan {
@@ -284,6 +288,7 @@ fn draw(kind: Kind, devices: u8, chance: &mut Chance) -> Step {
             Step::Stranger(dev, [Noise::Unproven(n), Noise::Garbage(n), Noise::Poison(n), Noise::Sighting(n)][chance.place(4)])
         }
         Kind::Remove => Step::Remove(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),
+        Kind::Pair => Step::Pair(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),
         Kind::Wait => Step::Wait([1, 5, 20, 100, 1_000, 6_000, 50_000, 400_000][chance.place(8)]),
     }
 }
@@ -365,6 +370,7 @@ fn simpler(step: Step) -> Option<Step> {
         | Step::Sleep(..)
         | Step::Stranger(..)
         | Step::Remove(..)
+        | Step::Pair(..)
         | Step::Wait(_) => None,
     }
 }

@@ -3,34 +3,26 @@
 //! Time is in microseconds. The queue is ordered by (time, tie, number); the tie is drawn, so that what happens at one
 //! moment happens in any order, but for the frames of one link, which never share a moment.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use ed25519_dalek::SigningKey;
-use hubless::model::effects::{Effects, Look};
-use hubless::model::id::{Asker, DeviceId, Life, LinkId};
-use hubless::model::input::{Input, LinkAction, PeerEvent};
-use hubless::model::member::Fleet;
+use hubless::model::effects::{Effects, Look, Note};
+use hubless::model::id::{Asker, DeviceId};
+use hubless::model::input::{Input, LinkAction};
+use hubless::model::message::Bye;
 use hubless::model::reply::{Code, Refusal, Reply};
-use hubless::model::time::Now;
-use hubless::replica::{Identity, Replica};
 
 use super::book::Book;
 use super::chance::Chance;
-use super::disk::Disk;
-use super::files::Files;
+use super::device::Device;
 use super::links::Wire;
-use super::oracle::{Broken, Watch};
+use super::oracle::Broken;
 use super::plan::{Moment, Plan};
 use super::trace::{self, Trace};
 
 /// One millisecond.
 pub(crate) const MS: u64 = 1_000;
-/// The true wall clock when a run begins: 2026-11-20.
-const WALL_BEGIN_MS: i64 = 1_795_132_800_000;
 /// Turns of one run; more means that something never falls silent.
 const TURNS_MAX: u64 = 60_000;
-/// Ticks in a row that leave a deadline in the past.
-const TICKS_MAX: u32 = 3;
 
 /// What is to happen.
 pub(crate) enum Event {
@@ -56,58 +48,6 @@ pub(crate) enum Event {
     Dialled(usize, u64, Option<DeviceId>, Vec<String>),
 }
 
-/// One machine.
-pub(crate) struct Device {
-    pub(crate) key: SigningKey,
-    pub(crate) id: DeviceId,
-    /// Where it listens.
-    pub(crate) address: String,
-    pub(crate) disk: Disk,
-    pub(crate) files: Files,
-    /// Its wall clock minus the true one, milliseconds.
-    pub(crate) wrong_ms: i64,
-    /// Whether that changed since the daemon rose.
-    pub(crate) jumped: bool,
-    /// When its boot clock began, and how long it has slept, microseconds.
-    boot: u64,
-    slept: u64,
-    /// Since when it sleeps.
-    pub(crate) asleep: Option<u64>,
-    /// Which of its processes runs, counted from 1.
-    pub(crate) process: u64,
-    pub(crate) replica: Option<Replica>,
-    /// What its network announces.
-    pub(crate) fleet: Option<Fleet>,
-    inbox: VecDeque<Input>,
-    turning: bool,
-    tick: Option<u64>,
-    idle_ticks: u32,
-    /// When it is to die, and how long it stays dead, milliseconds.
-    pub(crate) armed: Option<(Moment, u32)>,
-    /// Its links: which wire, which end.
-    pub(crate) lines: BTreeMap<LinkId, (u64, usize)>,
-    /// Whom its network lets not through, until when.
-    pub(crate) blocked: BTreeMap<DeviceId, u64>,
-    /// Whether it is a clone, and whether it is gone for good.
-    pub(crate) is_clone: bool,
-    pub(crate) retired: bool,
-    pub(crate) watch: Watch,
-    chance: Chance,
-}
-
-impl Device {
-    /// Who it says it is; a clone says the same.
-    pub(crate) fn identity(&self) -> Identity {
-        Identity {
-            device: self.id,
-            signing: self.key.clone(),
-            name: format!("device {}", self.id.short()),
-            platform: "linux".into(),
-            not_seen_after_ms: 7_200_000,
-        }
-    }
-}
-
 /// Everything.
 pub(crate) struct World {
     pub(crate) seed: u64,
@@ -127,6 +67,8 @@ pub(crate) struct World {
     pub(crate) pairings: BTreeMap<u64, (usize, u64, Asker)>,
     /// The fleet that all are in.
     pub(crate) fleet: Option<hubless::model::id::FleetId>,
+    /// Who is not paired when a run begins.
+    pub(crate) loner: Option<usize>,
     /// Who was removed from the fleet.
     pub(crate) removed: Option<usize>,
     pub(crate) askers: u64,
@@ -137,6 +79,8 @@ pub(crate) struct World {
     pub(crate) stirred: u64,
     pub(crate) calm: bool,
     pub(crate) turns: u64,
+    /// What happened, how often: a simulation in which nothing goes wrong proves nothing.
+    pub(crate) happened: BTreeMap<&'static str, u64>,
     pub(crate) book: Book,
     pub(crate) trace: Trace,
     pub(crate) ways: Chance,
@@ -160,6 +104,7 @@ impl World {
             tickets: BTreeMap::new(),
             pairings: BTreeMap::new(),
             fleet: None,
+            loner: None,
             removed: None,
             askers: 0,
             waiting: BTreeMap::new(),
@@ -167,6 +112,7 @@ impl World {
             stirred: 0,
             calm: false,
             turns: 0,
+            happened: BTreeMap::new(),
             book: Book::default(),
             trace: Trace::new(loud),
             ways: Chance::of(plan.seed, "ways", 0),
@@ -175,56 +121,15 @@ impl World {
         for n in 0..usize::from(plan.devices) {
             let mut key = [0; 32];
             key.copy_from_slice(&Chance::of(plan.seed, "key", n as u64).bytes(32));
-            world.add_device(SigningKey::from_bytes(&key));
+            world.add_device(ed25519_dalek::SigningKey::from_bytes(&key));
         }
         world
-    }
-
-    /// One more machine; two with one key are clones.
-    pub(crate) fn add_device(&mut self, key: SigningKey) -> usize {
-        let n = self.devices.len();
-        let mut chance = Chance::of(self.seed, "device", n as u64);
-        self.devices.push(Device {
-            id: DeviceId(key.verifying_key().to_bytes()),
-            key,
-            address: format!("10.0.0.{n}:4826"),
-            disk: Disk::default(),
-            files: Files::default(),
-            wrong_ms: 0,
-            jumped: false,
-            boot: chance.below(1_000_000_000) * MS,
-            slept: 0,
-            asleep: None,
-            process: 0,
-            replica: None,
-            fleet: None,
-            inbox: VecDeque::new(),
-            turning: false,
-            tick: None,
-            idle_ticks: 0,
-            armed: None,
-            lines: BTreeMap::new(),
-            blocked: BTreeMap::new(),
-            is_clone: false,
-            retired: false,
-            watch: Watch::default(),
-            chance,
-        });
-        n
     }
 
     /// Puts something into the queue.
     pub(crate) fn at(&mut self, time: u64, event: Event) {
         self.number += 1;
         self.queue.insert((time, self.ties.next() % 1_000, self.number), event);
-    }
-
-    /// What a device's clocks show.
-    pub(crate) fn now(&self, d: usize) -> Now {
-        let device = &self.devices[d];
-        let boot = self.time + device.boot;
-        let true_ms = WALL_BEGIN_MS + i64::try_from(self.time / MS).expect("a run ends before the year 10 000");
-        Now { wall_ms: true_ms + device.wrong_ms, mono_ms: (boot - device.slept) / MS, boot_ms: boot / MS }
     }
 
     /// Lets time pass, at most so many microseconds.
@@ -282,7 +187,7 @@ impl World {
         Ok(())
     }
 
-    fn plan_turn(&mut self, d: usize) {
+    pub(crate) fn plan_turn(&mut self, d: usize) {
         let device = &mut self.devices[d];
         if !device.turning && device.asleep.is_none() && device.replica.is_some() {
             device.turning = true;
@@ -320,14 +225,6 @@ impl World {
         Ok(())
     }
 
-    /// What is due is done away with when it is due: else the loop would never wait.
-    fn watch_deadline(&mut self, d: usize, was_tick: bool, now: Now) -> Result<(), Broken> {
-        let device = &mut self.devices[d];
-        let over = device.replica.as_ref().and_then(Replica::deadline).is_some_and(|deadline| deadline <= now.boot_ms);
-        device.idle_ticks = if was_tick && over { device.idle_ticks + 1 } else { 0 };
-        if device.idle_ticks > TICKS_MAX { Err(Broken::new("I9", format!("device {d} is due for ever"))) } else { Ok(()) }
-    }
-
     /// The mirror of `daemon/perform.rs`.
     pub(crate) fn perform(&mut self, d: usize, turn: Effects) -> Result<(), Broken> {
         let Effects { keep, look, tell, reply, note } = turn;
@@ -338,6 +235,13 @@ impl World {
         let rest = armed.map_or(0, |(_, rest)| u64::from(rest) * MS);
         let armed = armed.map(|(moment, _)| moment);
         let full = self.devices[d].disk.full_until > self.time;
+        self.count(match armed {
+            Some(Moment::BeforeKeep) => "crash before keep",
+            Some(Moment::AmidKeep) => "crash amid keep",
+            Some(Moment::AfterKeep) => "crash after keep",
+            Some(Moment::AmidTell) => "crash amid tell",
+            None => "turn",
+        });
         if armed == Some(Moment::BeforeKeep) {
             return self.fallen(d, rest);
         }
@@ -345,6 +249,7 @@ impl World {
             let device = &mut self.devices[d];
             device.disk.keep_some(&keep, &mut device.chance, &mut self.book)?;
             for (asker, _) in reply.into_iter().filter(|_| armed.is_none()) {
+                self.count("refused for a full disk");
                 self.heard(d, asker, Reply::Refused(Refusal::new(Code::Storage, "the disk is full")));
             }
             return self.fallen(d, if armed.is_some() { rest } else { 5_000 * MS });
@@ -359,6 +264,7 @@ impl World {
         }
         self.watch_shown(d)?;
         for line in note {
+            self.count_note(&line);
             self.trace.line(self.time, d, &format!("  {line:?}"));
         }
         let process = self.devices[d].process;
@@ -397,85 +303,23 @@ impl World {
         self.replies.insert(asker, reply);
     }
 
-    fn plan_tick(&mut self, d: usize) {
-        let Some(deadline) = self.devices[d].replica.as_ref().and_then(Replica::deadline) else { return };
-        let device = &mut self.devices[d];
-        let at = (deadline.saturating_mul(MS)).saturating_sub(device.boot).max(self.time);
-        if device.tick != Some(at) {
-            device.tick = Some(at);
-            let process = device.process;
-            self.at(at, Event::Tick(d, process, at));
-        }
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.happened.entry(what).or_default() += 1;
     }
 
-    /// The daemon dies; it rises again after `rest`.
-    pub(crate) fn fall(&mut self, d: usize, rest: u64) {
-        self.trace.line(self.time, d, "falls");
-        let device = &mut self.devices[d];
-        device.replica = None;
-        device.armed = None;
-        device.inbox.clear();
-        device.turning = false;
-        device.tick = None;
-        self.waiting.retain(|_, at| *at != d);
-        self.break_lines(d);
-        self.unannounce(d);
-        if !self.devices[d].retired {
-            self.at(self.time + rest, Event::Rise(d));
+    fn count_note(&mut self, note: &Note) {
+        match note {
+            Note::Restored { .. } => self.count("restored store noticed"),
+            Note::SetAside { .. } => self.count("set aside"),
+            Note::Woke { .. } => self.count("woke"),
+            Note::NotSeen { .. } => self.count("not seen"),
+            Note::NewSession { .. }
+            | Note::Watching { .. }
+            | Note::DialFailed { .. }
+            | Note::Consolidated { .. }
+            | Note::Paired { .. }
+            | Note::Link { .. } => {}
         }
-    }
-
-    /// The daemon starts, unless it runs.
-    fn rise(&mut self, d: usize) -> Result<(), Broken> {
-        if self.devices[d].replica.is_some() || self.devices[d].retired {
-            return Ok(());
-        }
-        let now = self.now(d);
-        let device = &mut self.devices[d];
-        device.process += 1;
-        device.jumped = false;
-        device.disk.kept.life += 1;
-        let life = Life { counter: device.disk.kept.life, nonce: device.chance.next() };
-        let (replica, effects) = Replica::open(device.identity(), life, now, &device.disk.kept);
-        device.fleet = Some(replica.fleet().clone());
-        device.replica = Some(replica);
-        let address = device.address.clone();
-        self.trace.line(self.time, d, &format!("rises, life {}", life.counter));
-        self.watch_risen(d)?;
-        self.perform(d, effects)?;
-        if self.devices[d].replica.is_some() {
-            self.give(d, 200, Input::Peer(PeerEvent::Listening { addresses: vec![address] }));
-            self.announce(d);
-        }
-        Ok(())
-    }
-
-    /// Starts a device now.
-    pub(crate) fn start(&mut self, d: usize) {
-        self.at(self.time, Event::Rise(d));
-    }
-
-    /// The machine sleeps for so long.
-    pub(crate) fn sleep(&mut self, d: usize, span: u64) {
-        if self.devices[d].asleep.is_none() {
-            self.trace.line(self.time, d, "sleeps");
-            self.devices[d].asleep = Some(self.time);
-            self.at(self.time + span, Event::Wake(d));
-        }
-    }
-
-    /// The machine wakes: what was waiting is there, and so are the deadlines that passed.
-    pub(crate) fn wake(&mut self, d: usize) {
-        let Some(since) = self.devices[d].asleep.take() else { return };
-        self.trace.line(self.time, d, "wakes");
-        self.devices[d].slept += self.time - since;
-        self.devices[d].turning = false;
-        self.devices[d].tick = None;
-        self.plan_tick(d);
-        if !self.devices[d].inbox.is_empty() {
-            self.plan_turn(d);
-        }
-        self.thaw();
     }
 
     /// Something of a document moved.
@@ -509,7 +353,10 @@ impl World {
         let process = self.devices[d].process;
         match action {
             LinkAction::Say { link, frames } => self.say(d, link, frames)?,
-            LinkAction::HangUp { link, .. } => self.hang_up(d, link),
+            LinkAction::HangUp { link, why } => {
+                self.count(bye_word(why));
+                self.hang_up(d, link);
+            }
             LinkAction::Dial { device, addresses } => {
                 let after = 1_000 + self.ways.below(20_000);
                 self.at(self.time + after, Event::Dialled(d, process, device, addresses));
@@ -523,5 +370,18 @@ impl World {
             LinkAction::TurnAway { pairing, why } => self.turn_away(pairing, why),
         }
         Ok(())
+    }
+}
+
+fn bye_word(why: Bye) -> &'static str {
+    match why {
+        Bye::Stopping => "bye: stopping",
+        Bye::Untrusted => "bye: untrusted",
+        Bye::Version => "bye: version",
+        Bye::Garbled => "bye: garbled",
+        Bye::Silent => "bye: silent",
+        Bye::Clone => "bye: clone",
+        Bye::Slept => "bye: slept",
+        Bye::Left => "bye: left",
     }
 }
