@@ -134,13 +134,10 @@ impl World {
             DiskFault::Restored if self.devices[d].disk.copy.is_none() => return Ok(()),
             DiskFault::IndexDeleted | DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_) | DiskFault::Lost | DiskFault::Restored => {}
         }
-        // A fleet whose last holder loses the fleet document has no member left, and nobody can be invited. That is known and
-        // open (the entries belong into the fleet's own file, too), so that one document stays.
         if self.devices[d].replica.is_some() {
             self.fall(d, 100 * MS);
         }
         let disk = &mut self.devices[d].disk;
-        let fleet = disk.kept.documents.iter().find(|(doc, _)| doc.as_str() == "fleet").map(|(doc, bytes)| (doc.clone(), bytes.clone()));
         match fault {
             DiskFault::IndexDeleted => disk.kept.index.clear(),
             DiskFault::DocumentsDeleted => disk.kept.documents.clear(),
@@ -153,9 +150,6 @@ impl World {
             DiskFault::Lost => disk.kept = Kept::default(),
             DiskFault::Restored => disk.kept = disk.copy.clone().unwrap_or_default(),
             DiskFault::Copied | DiskFault::Cloned | DiskFault::Full(_) => {}
-        }
-        if matches!(fault, DiskFault::DocumentsDeleted | DiskFault::OneDeleted(_)) {
-            disk.kept.documents.extend(fleet);
         }
         disk.reread(&mut self.book)
     }

@@ -127,7 +127,7 @@ impl World {
             }
         }
         let fleet = postcard::to_stdvec(replica.fleet()).expect("plain data");
-        if device.disk.kept.fleet.as_ref() != Some(&fleet) {
+        if !device.disk.kept.fleet.as_ref().is_some_and(|kept| kept.starts_with(&fleet)) {
             return Err(Broken::new("I3", format!("device {d} is in a fleet that it has not kept")));
         }
         Ok(())

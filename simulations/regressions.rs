@@ -27,3 +27,9 @@ fn clones_do_not_take_turns_for_ever() {
 fn who_hangs_up_at_once_is_dialled_ever_more_rarely() {
     ends_well(include_str!("cases/redial-of-who-blocks.txt"));
 }
+
+/// Who was removed and had not heard it let in the very device that knew, which said *paired* and was alone.
+#[test]
+fn nobody_is_let_in_by_who_was_removed() {
+    ends_well(include_str!("cases/invited-by-who-was-removed.txt"));
+}

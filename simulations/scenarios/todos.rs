@@ -142,9 +142,11 @@ fn a_restored_store_takes_a_new_life_and_loses_nothing() {
     super::ok(&mut world, |world| world.befall_disk(0, DiskFault::Copied));
     done(&mut world, 0, x);
     wait(&mut world, 1);
-    for _ in 0..3 {
+    for n in 0..3 {
         world.fall(0, 1_000);
         wait(&mut world, 2);
+        // In the life whose number the restored copy will use again: two changes of one actor must not have one number (I5).
+        add(&mut world, 0, &format!("in a later life {n}"));
     }
     super::ok(&mut world, |world| world.befall_disk(0, DiskFault::Restored));
     wait(&mut world, 10);
@@ -153,6 +155,27 @@ fn a_restored_store_takes_a_new_life_and_loses_nothing() {
     assert_eq!(state(&world, 0, x), (1, Status::Completed), "what was lost here comes back from the peer");
     let view = world.devices[0].replica.as_ref().expect("it runs").view();
     assert!(view.warnings.contains_key("restored"), "and is named");
+}
+
+#[test]
+fn who_is_alone_and_loses_its_documents_is_still_a_member() {
+    let mut world = super::World::new(&super::Plan { seed: 7, devices: 2, steps: Vec::new() }, false);
+    world.start(0);
+    world.start(1);
+    wait(&mut world, 1);
+    for _ in 0..2 {
+        super::ok(&mut world, |world| world.befall_disk(0, DiskFault::DocumentsDeleted));
+        wait(&mut world, 1);
+    }
+    super::ok(&mut world, |world| world.pair_surely(0, 1));
+    wait(&mut world, 10);
+    // And so is who loses them in a fleet, with nobody there to tell them again.
+    cut_off(&mut world, 1);
+    super::ok(&mut world, |world| world.befall_disk(1, DiskFault::DocumentsDeleted));
+    wait(&mut world, 1);
+    let fleet = world.devices[1].replica.as_ref().expect("it runs").fleet().id;
+    assert_eq!(world.log(1).members(&fleet).len(), 2);
+    end(&mut world);
 }
 
 #[test]

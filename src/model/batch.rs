@@ -33,7 +33,7 @@ pub enum Keep {
     },
     /// Puts the fleet's id and secrets in the place of what was there (mode 0600, never in a document).
     Fleet {
-        /// `postcard(Fleet)`.
+        /// `postcard(Fleet)`, then the membership entries as postcard; see `replica::saved`.
         bytes: Vec<u8>,
     },
     /// Raises the life counter on disk.
@@ -122,7 +122,7 @@ pub struct Kept {
     pub documents: BTreeMap<DocId, Vec<u8>>,
     /// The rows of the index.
     pub index: BTreeMap<String, Vec<u8>>,
-    /// `postcard(Fleet)`.
+    /// `postcard(Fleet)`, then the membership entries as postcard; see `replica::saved`.
     pub fleet: Option<Vec<u8>>,
     /// The life counter.
     pub life: u64,
@@ -138,7 +138,7 @@ pub trait Shelf {
     fn get(&self, key: &str) -> Option<Vec<u8>>;
     /// The keys of the index that begin with `front`, in order.
     fn keys(&self, front: &str) -> Vec<String>;
-    /// `postcard(Fleet)`.
+    /// `postcard(Fleet)`, then the membership entries as postcard; see `replica::saved`.
     fn fleet(&self) -> Option<Vec<u8>>;
 }
 

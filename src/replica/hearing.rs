@@ -276,13 +276,8 @@ impl Replica {
             return;
         }
         self.fleet.secrets.extend(new);
-        self.keep_fleet(out);
+        self.fleet_changed = true;
         out.tell.push(LinkAction::Fleet(self.fleet.clone()));
-    }
-
-    pub(super) fn keep_fleet(&self, out: &mut Effects) {
-        let bytes = postcard::to_stdvec(&self.fleet).expect("plain data is written without failing");
-        out.keep.push(Keep::Fleet { bytes });
     }
 
     fn room(&mut self, id: LinkId, now: Now, out: &mut Effects) {

@@ -1,5 +1,6 @@
 //! Fleets that grow and part: a joiner is admitted by a signed entry that is kept before it is told.
 
+use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{Asker, Collection, DeviceId};
 use crate::model::input::{LinkAction, Welcome};
@@ -66,10 +67,8 @@ impl Replica {
                 return;
             }
         };
-        self.fleet = welcome.fleet;
-        self.keep_fleet(out);
-        let facts: Vec<_> = welcome.entries.iter().map(|entry| saved::member(entry)).collect();
-        self.write("fleet", &facts, out);
+        (self.fleet, self.fleet_changed) = (welcome.fleet, true);
+        self.write_members(&welcome.entries, out);
         self.learn_changed(now);
         self.members_changed(now);
         self.dialing.told(&device, &welcome.addresses);
@@ -79,16 +78,40 @@ impl Replica {
         out.reply.push((asker, Reply::Paired { device, name }));
     }
 
+    /// Writes those entries into the fleet document that are not known.
+    pub(super) fn write_members(&mut self, entries: &[Vec<u8>], out: &mut Effects) {
+        let known = self.log.entries();
+        let facts: Vec<_> = entries.iter().filter(|entry| !known.contains(entry)).map(|entry| saved::member(entry)).collect();
+        self.write("fleet", &facts, out);
+    }
+
+    /// Keeps the fleet, and the entries that make its members, in a file of their own when either changed.
+    pub(super) fn keep_fleet(&mut self, out: &mut Effects) {
+        if std::mem::take(&mut self.fleet_changed) {
+            let bytes = saved::fleet(&self.fleet, &self.log.belonging(&self.fleet.id));
+            if self.fleet_kept != bytes {
+                self.fleet_kept.clone_from(&bytes);
+                out.keep.push(Keep::Fleet { bytes });
+            }
+        }
+    }
+
     /// What we were given must make both of us members of the fleet it names.
     fn check(&self, inviter: DeviceId, welcome: &[u8]) -> Result<Welcome, Refusal> {
         let unproved = || Refusal::new(Code::PairMismatch, "the other side did not prove that it let us in").fix("make a new ticket");
         let welcome: Welcome = postcard::from_bytes(welcome).map_err(|_| unproved())?;
         let mut log = Log::default();
-        for entry in &welcome.entries {
+        // What we know already counts, too: the inviter may not have heard yet that it was removed.
+        for entry in self.log.entries().iter().chain(&welcome.entries) {
             // What is no entry proves nothing.
             let _ = log.learn(entry);
         }
         let fleet = welcome.fleet.id;
+        if log.is_removed(&fleet, &inviter.0) {
+            return Err(Refusal::new(Code::PairMismatch, "that device was removed from its fleet, and does not know it yet")
+                .because("a removed device lets nobody in")
+                .fix("on that device: hubless leave, then a new ticket"));
+        }
         if log.proves(&fleet, &self.me.device.0) && log.proves(&fleet, &inviter.0) { Ok(welcome) } else { Err(unproved()) }
     }
 
@@ -98,9 +121,8 @@ impl Replica {
         let mut life = self.life;
         life.nonce = life.nonce.wrapping_add(self.acts);
         let (fleet, genesis) = found(&self.me, life);
-        self.fleet = fleet;
-        self.keep_fleet(out);
-        self.write("fleet", &[saved::member(&genesis)], out);
+        (self.fleet, self.fleet_changed) = (fleet, true);
+        self.write_members(&genesis, out);
         self.learn_changed(now);
         self.members_changed(now);
         for link in std::mem::take(&mut self.links).into_values() {

@@ -79,6 +79,8 @@ pub struct Replica {
     pub(super) written_again: BTreeSet<String>,
     outdone: BTreeSet<FactKey>,
     healing: bool,
+    pub(super) fleet_changed: bool,
+    pub(super) fleet_kept: Vec<u8>,
     pub(super) acts: u64,
     opened: Millis,
     now: Millis,
@@ -92,9 +94,9 @@ impl Replica {
     pub fn open(me: Identity, life: Life, now: Now, shelf: &dyn Shelf) -> (Replica, Effects) {
         let mut out = Effects::default();
         let library = Library::open(me.device, life, shelf);
-        let fleet = shelf.fleet().and_then(|bytes| postcard::from_bytes::<Fleet>(&bytes).ok());
+        let fleet = shelf.fleet().and_then(|bytes| saved::read_fleet(&bytes));
         let founded = fleet.is_none();
-        let (fleet, genesis) = fleet.map_or_else(|| found(&me, life), |fleet| (fleet, Vec::new()));
+        let (fleet, entries) = fleet.unwrap_or_else(|| found(&me, life));
         let mut replica = Replica {
             showing: Showing::new(me.device, now.boot_ms, life.counter == 0),
             presences: Presences::new(me.device, life, now.boot_ms),
@@ -119,6 +121,8 @@ impl Replica {
             written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
             outdone: BTreeSet::new(),
             healing: false,
+            fleet_changed: false,
+            fleet_kept: shelf.fleet().unwrap_or_default(),
             acts: 0,
             opened: now.boot_ms,
             now: now.boot_ms,
@@ -135,9 +139,9 @@ impl Replica {
         replica.showing.take_new_sessions();
         if founded {
             replica.note_lost_fleet(&mut out);
-            out.keep.push(Keep::Fleet { bytes: postcard::to_stdvec(&replica.fleet).expect("plain data is written without failing") });
-            replica.write("fleet", &[saved::member(&genesis)], &mut out);
+            replica.fleet_changed = true;
         }
+        replica.write_members(&entries, &mut out);
         replica.reading.list(now, &mut out);
         replica.introduce(&mut out);
         replica.finish(now, &mut out);
@@ -271,6 +275,7 @@ impl Replica {
         for key in self.library.take_changed() {
             for entry in self.showing.learn(&key, self.library.facts()) {
                 members |= self.log.learn(&entry).unwrap_or(false);
+                self.fleet_changed |= members;
             }
             members |= matches!(key, FactKey::Device(_));
             self.notice_outdone(&key);
@@ -357,6 +362,7 @@ impl Replica {
         self.learn_changed(now);
         self.heal(now, out);
         self.learn_changed(now);
+        self.keep_fleet(out);
         for (source, fresh) in std::mem::take(&mut self.fresh) {
             for link in self.links.values_mut().filter(|link| Some(link.id) != source) {
                 link.tell(&fresh, now, &mut self.library, out);
@@ -395,7 +401,7 @@ impl Replica {
 }
 
 /// A fleet of this device alone. The secrets come out of the device's key, which is random, and of this life.
-pub(super) fn found(me: &Identity, life: Life) -> (Fleet, Vec<u8>) {
+pub(super) fn found(me: &Identity, life: Life) -> (Fleet, Vec<Vec<u8>>) {
     let mut seed = blake3::Hasher::new_derive_key("hubless 1 fleet");
     seed.update(me.signing.as_bytes());
     seed.update(&life.counter.to_le_bytes());
@@ -406,5 +412,5 @@ pub(super) fn found(me: &Identity, life: Life) -> (Fleet, Vec<u8>) {
     nonce.copy_from_slice(&bytes[..16]);
     secret.copy_from_slice(&bytes[16..]);
     let (hash, entry) = members::genesis(&me.signing, nonce);
-    (Fleet { id: FleetId(hash), secrets: vec![secret] }, entry)
+    (Fleet { id: FleetId(hash), secrets: vec![secret] }, vec![entry])
 }

@@ -7,7 +7,7 @@ use crate::model::beat::Beat;
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, SessionId};
 use crate::model::limits::COUNT_MAX;
-use crate::model::member::{ChoiceFact, DeviceFact};
+use crate::model::member::{ChoiceFact, DeviceFact, Fleet};
 use crate::model::session::{EndFact, SessionFact};
 use crate::model::todo::{Deed, TodoFact};
 
@@ -86,6 +86,20 @@ pub fn member(bytes: &[u8]) -> (FactKey, String) {
     (FactKey::Member(*blake3::hash(bytes).as_bytes()), data_encoding::BASE64.encode(bytes))
 }
 
+/// Writes the fleet's own file: the fleet, then the membership entries that belong to it, so that losing the fleet document
+/// costs no member.
+#[must_use]
+pub fn fleet(fleet: &Fleet, entries: &[Vec<u8>]) -> Vec<u8> {
+    postcard::to_stdvec(&(fleet, entries)).expect("plain data is written without failing")
+}
+
+/// Reads the fleet's own file; one without entries holds none.
+#[must_use]
+pub fn read_fleet(bytes: &[u8]) -> Option<(Fleet, Vec<Vec<u8>>)> {
+    let (fleet, rest) = postcard::take_from_bytes(bytes).ok()?;
+    Some((fleet, postcard::from_bytes(rest).unwrap_or_default()))
+}
+
 /// A noun as a fact's JSON.
 #[must_use]
 pub fn json<T: serde::Serialize>(noun: &T) -> String {
@@ -121,6 +135,16 @@ mod tests {
         assert_eq!(month(1_798_761_599_999), "2026-12");
         assert_eq!(month(1_798_761_600_000), "2027-01");
         assert_eq!(month(i64::MAX), "9999-12");
+    }
+
+    #[test]
+    fn a_fleets_file_holds_its_entries_and_may_hold_none() {
+        let held = Fleet { id: crate::model::id::FleetId([1; 32]), secrets: vec![[2; 32]] };
+        let entries = vec![b"entry".to_vec()];
+        assert_eq!(read_fleet(&fleet(&held, &entries)), Some((held.clone(), entries)));
+        let bare = postcard::to_stdvec(&held).unwrap();
+        assert_eq!(read_fleet(&bare), Some((held, Vec::new())));
+        assert_eq!(read_fleet(b"x"), None);
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl Home {
         Ok(())
     }
 
-    /// `postcard(Fleet)`.
+    /// What `Keep::Fleet` brought.
     pub(super) fn fleet(&self) -> Option<Vec<u8>> {
         self.fleet.borrow().clone()
     }
