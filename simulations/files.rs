@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use hubless::ingest::tail::WINDOW;
 use hubless::model::effects::Look;
-use hubless::model::input::{FileStat, Repo, Root, Seen, SourceEvent};
+use hubless::model::input::{FileStat, Repo, Seen, SourceEvent};
 use hubless::model::todo::Status;
+use hubless::model::tool::Root;
 
 use super::plan::FileDeed;
 
@@ -34,7 +36,7 @@ impl Files {
     /// A tool writes; gives the hint that the system sends, if it sends one.
     pub(crate) fn write(&mut self, deed: FileDeed, wall_ms: i64) -> Option<SourceEvent> {
         let path = |session: u8| format!("s{session}-agent-s{session}.json");
-        let hint = |path: String| Some(SourceEvent::Hint { root: Root::ClaudeTodos, path: Some(path) });
+        let hint = |path: String| Some(SourceEvent::Hint { root: Root::CLAUDE_TODOS, path: Some(path) });
         match deed {
             FileDeed::Write(session, list) => {
                 self.put(&path(session), list_bytes(list).into_bytes(), wall_ms);
@@ -85,7 +87,7 @@ impl Files {
     pub(crate) fn put_list(&mut self, session: &str, bytes: String, wall_ms: i64) -> SourceEvent {
         let path = format!("{session}-agent-{session}.json");
         self.put(&path, bytes.into_bytes(), wall_ms);
-        SourceEvent::Hint { root: Root::ClaudeTodos, path: Some(path) }
+        SourceEvent::Hint { root: Root::CLAUDE_TODOS, path: Some(path) }
     }
 
     fn put(&mut self, path: &str, bytes: Vec<u8>, mtime_ms: i64) {
@@ -107,30 +109,51 @@ impl Files {
     pub(crate) fn look(&self, look: &Look) -> SourceEvent {
         match look {
             Look::List { root } => {
-                let files = self.of(*root).iter().map(|(path, file)| Seen { path: path.clone(), stat: file.stat() }).collect();
+                let files =
+                    self.of(*root).into_iter().flatten().map(|(path, file)| Seen { path: path.clone(), stat: file.stat() }).collect();
                 SourceEvent::Looked { root: *root, base: format!("/{}", root.word()), present: true, files, skipped: 0 }
             }
-            Look::Read { root, path, offset, max } => match self.of(*root).get(path) {
+            Look::Read { root, path, offset, max } => match self.of(*root).and_then(|files| files.get(path)) {
                 None => SourceEvent::Denied { root: *root, path: Some(path.clone()), why: "no such file".into() },
                 Some(file) => {
-                    let from = usize::try_from(*offset).unwrap_or(usize::MAX).min(file.bytes.len());
+                    let from = place(file, *offset);
                     let bytes: Vec<u8> = file.bytes[from..].iter().take(usize::try_from(*max).unwrap_or(usize::MAX)).copied().collect();
                     let at_end = from + bytes.len() == file.bytes.len();
                     SourceEvent::Read { root: *root, path: path.clone(), stat: file.stat(), offset: *offset, bytes, at_end }
                 }
             },
             Look::Find { root, names } => {
-                let find = |name: &String| self.of(*root).keys().find(|path| path.ends_with(&format!("/{name}"))).cloned();
+                let find = |name: &String| self.of(*root)?.keys().find(|path| path.ends_with(&format!("/{name}"))).cloned();
                 SourceEvent::Found { root: *root, files: names.iter().map(|name| (name.clone(), find(name))).collect() }
             }
+            Look::Follow { root, path, offset, max } => match self.of(*root).and_then(|files| files.get(path)) {
+                None => SourceEvent::Denied { root: *root, path: Some(path.clone()), why: "no such file".into() },
+                Some(file) => {
+                    let (from, window) = (place(file, *offset), usize::try_from(WINDOW).expect("it fits"));
+                    let bytes: Vec<u8> = file.bytes[from..].iter().take(usize::try_from(*max).unwrap_or(usize::MAX)).copied().collect();
+                    SourceEvent::Followed {
+                        root: *root,
+                        path: path.clone(),
+                        stat: file.stat(),
+                        head: file.bytes[..window.min(file.bytes.len())].to_vec(),
+                        behind: file.bytes[from.saturating_sub(window)..from].to_vec(),
+                        offset: *offset,
+                        at_end: from + bytes.len() == file.bytes.len(),
+                        bytes,
+                    }
+                }
+            },
+            // Whoever asks for processes learns that none of them lives: here there is nobody but the files.
+            Look::Living { .. } => SourceEvent::Living { alive: Vec::new(), held: Vec::new() },
             Look::Repo { cwd } => SourceEvent::Repo { cwd: cwd.clone(), repo: repo(cwd) },
         }
     }
 
-    fn of(&self, root: Root) -> &BTreeMap<String, File> {
+    fn of(&self, root: Root) -> Option<&BTreeMap<String, File>> {
         match root {
-            Root::ClaudeTodos => &self.lists,
-            Root::ClaudeProjects => &self.transcripts,
+            Root::CLAUDE_TODOS => Some(&self.lists),
+            Root::CLAUDE_PROJECTS => Some(&self.transcripts),
+            _ => None,
         }
     }
 }
@@ -139,6 +162,10 @@ impl File {
     fn stat(&self) -> FileStat {
         FileStat { dev: 1, ino: self.ino, size: self.bytes.len() as u64, mtime_ms: self.mtime_ms }
     }
+}
+
+fn place(file: &File, offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX).min(file.bytes.len())
 }
 
 fn repo(cwd: &str) -> Option<Repo> {

@@ -58,6 +58,8 @@ pub(crate) fn input(input: &Input) -> String {
             SourceEvent::Hint { path, .. } => format!("hint {}", path.as_deref().unwrap_or("everywhere")),
             SourceEvent::Looked { files, .. } => format!("looked {} files", files.len()),
             SourceEvent::Read { path, bytes, .. } => format!("read {path} {} b", bytes.len()),
+            SourceEvent::Followed { path, bytes, .. } => format!("followed {path} {} b", bytes.len()),
+            SourceEvent::Living { alive, held } => format!("living {alive:?} {held:?}"),
             SourceEvent::Found { files, .. } => format!("found {}", files.iter().filter(|(_, path)| path.is_some()).count()),
             SourceEvent::Repo { cwd, .. } => format!("repo of {cwd}"),
             SourceEvent::Denied { path, .. } => format!("denied {path:?}"),

@@ -17,8 +17,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::model::input::Root;
 use crate::model::time::Millis;
+use crate::model::tool::Root;
 use crate::{api, network, sources, store};
 
 pub use error::{Error, Warning};
@@ -161,7 +161,7 @@ impl Config {
     #[must_use]
     pub fn sources_options(&self) -> sources::Options {
         let root = &self.claude_root.value;
-        let roots = [(Root::ClaudeTodos, root.join("todos")), (Root::ClaudeProjects, root.join("projects"))];
+        let roots = [(Root::CLAUDE_TODOS, root.join("todos")), (Root::CLAUDE_PROJECTS, root.join("projects"))];
         sources::Options { roots: BTreeMap::from(roots) }
     }
 }
@@ -369,8 +369,8 @@ mod tests {
         assert_eq!(from_env.network.interfaces.value, ["tailscale0", "br0"]);
         assert_eq!(from_env.not_seen_after_ms.value, 90 * 60 * 1000);
         let roots = from_env.sources_options().roots;
-        assert_eq!(roots[&Root::ClaudeTodos], Path::new("/home/lena/c/todos"));
-        assert_eq!(roots[&Root::ClaudeProjects], Path::new("/home/lena/c/projects"));
+        assert_eq!(roots[&Root::CLAUDE_TODOS], Path::new("/home/lena/c/todos"));
+        assert_eq!(roots[&Root::CLAUDE_PROJECTS], Path::new("/home/lena/c/projects"));
     }
 
     #[test]

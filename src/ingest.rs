@@ -3,4 +3,6 @@
 pub mod claude;
 pub mod claude_todos;
 mod escapes;
+pub mod files;
+pub mod run;
 pub mod tail;

@@ -18,4 +18,5 @@ pub mod session;
 pub mod text;
 pub mod time;
 pub mod todo;
+pub mod tool;
 pub mod view;

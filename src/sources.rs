@@ -23,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::effects::Look;
-use crate::model::input::{Input, Root, SourceEvent};
+use crate::model::input::{Input, SourceEvent};
 use crate::model::limits::FILES_MAX;
+use crate::model::tool::Root;
 
 use hints::Hints;
 use queue::{Job, Queue};
@@ -166,8 +167,8 @@ fn not_configured(root: Root) -> SourceEvent {
 /// Transcripts change with every word of an agent; until they are followed, nobody wants to be woken by them.
 fn is_watched(root: Root) -> bool {
     match root {
-        Root::ClaudeTodos => true,
-        Root::ClaudeProjects => false,
+        Root::CLAUDE_TODOS => true,
+        Root::CLAUDE_PROJECTS => false,
     }
 }
 
@@ -181,7 +182,7 @@ mod tests {
     use std::time::Duration;
     use tokio_util::sync::DropGuard;
 
-    const TODOS: Look = Look::List { root: Root::ClaudeTodos };
+    const TODOS: Look = Look::List { root: Root::CLAUDE_TODOS };
 
     /// Sources on a directory that lasts as long as the test, and the ear of a core.
     struct Rig {
@@ -198,7 +199,7 @@ mod tests {
         /// The todos' root is `base` below the directory.
         fn start(base: &str) -> Rig {
             let dir = tempfile::tempdir().expect("dir");
-            let roots = BTreeMap::from([(Root::ClaudeTodos, dir.path().join(base)), (Root::ClaudeProjects, dir.path().join("projects"))]);
+            let roots = BTreeMap::from([(Root::CLAUDE_TODOS, dir.path().join(base)), (Root::CLAUDE_PROJECTS, dir.path().join("projects"))]);
             let (sender, inbox) = mpsc::channel(64);
             let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
             let sources = start(Options { roots }, sender, &tasks, stop.clone()).expect("started");
@@ -271,7 +272,7 @@ mod tests {
         }
 
         async fn read(&mut self, path: &str) -> SourceEvent {
-            self.ask(Look::Read { root: Root::ClaudeTodos, path: path.to_owned(), offset: 0, max: 1000 }).await
+            self.ask(Look::Read { root: Root::CLAUDE_TODOS, path: path.to_owned(), offset: 0, max: 1000 }).await
         }
 
         async fn end(self) {
@@ -361,7 +362,7 @@ mod tests {
         }
         rig.write("todos/last.json", "[]");
         // Events keep their order: were there a hint of ours, it would come before this one.
-        assert_eq!(rig.next().await, SourceEvent::Hint { root: Root::ClaudeTodos, path: Some("last.json".to_owned()) });
+        assert_eq!(rig.next().await, SourceEvent::Hint { root: Root::CLAUDE_TODOS, path: Some("last.json".to_owned()) });
         rig.end().await;
     }
 
@@ -394,8 +395,8 @@ mod tests {
     #[tokio::test]
     async fn names_and_repositories_are_found() {
         let mut rig = Rig::start("todos");
-        let find = || Look::Find { root: Root::ClaudeProjects, names: vec!["s1.jsonl".to_owned()] };
-        let none = SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".to_owned(), None)] };
+        let find = || Look::Find { root: Root::CLAUDE_PROJECTS, names: vec!["s1.jsonl".to_owned()] };
+        let none = SourceEvent::Found { root: Root::CLAUDE_PROJECTS, files: vec![("s1.jsonl".to_owned(), None)] };
         assert_eq!(rig.ask(find()).await, none, "the root is not there yet");
         rig.write("projects/-x/s1.jsonl", "{}");
         let SourceEvent::Found { files, .. } = rig.ask(find()).await else { panic!("not found") };
@@ -411,7 +412,7 @@ mod tests {
     async fn a_root_that_is_a_file_is_denied_and_nothing_panics() {
         let mut rig = Rig::start("todos");
         rig.write("todos", "no directory");
-        assert!(matches!(rig.ask(TODOS).await, SourceEvent::Denied { root: Root::ClaudeTodos, path: None, .. }));
+        assert!(matches!(rig.ask(TODOS).await, SourceEvent::Denied { root: Root::CLAUDE_TODOS, path: None, .. }));
         fs::remove_file(rig.path("todos")).expect("removed");
         rig.write("todos/a.json", "[]");
         rig.until_listed(&["a.json"]).await;
@@ -423,7 +424,7 @@ mod tests {
         let rig = Rig::start("todos");
         rig.write("todos/a.json", "[]");
         for _ in 0..200 {
-            rig.sources.look(Look::Read { root: Root::ClaudeTodos, path: "a.json".to_owned(), offset: 0, max: 10 });
+            rig.sources.look(Look::Read { root: Root::CLAUDE_TODOS, path: "a.json".to_owned(), offset: 0, max: 10 });
         }
         while rig.inbox.len() < 64 {
             tokio::task::yield_now().await;

@@ -11,8 +11,9 @@ use ed25519_dalek::SigningKey;
 use hubless::daemon::clock;
 use hubless::model::effects::{Effects, Look};
 use hubless::model::id::{DeviceId, Life};
-use hubless::model::input::{FileStat, Input, RelPath, Repo, Root, Seen, SourceEvent};
+use hubless::model::input::{FileStat, Input, RelPath, Repo, Seen, SourceEvent};
 use hubless::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX};
+use hubless::model::tool::Root;
 use hubless::replica::{Identity, Replica};
 use hubless::store::{Options, Store};
 use serde_json::Value;
@@ -74,7 +75,7 @@ impl Desk {
     }
 
     fn hint(&mut self, path: RelPath) {
-        let hint = SourceEvent::Hint { root: Root::ClaudeTodos, path: Some(path) };
+        let hint = SourceEvent::Hint { root: Root::CLAUDE_TODOS, path: Some(path) };
         let turn = self.replica.step(clock::now(), Input::Source(hint));
         self.finish(turn);
     }
@@ -82,8 +83,8 @@ impl Desk {
 
 fn base(root: &Path, of: Root) -> PathBuf {
     match of {
-        Root::ClaudeTodos => root.join("todos"),
-        Root::ClaudeProjects => root.join("projects"),
+        Root::CLAUDE_TODOS => root.join("todos"),
+        Root::CLAUDE_PROJECTS => root.join("projects"),
     }
 }
 
@@ -130,7 +131,7 @@ fn stat(path: &Path) -> FileStat {
 
 /// The floor: the same files listed, read and parsed, and nothing made of them.
 fn parse_all(root: &Path) -> usize {
-    let dir = base(root, Root::ClaudeTodos);
+    let dir = base(root, Root::CLAUDE_TODOS);
     let parse = |name: String| {
         let bytes = fs::read(dir.join(name)).expect("a file of ours");
         serde_json::from_slice::<Vec<Value>>(&bytes).expect("plain JSON").len()

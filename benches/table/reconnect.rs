@@ -159,6 +159,8 @@ fn session(n: u64) -> (FactKey, String) {
         cwd: Some(Foreign::new("/home/sam/api")),
         branch: Some(Foreign::new("main")),
         title: None,
+        parent: None,
+        side: false,
         started: 1_793_000_000_000,
     };
     (FactKey::Session(session_id(&device, "claude", &tool_session)), saved::json(&fact))

@@ -57,6 +57,7 @@ pub(crate) fn beat(device: DeviceId, agent: &str, state: Reported, task: &str) -
         note: None,
         pid: None,
         metadata: None,
+        counts: None,
         claimed_device: None,
         source: "cli".into(),
         interval_s: 60,
@@ -153,6 +154,8 @@ impl Fleet {
             cwd: Some(Foreign::new("/home/leo/api-server")),
             branch: Some(Foreign::new("main")),
             title: None,
+            parent: None,
+            side: false,
             started: NOW - 7_200_000,
         };
         let view = SessionView { id: leos(), fact, state, last_activity: NOW - 9_000, end: None, todos: todos.into(), open: 2, done: 1 };

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::run::moment;
 use super::{escapes, tail};
 use crate::model::limits::HEAD_BYTES_MAX;
 
@@ -100,28 +101,6 @@ fn prompt(message: &Value) -> Option<String> {
     let typed = content.as_str().or_else(|| content.as_array()?.iter().find_map(|block| block.get("text")?.as_str()))?;
     let line = typed.lines().map(str::trim).find(|line| !line.is_empty())?;
     (!line.starts_with('<')).then(|| line.chars().take(TITLE_CHARS_MAX).collect())
-}
-
-/// Milliseconds since 1970 of `2026-07-01T10:00:03.120Z`; other forms are `None`.
-fn moment(text: &str) -> Option<i64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let number = |part: &str, most: i64| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i64>().ok())?.filter(|n| *n <= most);
-    let mut date = date.splitn(3, '-');
-    let (year, month, day) = (number(date.next()?, 9999)?, number(date.next()?, 12)?, number(date.next()?, 31)?);
-    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let mut time = time.splitn(3, ':');
-    let (hour, minute, second) = (number(time.next()?, 23)?, number(time.next()?, 59)?, number(time.next()?, 60)?);
-    let millis = number(&format!("{fraction:0<3}").chars().take(3).collect::<String>(), 999)?;
-    (month >= 1 && day >= 1).then(|| ((days(year, month, day) * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + millis)
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar (Howard Hinnant, `days_from_civil`; years from 0 on).
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]

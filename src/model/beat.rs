@@ -90,6 +90,9 @@ pub struct Beat {
     /// `limits::METADATA_BYTES_MAX`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Foreign>,
+    /// What was counted in the session so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<super::session::Counts>,
     /// The device name that a report gave, when it is not this device's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claimed_device: Option<Foreign>,

@@ -2,9 +2,10 @@
 
 use super::batch::Batch;
 use super::id::Asker;
-use super::input::{LinkAction, RelPath, Root};
+use super::input::{LinkAction, RelPath};
 use super::reply::Reply;
 use super::time::Millis;
+use super::tool::Root;
 
 /// What one step, or one turn of several, asks of the world.
 #[must_use = "an effect that is not performed is lost"]
@@ -51,6 +52,25 @@ pub enum Look {
         offset: u64,
         /// At most so many bytes.
         max: u64,
+    },
+    /// Read on in a file of lines, and look again at what was read before.
+    Follow {
+        /// Below which root.
+        root: Root,
+        /// Which file.
+        path: RelPath,
+        /// From where.
+        offset: u64,
+        /// At most so many bytes.
+        max: u64,
+    },
+    /// Which of these processes live, and which of these files a process holds open.
+    Living {
+        /// Process numbers, each with when it began in the system's own words where the tool wrote them (Linux: field 22 of
+        /// `/proc/<pid>/stat`), so that a number given anew is not taken for the old one.
+        pids: Vec<(u32, Option<String>)>,
+        /// Files.
+        files: Vec<(Root, RelPath)>,
     },
     /// Find files by name, anywhere one or two levels below a root.
     Find {

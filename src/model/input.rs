@@ -4,6 +4,7 @@ use super::ask::Ask;
 use super::id::{Asker, DeviceId, LinkId};
 use super::message::Bye;
 use super::time::Millis;
+use super::tool::Root;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,26 +19,6 @@ pub enum Input {
     Tick,
     /// The daemon is about to stop: last beats are written, peers are told.
     Stopping,
-}
-
-/// Which directory of a tool; the daemon's configuration knows where it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Root {
-    /// `<claude root>/todos`: one JSON file for each agent of each session.
-    ClaudeTodos,
-    /// `<claude root>/projects`: transcripts, two levels deep; here only a session's working directory is taken from them.
-    ClaudeProjects,
-}
-
-impl Root {
-    /// The word that answers and index rows use.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Root::ClaudeTodos => "claude-todos",
-            Root::ClaudeProjects => "claude-projects",
-        }
-    }
 }
 
 /// A path below a root, with `/`, never absolute, never with `..`.
@@ -113,6 +94,32 @@ pub enum SourceEvent {
         bytes: Vec<u8>,
         /// Whether the file ends there.
         at_end: bool,
+    },
+    /// The answer to `Look::Follow`: the same as `Read`, with what the checkpoint wants to see again.
+    Followed {
+        /// Below which root.
+        root: Root,
+        /// Which file.
+        path: RelPath,
+        /// What it was while it was read.
+        stat: FileStat,
+        /// Its first bytes, at most `ingest/tail`'s window.
+        head: Vec<u8>,
+        /// The bytes right before `offset`, at most the window.
+        behind: Vec<u8>,
+        /// From where.
+        offset: u64,
+        /// What it says there.
+        bytes: Vec<u8>,
+        /// Whether the file ends there.
+        at_end: bool,
+    },
+    /// The answer to `Look::Living`.
+    Living {
+        /// The processes that were asked for and live.
+        alive: Vec<u32>,
+        /// The files that were asked for and that a process of this person holds open, with its number.
+        held: Vec<(Root, RelPath, u32)>,
     },
     /// The answer to `Look::Find`: for each name, the first file with it.
     Found {

@@ -37,8 +37,32 @@ pub struct SessionFact {
     /// What it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<Foreign>,
+    /// The session that it was forked from, or works for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<SessionId>,
+    /// Whether it is a sub-agent's, working for its parent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub side: bool,
     /// When it began, as far as is known, milliseconds since 1970.
     pub started: i64,
+}
+
+/// What was counted in a session's own file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Counts {
+    /// Lines that are records.
+    pub records: u64,
+    /// Lines that are not: damaged, or something else altogether.
+    pub damaged: u64,
+    /// What people typed.
+    pub users: u64,
+    /// What the model answered.
+    pub assistants: u64,
+    /// Tokens that went in, those read from a cache among them.
+    pub tokens_in: u64,
+    /// Tokens that came out.
+    pub tokens_out: u64,
 }
 
 /// `end/<session>/<unique>`, once: it is over.
@@ -49,6 +73,9 @@ pub struct EndFact {
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Foreign>,
+    /// What was counted in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
     /// When, milliseconds since 1970.
     pub at: i64,
 }

@@ -70,6 +70,13 @@ pub enum List {
         /// The agent id; equal to the tool's session id for the main thread.
         agent: Foreign,
     },
+    /// A list of tasks that has a name of its own and that several sessions of one device share.
+    Named {
+        /// Where.
+        device: DeviceId,
+        /// Its name.
+        name: Foreign,
+    },
     /// What people and agents add by command or API, one list for each project.
     Person {
         /// The project, `general` when none was given.
@@ -78,11 +85,21 @@ pub enum List {
 }
 
 impl List {
+    /// The session whose list it is.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match self {
+            List::Session { session, .. } => Some(*session),
+            List::Named { .. } | List::Person { .. } => None,
+        }
+    }
+
     /// The name of an item of this list: by the tool's own id where that is unique for ever, else by the normalised text.
     #[must_use]
     pub fn item(&self, what: &str) -> ItemId {
         match self {
             List::Session { session, agent } => ItemId::of(&[b"session", &session.0, agent.json().as_bytes(), what.as_bytes()]),
+            List::Named { device, name } => ItemId::of(&[b"named", &device.0, name.json().as_bytes(), what.as_bytes()]),
             List::Person { project } => ItemId::of(&[b"person", project.as_bytes(), what.as_bytes()]),
         }
     }
@@ -272,6 +289,23 @@ pub struct Reading {
     pub items: Vec<Listed>,
     /// Elements that are not what they should be; each was passed over.
     pub malformed: u64,
+}
+
+/// What is said of one task of a list whose ids are unique for ever; what is `None` stays as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// The tool's id of it.
+    pub id: String,
+    /// What it says; the first text that is known stays.
+    pub text: Option<Foreign>,
+    /// How far it is.
+    pub status: Option<Status>,
+    /// What the agent calls it while it works on it.
+    pub active_form: Option<Foreign>,
+    /// Whom the list names.
+    pub owner: Option<Foreign>,
+    /// Ids of tasks of the same list that must be done first; they add to those that are known.
+    pub blocked_by: Vec<String>,
 }
 
 /// A fact of the collection `todos`, with its name.

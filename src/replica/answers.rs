@@ -147,6 +147,7 @@ impl Replica {
             note: field(&report.note, before.map(|b| &b.note)),
             pid: report.pid.or(before.and_then(|b| b.pid)),
             metadata: report.metadata.clone().or_else(|| before.and_then(|b| b.metadata.clone())),
+            counts: before.and_then(|b| b.counts),
             claimed_device,
             source: report.source.to_owned(),
             interval_s: report.interval_s.or(before.map(|b| b.interval_s)).unwrap_or(INTERVAL_S),
@@ -172,6 +173,8 @@ impl Replica {
             cwd: None,
             branch: None,
             title: None,
+            parent: None,
+            side: false,
             started: now.wall_ms,
         };
         self.write(&format!("sessions/{}", saved::month(fact.started)), &[(key, saved::json(&fact))], out);

@@ -16,6 +16,7 @@ use crate::model::input::*;
 use crate::model::message::*;
 use crate::model::reply::Reply;
 use crate::model::time::Now;
+use crate::model::tool::Root;
 
 struct Node {
     r: Replica,
@@ -290,7 +291,7 @@ fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
     let _ = a.step(
         2,
         Input::Source(SourceEvent::Looked {
-            root: Root::ClaudeTodos,
+            root: Root::CLAUDE_TODOS,
             base: "/t".into(),
             present: true,
             files: vec![Seen { path: PATH.into(), stat: stat() }],
@@ -300,7 +301,7 @@ fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
     let _ = a.step(
         3,
         Input::Source(SourceEvent::Read {
-            root: Root::ClaudeTodos,
+            root: Root::CLAUDE_TODOS,
             path: PATH.into(),
             stat: stat(),
             offset: 0,
@@ -308,11 +309,11 @@ fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
             at_end: true,
         }),
     );
-    let _ = a.step(4, Input::Source(SourceEvent::Denied { root: Root::ClaudeProjects, path: None, why: "EACCES".into() }));
+    let _ = a.step(4, Input::Source(SourceEvent::Denied { root: Root::CLAUDE_PROJECTS, path: None, why: "EACCES".into() }));
     let _ = a.step(
         5,
         Input::Source(SourceEvent::Looked {
-            root: Root::ClaudeTodos,
+            root: Root::CLAUDE_TODOS,
             base: "/t".into(),
             present: true,
             files: vec![Seen { path: PATH.into(), stat: stat() }],
@@ -322,7 +323,7 @@ fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
     let out = a.step(
         6,
         Input::Source(SourceEvent::Read {
-            root: Root::ClaudeTodos,
+            root: Root::CLAUDE_TODOS,
             path: PATH.into(),
             stat: stat(),
             offset: 0,
@@ -339,7 +340,7 @@ fn after_a_rescan_a_file_that_was_read_is_not_read_for_ever() {
     let mut a = Node::new(1);
     let looked = || {
         Input::Source(SourceEvent::Looked {
-            root: Root::ClaudeTodos,
+            root: Root::CLAUDE_TODOS,
             base: "/t".into(),
             present: true,
             files: vec![Seen { path: PATH.into(), stat: stat() }],
@@ -348,7 +349,7 @@ fn after_a_rescan_a_file_that_was_read_is_not_read_for_ever() {
     };
     let read = || {
         Input::Source(SourceEvent::Read {
-            root: Root::ClaudeTodos,
+            root: Root::CLAUDE_TODOS,
             path: PATH.into(),
             stat: stat(),
             offset: 0,
@@ -356,7 +357,7 @@ fn after_a_rescan_a_file_that_was_read_is_not_read_for_ever() {
             at_end: true,
         })
     };
-    let found = || Input::Source(SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), None)] });
+    let found = || Input::Source(SourceEvent::Found { root: Root::CLAUDE_PROJECTS, files: vec![("s1.jsonl".into(), None)] });
     let _ = a.step(2, looked());
     let _ = a.step(3, read());
     let _ = a.step(4, found());

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
-use crate::model::input::{Root, SourceEvent};
+use crate::model::input::SourceEvent;
 use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::model::todo::List;
+use crate::model::tool::Root;
 use crate::rules::projects;
 use crate::rules::todos::reading;
 
@@ -22,7 +23,7 @@ const TOOL: &str = "claude";
 
 impl Replica {
     pub(super) fn hear_source(&mut self, event: SourceEvent, now: Now, out: &mut Effects) {
-        let present = |replica: &Replica| replica.reading.shown.get(&Root::ClaudeTodos).is_some_and(|shown| shown.present);
+        let present = |replica: &Replica| replica.reading.shown.get(&Root::CLAUDE_TODOS).is_some_and(|shown| shown.present);
         let before = present(self);
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
         if present(self) && !before {
@@ -57,6 +58,8 @@ impl Replica {
             cwd: kept(before.and_then(|b| b.cwd.as_ref()), place.cwd),
             branch: kept(before.and_then(|b| b.branch.as_ref()), place.branch.or(place.repo.and_then(|repo| repo.branch))),
             title: kept(before.and_then(|b| b.title.as_ref()), place.title),
+            parent: None,
+            side: false,
             started: before.map_or_else(|| place.started.unwrap_or(told.at), |b| b.started),
         };
         if before != Some(&fact) {

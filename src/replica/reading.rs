@@ -11,10 +11,11 @@ use crate::ingest::claude_todos::{self, Name};
 use crate::ingest::tail::FileMark;
 use crate::model::batch::{Keep, Shelf};
 use crate::model::effects::{Effects, Look};
-use crate::model::input::{FileStat, RelPath, Repo, Root, Seen, SourceEvent};
+use crate::model::input::{FileStat, RelPath, Repo, Seen, SourceEvent};
 use crate::model::limits::{HEAD_BYTES_MAX, RESCAN_EVERY_MS, TODO_FILE_BYTES_MAX};
 use crate::model::time::{Millis, Now};
 use crate::model::todo::Reading as ListReading;
+use crate::model::tool::Root;
 use crate::model::view::SourceView;
 
 /// One list, read whole, with what its session's transcript tells.
@@ -110,7 +111,7 @@ impl Reading {
     /// Lists everything again.
     pub fn list(&mut self, now: Now, out: &mut Effects) {
         self.due = now.boot_ms + RESCAN_EVERY_MS;
-        out.look.push(Look::List { root: Root::ClaudeTodos });
+        out.look.push(Look::List { root: Root::CLAUDE_TODOS });
     }
 
     /// A listing was read to its end: marks that were kept before the last new document carry the stamp of now.
@@ -137,7 +138,7 @@ impl Reading {
     pub fn hear(&mut self, event: SourceEvent, now: Now, stamp: [u8; 16], out: &mut Effects) -> Gathered {
         let mut gathered = Gathered::default();
         match event {
-            SourceEvent::Hint { root: Root::ClaudeTodos, path: Some(path) } => self.read(&path, out),
+            SourceEvent::Hint { root: Root::CLAUDE_TODOS, path: Some(path) } => self.read(&path, out),
             SourceEvent::Hint { .. } => self.list(now, out),
             SourceEvent::Looked { root, base, present, files, skipped } => {
                 let before = self.shown.get(&root).map_or(0, |shown| shown.malformed);
@@ -148,13 +149,14 @@ impl Reading {
                 self.looked(files, out);
                 gathered.complete = self.is_complete();
             }
-            SourceEvent::Read { root: Root::ClaudeTodos, path, stat, bytes, at_end, .. } => {
+            SourceEvent::Read { root: Root::CLAUDE_TODOS, path, stat, bytes, at_end, .. } => {
                 self.read_list(path, stat, &bytes, at_end, stamp, now, out, &mut gathered);
             }
-            SourceEvent::Read { root: Root::ClaudeProjects, path, bytes, .. } => self.read_head(&path, &bytes, out, &mut gathered),
+            SourceEvent::Read { root: Root::CLAUDE_PROJECTS, path, bytes, .. } => self.read_head(&path, &bytes, out, &mut gathered),
             SourceEvent::Found { files, .. } => self.found(files, out, &mut gathered),
             SourceEvent::Repo { cwd, repo } => self.learn_repo(&cwd, repo, &mut gathered),
             SourceEvent::Denied { root, path, why } => self.denied(root, path, &why, &mut gathered),
+            SourceEvent::Read { .. } | SourceEvent::Followed { .. } | SourceEvent::Living { .. } => {}
             SourceEvent::Polling { why } => {
                 for shown in self.shown.values_mut() {
                     shown.error = Some(format!("watching by polling: {why}"));
@@ -167,7 +169,7 @@ impl Reading {
     fn read(&mut self, path: &str, out: &mut Effects) {
         if claude_todos::name(path).is_some() {
             self.reading.insert(path.to_owned());
-            out.look.push(Look::Read { root: Root::ClaudeTodos, path: path.to_owned(), offset: 0, max: TODO_FILE_BYTES_MAX });
+            out.look.push(Look::Read { root: Root::CLAUDE_TODOS, path: path.to_owned(), offset: 0, max: TODO_FILE_BYTES_MAX });
         }
     }
 
@@ -188,7 +190,7 @@ impl Reading {
             self.read(&path, out);
         }
         if !names.is_empty() {
-            out.look.push(Look::Find { root: Root::ClaudeProjects, names });
+            out.look.push(Look::Find { root: Root::CLAUDE_PROJECTS, names });
         }
     }
 
@@ -234,7 +236,7 @@ impl Reading {
             Some(Looking::Finding | Looking::Head | Looking::Repo(_)) => {}
             Some(Looking::Settled(_)) | None => {
                 self.sessions.insert(session.clone(), Looking::Finding);
-                out.look.push(Look::Find { root: Root::ClaudeProjects, names: vec![format!("{session}.jsonl")] });
+                out.look.push(Look::Find { root: Root::CLAUDE_PROJECTS, names: vec![format!("{session}.jsonl")] });
             }
         }
         gathered.complete |= self.is_complete();
@@ -242,7 +244,7 @@ impl Reading {
 
     fn count_malformed(&mut self) {
         let malformed = self.malformed.values().sum();
-        if let Some(shown) = self.shown.get_mut(&Root::ClaudeTodos) {
+        if let Some(shown) = self.shown.get_mut(&Root::CLAUDE_TODOS) {
             shown.malformed = malformed;
         }
     }
@@ -253,7 +255,7 @@ impl Reading {
             match path {
                 Some(path) => {
                     self.sessions.insert(session, Looking::Head);
-                    out.look.push(Look::Read { root: Root::ClaudeProjects, path, offset: 0, max: HEAD_BYTES_MAX });
+                    out.look.push(Look::Read { root: Root::CLAUDE_PROJECTS, path, offset: 0, max: HEAD_BYTES_MAX });
                 }
                 None => self.settle(&session, Place::default(), gathered),
             }
@@ -309,22 +311,23 @@ impl Reading {
     fn denied(&mut self, root: Root, path: Option<RelPath>, why: &str, gathered: &mut Gathered) {
         match (root, path) {
             // A file that is gone says nothing; only its name is forgotten.
-            (Root::ClaudeTodos, Some(path)) => drop(self.reading.remove(&path)),
-            (Root::ClaudeProjects, Some(path)) => {
+            (Root::CLAUDE_TODOS, Some(path)) => drop(self.reading.remove(&path)),
+            (Root::CLAUDE_PROJECTS, Some(path)) => {
                 let session = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".jsonl").to_owned();
                 self.settle(&session, Place::default(), gathered);
             }
-            (Root::ClaudeProjects, None) => {
+            (Root::CLAUDE_PROJECTS, None) => {
                 // No transcript can be found: what waits for one is written with what is known.
                 let finding = |(_, looking): &(&String, &Looking)| matches!(looking, Looking::Finding);
                 let sessions: Vec<String> = self.sessions.iter().filter(finding).map(|(session, _)| session.clone()).collect();
                 sessions.iter().for_each(|session| self.settle(session, Place::default(), gathered));
             }
-            (Root::ClaudeTodos, None) => {
+            (root, None) => {
                 if let Some(shown) = self.shown.get_mut(&root) {
                     shown.error = Some(why.to_owned());
                 }
             }
+            (_, Some(_)) => {}
         }
         gathered.complete |= self.is_complete();
     }
@@ -335,5 +338,5 @@ impl Reading {
 }
 
 fn mark_key(path: &str) -> String {
-    format!("mark/{}/{path}", Root::ClaudeTodos.word())
+    format!("mark/{}/{path}", Root::CLAUDE_TODOS.word())
 }

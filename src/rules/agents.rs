@@ -128,6 +128,7 @@ mod tests {
             note: None,
             pid: None,
             metadata: None,
+            counts: None,
             claimed_device: None,
             source: "cli".into(),
             interval_s,

@@ -66,12 +66,14 @@ mod tests {
             cwd: None,
             branch: None,
             title: None,
+            parent: None,
+            side: false,
             started: 1000,
         }
     }
 
     fn end(outcome: &str, at: i64) -> EndFact {
-        EndFact { outcome: outcome.into(), result: None, at }
+        EndFact { outcome: outcome.into(), result: None, counts: None, at }
     }
 
     fn seen(ends: &[EndFact], beats: &[(AgentState, i64)]) -> SessionView {

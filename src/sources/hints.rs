@@ -19,7 +19,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::look::is_passed_over;
-use crate::model::input::{Input, RelPath, Root, SourceEvent};
+use crate::model::input::{Input, RelPath, SourceEvent};
+use crate::model::tool::Root;
 
 /// How long more events are gathered after the first one: a file that is written and renamed is one hint. Most of the
 /// 60 ms that a replaced file may take to another device belong to others (DESIGN §11).
@@ -299,7 +300,7 @@ mod tests {
     use super::*;
     use notify::event::{CreateKind, DataChange, Flag, MetadataKind, RemoveKind, RenameMode};
 
-    const ROOT: Root = Root::ClaudeTodos;
+    const ROOT: Root = Root::CLAUDE_TODOS;
 
     /// As if `dir` were watched for a root that is `rest` below it.
     fn watching(dir: &str, rest: &str) -> Shared {

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use crate::model::input::{FileStat, RelPath, Root, Seen};
+use crate::model::input::{FileStat, RelPath, Seen};
+use crate::model::tool::Root;
 
 /// What a root holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,8 +37,8 @@ pub(super) fn list(root: Root, base: &Path, max: usize) -> io::Result<Listing> {
     let real = fs::canonicalize(base)?;
     let mut gather = Gather { real: &real, max, listing: Listing::default() };
     match root {
-        Root::ClaudeTodos => gather.directory(&real, "", |_| true)?,
-        Root::ClaudeProjects => gather.projects()?,
+        Root::CLAUDE_TODOS => gather.directory(&real, "", |_| true)?,
+        Root::CLAUDE_PROJECTS => gather.projects()?,
     }
     let mut listing = gather.listing;
     listing.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
@@ -202,7 +203,7 @@ mod tests {
         write(dir.path().join("b.json"), "[]");
         write(dir.path().join("a.json"), "[{}]");
         write(dir.path().join("below/c.json"), "[]");
-        let listing = list(Root::ClaudeTodos, dir.path(), 10).expect("listed");
+        let listing = list(Root::CLAUDE_TODOS, dir.path(), 10).expect("listed");
         assert_eq!((paths(&listing), listing.skipped), (vec!["a.json", "b.json"], 1), "the directory is counted");
         let meta = fs::metadata(dir.path().join("a.json")).expect("there");
         assert_eq!(listing.files[0].stat, stat_of(&meta));
@@ -226,7 +227,7 @@ mod tests {
         rustix::fs::mkfifoat(CWD, root.join("pipe.json"), rustix::fs::Mode::RUSR).expect("made");
         let _socket = UnixListener::bind(root.join("socket.json")).expect("bound");
         fs::write(root.join(std::ffi::OsStr::from_bytes(b"\xff.json")), "[]").expect("written");
-        let listing = list(Root::ClaudeTodos, &root, 10).expect("listed");
+        let listing = list(Root::CLAUDE_TODOS, &root, 10).expect("listed");
         assert_eq!((paths(&listing), listing.skipped), (vec!["a.json"], 8));
     }
 
@@ -235,7 +236,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         write(dir.path().join("a.json"), "[]");
         symlink("a.json", dir.path().join("link.json")).expect("linked");
-        let listing = list(Root::ClaudeTodos, dir.path(), 10).expect("listed");
+        let listing = list(Root::CLAUDE_TODOS, dir.path(), 10).expect("listed");
         assert_eq!((paths(&listing), listing.skipped), (vec!["a.json", "link.json"], 0));
         assert_eq!(listing.files[0].stat, listing.files[1].stat);
     }
@@ -249,7 +250,7 @@ mod tests {
         let elsewhere = tempfile::tempdir().expect("dir");
         write(elsewhere.path().join("f.jsonl"), "{}");
         symlink(elsewhere.path(), dir.path().join("-linked")).expect("linked");
-        let listing = list(Root::ClaudeProjects, dir.path(), 10).expect("listed");
+        let listing = list(Root::CLAUDE_PROJECTS, dir.path(), 10).expect("listed");
         assert_eq!(paths(&listing), ["-home-x/a.jsonl", "-home-x/b.jsonl", "-home-y/c.jsonl"]);
         assert_eq!(listing.skipped, 1, "the linked directory");
     }
@@ -260,7 +261,7 @@ mod tests {
         for n in 0..20 {
             write(dir.path().join(format!("{n}.json")), "[]");
         }
-        let listing = list(Root::ClaudeTodos, dir.path(), 15).expect("listed");
+        let listing = list(Root::CLAUDE_TODOS, dir.path(), 15).expect("listed");
         assert_eq!((listing.files.len(), listing.skipped), (15, 5));
     }
 
@@ -274,10 +275,10 @@ mod tests {
         write(root.join("a.json"), "[]");
         write(root.join("b.json"), "[]");
         fs::set_permissions(root.join("b.json"), fs::Permissions::from_mode(0o000)).expect("set");
-        let listing = list(Root::ClaudeTodos, &root, 10).expect("listed");
+        let listing = list(Root::CLAUDE_TODOS, &root, 10).expect("listed");
         assert_eq!((paths(&listing), listing.skipped), (vec!["a.json"], 1));
         fs::set_permissions(&root, fs::Permissions::from_mode(0o000)).expect("set");
-        let why = list(Root::ClaudeTodos, &root, 10).expect_err("not listed").kind();
+        let why = list(Root::CLAUDE_TODOS, &root, 10).expect_err("not listed").kind();
         fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("set");
         assert_eq!(why, io::ErrorKind::PermissionDenied);
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::model::effects::Look;
-use crate::model::input::Root;
+use crate::model::tool::Root;
 
 /// Looks that wait at a time. A cold start asks for every file at once; a look is some 150 bytes, so these are 2.5 MB.
 pub(super) const LOOKS_MAX: usize = 16_384;
@@ -90,43 +90,43 @@ mod tests {
     use super::*;
 
     fn read(n: usize) -> Look {
-        Look::Read { root: Root::ClaudeTodos, path: format!("{n}.json"), offset: 0, max: 1 }
+        Look::Read { root: Root::CLAUDE_TODOS, path: format!("{n}.json"), offset: 0, max: 1 }
     }
 
     #[test]
     fn looks_come_out_in_order_and_the_same_listing_waits_once() {
-        let queue = Queue::new(vec![Root::ClaudeTodos]);
+        let queue = Queue::new(vec![Root::CLAUDE_TODOS]);
         queue.push(read(1));
-        queue.push(Look::List { root: Root::ClaudeTodos });
-        queue.push(Look::List { root: Root::ClaudeTodos });
+        queue.push(Look::List { root: Root::CLAUDE_TODOS });
+        queue.push(Look::List { root: Root::CLAUDE_TODOS });
         queue.push(read(2));
         assert_eq!(queue.take(), Some(Job::Look(read(1))));
-        assert_eq!(queue.take(), Some(Job::Look(Look::List { root: Root::ClaudeTodos })));
+        assert_eq!(queue.take(), Some(Job::Look(Look::List { root: Root::CLAUDE_TODOS })));
         assert_eq!(queue.take(), Some(Job::Look(read(2))));
         assert_eq!(queue.take(), None);
     }
 
     #[test]
     fn a_look_without_room_becomes_one_hint_after_all_others() {
-        let queue = Queue::new(vec![Root::ClaudeTodos, Root::ClaudeProjects]);
+        let queue = Queue::new(vec![Root::CLAUDE_TODOS, Root::CLAUDE_PROJECTS]);
         for n in 0..LOOKS_MAX + 3 {
             queue.push(read(n));
         }
         for n in 0..LOOKS_MAX {
             assert_eq!(queue.take(), Some(Job::Look(read(n))));
         }
-        assert_eq!(queue.take(), Some(Job::Again(Root::ClaudeTodos)));
+        assert_eq!(queue.take(), Some(Job::Again(Root::CLAUDE_TODOS)));
         assert_eq!(queue.take(), None);
     }
 
     #[test]
     fn a_repository_without_room_is_asked_for_again_by_every_root() {
-        let queue = Queue::new(vec![Root::ClaudeTodos, Root::ClaudeProjects]);
+        let queue = Queue::new(vec![Root::CLAUDE_TODOS, Root::CLAUDE_PROJECTS]);
         for n in 0..LOOKS_MAX {
             queue.push(read(n));
         }
         queue.push(Look::Repo { cwd: "/x".to_owned() });
         let after: Vec<Job> = std::iter::from_fn(|| queue.take()).skip(LOOKS_MAX).collect();
-        assert_eq!(after, [Job::Again(Root::ClaudeTodos), Job::Again(Root::ClaudeProjects)]);
+        assert_eq!(after, [Job::Again(Root::CLAUDE_TODOS), Job::Again(Root::CLAUDE_PROJECTS)]);
     }
 }

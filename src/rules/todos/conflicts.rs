@@ -8,7 +8,7 @@ use super::facts::Facts;
 use super::state::{Group, Held, Source, Word, word};
 use crate::model::id::{ConflictId, SessionId};
 use crate::model::text::Foreign;
-use crate::model::todo::{Field, List, SeenFact, Status};
+use crate::model::todo::{Field, SeenFact, Status};
 use crate::model::view::{Conflict, Side};
 
 /// All conflicts of a todo that holds items, sorted by (field, id).
@@ -123,10 +123,7 @@ fn side_of_seen(held: &Held<'_>, seen: &SeenFact) -> Side {
 }
 
 fn session(held: &Held<'_>) -> Option<SessionId> {
-    match &held.fact.list {
-        List::Session { session, .. } => Some(*session),
-        List::Person { .. } => None,
-    }
+    held.fact.list.session()
 }
 
 #[cfg(test)]

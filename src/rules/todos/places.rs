@@ -29,6 +29,7 @@ impl Place {
         let base = match (&item.project, &item.list) {
             (Some(project), _) => project,
             (None, List::Session { session, .. }) => sessions.get(session).map_or(GENERAL, String::as_str),
+            (None, List::Named { .. }) => GENERAL,
             (None, List::Person { project }) => project,
         };
         let project = aliases.aliased(base);

@@ -78,6 +78,7 @@ pub(super) fn project(heard: &[Heard], item: &ItemFact) -> String {
     match (&item.project, &item.list) {
         (Some(own), _) => project.clone_from(own),
         (None, List::Person { project: of }) => project.clone_from(of),
+        (None, List::Named { .. }) => {}
         (None, List::Session { session, .. }) => {
             for one in heard {
                 if let Heard::Session(of, Some(known)) = one
@@ -116,8 +117,9 @@ pub(super) fn list(session_n: u8) -> List {
 }
 
 fn any_list(g: &mut Gen) -> List {
-    match below(g, 4) {
+    match below(g, 5) {
         0 => List::Person { project: pick(g, &PROJECTS).to_owned() },
+        1 => List::Named { device: device(0), name: "team".into() },
         n => list(n as u8 % 2),
     }
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::known::Todos;
 use crate::model::id::{DeviceId, ItemId, TodoId};
-use crate::model::limits::COUNT_MAX;
-use crate::model::todo::{By, ItemFact, List, Listed, RankFact, Reading, SeenFact, Status, TodoFact};
+use crate::model::limits::{COUNT_MAX, ITEMS_MAX};
+use crate::model::text::Foreign;
+use crate::model::todo::{By, Change, ItemFact, List, Listed, RankFact, Reading, SeenFact, Status, TodoFact};
 
 /// What is to be written for one reading of one list by `device`; `at` is the time of the file or line, milliseconds since
 /// 1970 (T5, T7). A text that stands twice is one item with the lowest of its statuses; blank ones are passed over.
@@ -21,8 +22,8 @@ pub fn read(todos: &Todos, list: &List, device: DeviceId, reading: &Reading, at:
     let mut reader = Reader { todos, list, device, at, facts: Vec::new() };
     for (item, element) in &listed {
         match todos.seen(*item) {
-            None => reader.first(*item, element),
-            Some(seen) if at >= seen.at => reader.again(*item, element, seen),
+            None => reader.first(*item, element, []),
+            Some(seen) if at >= seen.at => reader.again(*item, element, seen, []),
             Some(_) => {}
         }
     }
@@ -35,6 +36,55 @@ pub fn read(todos: &Todos, list: &List, device: DeviceId, reading: &Reading, at:
     reader.facts
 }
 
+/// What is to be written for changes of single tasks of one list (T5). A task whose text is not known yet is passed over.
+#[must_use]
+pub fn change(todos: &Todos, list: &List, device: DeviceId, changes: &[Change], at: i64) -> Vec<TodoFact> {
+    let mut reader = Reader { todos, list, device, at, facts: Vec::new() };
+    for change in changes {
+        let item = list.item(&change.id);
+        let blocked_by = change.blocked_by.iter().map(|id| list.item(id));
+        match (todos.seen(item), todos.item(item)) {
+            (Some(seen), Some(known)) if at >= seen.at => {
+                let element = changed(change, &known.text, seen);
+                reader.again(item, &element, seen, blocked_by);
+            }
+            (Some(_), _) => {}
+            (None, known) => {
+                let Some(text) = known.map(|known| &known.text).or(change.text.as_ref()).filter(|text| !text.is_blank()) else { continue };
+                let element = Listed {
+                    text: text.clone(),
+                    status: change.status.unwrap_or(Status::Pending),
+                    active_form: change.active_form.clone(),
+                    priority: None,
+                    owner: change.owner.clone(),
+                };
+                reader.first(item, &element, blocked_by);
+            }
+        }
+    }
+    reader.facts
+}
+
+/// What is to be written when the tool has cleared a list because all of it was done: every task up to that id is.
+#[must_use]
+pub fn finished(todos: &Todos, list: &List, device: DeviceId, upto: u64, at: i64) -> Vec<TodoFact> {
+    let done = |id: u64| Change { id: id.to_string(), status: Some(Status::Completed), ..Change::default() };
+    let is_open = |id: &u64| todos.seen(list.item(&id.to_string())).is_some_and(|seen| !seen.status.is_finished());
+    let changes: Vec<Change> = (1..=upto.min(ITEMS_MAX as u64)).filter(is_open).map(done).collect();
+    change(todos, list, device, &changes, at)
+}
+
+/// The element that the list would have now.
+fn changed(change: &Change, text: &Foreign, seen: &SeenFact) -> Listed {
+    Listed {
+        text: text.clone(),
+        status: change.status.unwrap_or(seen.status),
+        active_form: change.active_form.clone().or_else(|| seen.active_form.clone()),
+        priority: seen.priority.clone(),
+        owner: change.owner.clone().or_else(|| seen.owner.clone()),
+    }
+}
+
 struct Reader<'a> {
     todos: &'a Todos,
     list: &'a List,
@@ -44,19 +94,20 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn first(&mut self, item: ItemId, element: &Listed) {
+    fn first(&mut self, item: ItemId, element: &Listed, blocked_by: impl IntoIterator<Item = ItemId>) {
         let todo = self.item(item, element);
         self.rank(item, todo, 1, element.status, self.at);
-        self.facts.push(TodoFact::Seen(item, self.seen_now(element, 1, 1)));
+        let blocked_by = blocked_by.into_iter().filter(|other| *other != item).collect();
+        self.facts.push(TodoFact::Seen(item, SeenFact { blocked_by, ..self.seen_now(element, 1, 1) }));
     }
 
-    fn again(&mut self, item: ItemId, element: &Listed, seen: &SeenFact) {
+    fn again(&mut self, item: ItemId, element: &Listed, seen: &SeenFact, blocked_by: impl IntoIterator<Item = ItemId>) {
         let todo = self.item(item, element);
         // A changed status belongs to the round that the todo is in as far as we know; one that stays, to where it was said.
         let round =
             if element.status == seen.status { seen.round } else { self.todos.state(todo).map_or(1, |(round, _)| round).max(seen.round) };
         let mut now = self.seen_now(element, seen.rev + 1, round);
-        now.blocked_by.clone_from(&seen.blocked_by);
+        now.blocked_by = seen.blocked_by.iter().copied().chain(blocked_by).filter(|other| *other != item).collect();
         let same = SeenFact { rev: seen.rev, device: seen.device, at: seen.at, ..now.clone() } == *seen;
         self.rank(item, todo, round, element.status, if same { seen.at } else { self.at });
         if !same && now.rev <= COUNT_MAX {
@@ -91,11 +142,7 @@ impl Reader<'_> {
     /// Writes that the item had this status in this round, if nobody has said so.
     fn rank(&mut self, item: ItemId, todo: TodoId, round: u64, status: Status, at: i64) {
         if !self.todos.has_rank(item, round, status) {
-            let session = match self.list {
-                List::Session { session, .. } => Some(*session),
-                List::Person { .. } => None,
-            };
-            let by = By { device: self.device, agent: None, session };
+            let by = By { device: self.device, agent: None, session: self.list.session() };
             self.facts.push(TodoFact::Rank(item, round, status, RankFact { todo, by, at }));
         }
     }

@@ -10,7 +10,7 @@ use super::places::Place;
 use crate::model::id::{ActId, DeviceId, ItemId, TodoId};
 use crate::model::text::Foreign;
 use crate::model::time::Stamp;
-use crate::model::todo::{ActFact, By, Deed, Field, ItemFact, List, RankFact, SeenFact, Status};
+use crate::model::todo::{ActFact, By, Deed, Field, ItemFact, RankFact, SeenFact, Status};
 use crate::model::view::{Origin, TodoView};
 
 /// One todo: the items it holds and the facts that count for it.
@@ -217,10 +217,7 @@ impl<'a> Group<'a> {
         let origin = |(item, held): (&ItemId, &Held<'_>)| Origin {
             item: *item,
             device: held.seen.map(|seen| seen.device),
-            session: match &held.fact.list {
-                List::Session { session, .. } => Some(*session),
-                List::Person { .. } => None,
-            },
+            session: held.fact.list.session(),
             status: held.seen.map_or(own, |seen| seen.status),
             listed: held.seen.is_none_or(|seen| seen.listed),
         };
@@ -287,7 +284,7 @@ mod tests {
     use super::super::world::reading_of;
     use super::*;
     use crate::model::id::SessionId;
-    use crate::model::todo::{Reading, todo_id};
+    use crate::model::todo::{List, Reading, todo_id};
     use crate::rules::todos::reading::read;
 
     fn shown(todos: &Todos) -> TodoView {

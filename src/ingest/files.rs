@@ -1,0 +1,57 @@
+//! What a file of a tool is, by its folder and its name alone. A tool is one file of this room, one line here for each kind
+//! of file, and its lines in `model::tool`.
+
+use super::claude_todos;
+use super::run::{Run, Said};
+use crate::model::tool::Root;
+
+/// Takes one whole line of a session's file into the sum; what is no sum is said.
+pub type Line = fn(&mut Run, &[u8], &mut Vec<Said>);
+/// Reads a session's file that is rewritten as a whole each time.
+pub type Whole = fn(&[u8]) -> Result<(Run, Vec<Said>), claude_todos::Malformed>;
+
+/// One kind of file.
+#[derive(Debug, Clone)]
+pub enum File {
+    /// A session's own file, one record a line.
+    Lines(Owner, Line),
+    /// A session's own file, rewritten as a whole each time.
+    Whole(Owner, Whole),
+    /// A todo list of Claude Code.
+    Todos(claude_todos::Name),
+    /// One task of a list; read by `claude_tasks::parse`.
+    Task {
+        /// The list: a session's id, or a name.
+        list: String,
+    },
+    /// The highest task of a list that was cleared because all of it was done; read by `claude_tasks::high_mark`.
+    HighMark {
+        /// The list.
+        list: String,
+    },
+    /// A process of Claude Code that lives; read by `claude_process::parse`.
+    Process {
+        /// Its number.
+        pid: u32,
+    },
+}
+
+/// Whose session a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The tool's own id of the session, out of the file's name, so that it is the same wherever the file is moved.
+    pub session: String,
+    /// The tool's id of the session it works for.
+    pub parent: Option<String>,
+    /// Whether it is a sub-agent's.
+    pub is_side: bool,
+}
+
+/// What the file at `path` below that root is; `None`: nobody's business.
+#[must_use]
+pub fn what(root: Root, path: &str) -> Option<File> {
+    match root.folder().word {
+        "claude-todos" => claude_todos::name(path).map(File::Todos),
+        _ => None,
+    }
+}
