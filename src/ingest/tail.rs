@@ -73,13 +73,20 @@ impl Checkpoint {
         let (lines, consumed) = whole_lines(read);
         let mut namer = self.namer;
         let lines = lines.into_iter().map(|line| (namer.name(named(line), line), line)).collect();
-        let behind = [tail, &read[..consumed]].concat();
+        (lines, Checkpoint { namer, ..self.behind(stat, tail, &read[..consumed]) })
+    }
+
+    /// The checkpoint behind `read`, whose last byte ends what was consumed; `tail` is what [`judge`] saw before it.
+    #[must_use]
+    pub fn behind(&self, stat: FileStat, tail: &[u8], read: &[u8]) -> Checkpoint {
         let window = usize::try_from(WINDOW).expect("because 4096 fits");
+        let from = |bytes: &[u8]| bytes.len().saturating_sub(window);
+        let last = if read.len() >= window { read[from(read)..].to_vec() } else { [tail, read].concat() };
         // Until so much was consumed, `tail` reaches back to the file's beginning.
-        let head = self.head.or_else(|| behind.get(..window).map(hash));
-        let tail = hash(&behind[behind.len().saturating_sub(window)..]);
-        let offset = self.offset + consumed as u64;
-        (lines, Checkpoint { stat, offset, head, tail, generation: self.generation, namer })
+        let first = || tail.iter().chain(read).copied().take(window).collect::<Vec<u8>>();
+        let head = self.head.or_else(|| (tail.len() + read.len() >= window).then(|| hash(&first())));
+        let offset = self.offset + read.len() as u64;
+        Checkpoint { stat, offset, head, tail: hash(&last[from(&last)..]), generation: self.generation, namer: self.namer }
     }
 }
 

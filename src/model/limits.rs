@@ -12,6 +12,10 @@ pub const COUNT_MAX: u64 = 1 << 40;
 pub const TODO_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of a transcript's head that are read to learn its working directory.
 pub const HEAD_BYTES_MAX: u64 = 256 * 1024;
+/// Bytes of one piece of a file of lines: a step that parses one stays far below a tenth of a second.
+pub const PIECE_BYTES: u64 = 1024 * 1024;
+/// Bytes of one line; a longer one is passed over and counted. The longest seen has 1.4 MB (FORMATS §2.5).
+pub const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Items of one list that are taken; the largest seen has 30.
 pub const ITEMS_MAX: usize = 10_000;
 /// Files of one source that are listed; people have thousands (RELIABILITY G).

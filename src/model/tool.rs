@@ -83,6 +83,16 @@ impl Root {
         (0u8..).zip(FOLDERS).find(|(_, folder)| folder.word == word).map(|(folder, _)| Root { folder, nth: self.nth })
     }
 
+    /// Reads [`Root::word`].
+    #[must_use]
+    pub fn named(word: &str) -> Option<Root> {
+        let of = |word: &str, nth| (0u8..).zip(FOLDERS).find(|(_, folder)| folder.word == word).map(|(folder, _)| Root { folder, nth });
+        of(word, 0).or_else(|| {
+            let (word, number) = word.rsplit_once('-')?;
+            of(word, number.parse::<u8>().ok()?.checked_sub(1).filter(|nth| *nth > 0)?)
+        })
+    }
+
     /// Its line of [`FOLDERS`].
     #[must_use]
     pub fn folder(self) -> &'static Folder {
@@ -118,6 +128,9 @@ mod tests {
         assert_eq!(Root::CLAUDE_TODOS.word(), "claude-todos");
         assert_eq!(Root::CLAUDE_PROJECTS.word(), "claude-projects");
         assert_eq!(Root::of("codex", 1).map(Root::word).collect::<Vec<_>>(), ["codex-sessions-2", "codex-archived-2"]);
+        let mut all = TOOLS.iter().flat_map(|tool| Root::of(tool.name, 0).chain(Root::of(tool.name, 7)));
+        assert!(all.all(|root| Root::named(&root.word()) == Some(root)));
+        assert_eq!(Root::named("codex-sessions-1"), None, "one word a root");
     }
 
     #[test]

@@ -23,6 +23,7 @@ impl Replica {
         if self.reading.due() <= now.boot_ms {
             self.reading.list(now, out);
         }
+        self.ask_who_lives(now, out);
         self.blocked.retain(|_, until| *until > now.boot_ms);
         let reached: BTreeSet<String> =
             self.links.values().flat_map(|link| link.addresses.iter().chain([&link.address]).cloned()).collect();

@@ -2,36 +2,75 @@
 
 use std::collections::BTreeMap;
 
+use crate::ingest::run::Said;
+use crate::model::beat::Reported;
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
-use crate::model::input::SourceEvent;
+use crate::model::id::SessionId;
+use crate::model::input::{Repo, SourceEvent};
 use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
-use crate::model::todo::List;
-use crate::model::tool::Root;
+use crate::model::todo::{Change, List, Reading as ListReading, TodoFact};
 use crate::rules::projects;
 use crate::rules::todos::reading;
 
 use super::facts::Joined;
+use super::following::Progress;
+use super::living::Sight;
 use super::machine::Replica;
-use super::reading::{Place, Told};
+use super::placing::Place;
+use super::reading::{Of, TASKS, Told, What};
 use super::saved;
 
-/// The tool whose files these are.
-const TOOL: &str = "claude";
+/// The tool whose lists are read as files of their own.
+const CLAUDE: &str = "claude";
+
+/// What is known of a session; what is `None` stays as it was.
+#[derive(Debug, Clone, Default)]
+pub(super) struct About<'a> {
+    /// Its tool.
+    pub(super) tool: &'a str,
+    /// The tool's own id of it.
+    pub(super) tool_session: &'a str,
+    /// Who works in it.
+    pub(super) agent: Option<String>,
+    /// Its working directory.
+    pub(super) cwd: Option<String>,
+    /// The repository above that, or the one that the tool names.
+    pub(super) repo: Option<Repo>,
+    /// Its branch.
+    pub(super) branch: Option<String>,
+    /// What it is about.
+    pub(super) title: Option<String>,
+    /// The session that it was forked from, or works for.
+    pub(super) parent: Option<SessionId>,
+    /// Whether it is a sub-agent's.
+    pub(super) side: bool,
+    /// When it began.
+    pub(super) started: i64,
+    /// Whether its project is known as far as it will be.
+    pub(super) settled: bool,
+}
 
 impl Replica {
     pub(super) fn hear_source(&mut self, event: SourceEvent, now: Now, out: &mut Effects) {
-        let present = |replica: &Replica| replica.reading.shown.get(&Root::CLAUDE_TODOS).is_some_and(|shown| shown.present);
-        let before = present(self);
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
-        if present(self) && !before {
-            out.note.push(Note::Watching { directories: 1 });
-        }
-        self.unconsolidated |= !gathered.told.is_empty();
+        self.unconsolidated |= !gathered.told.is_empty() || gathered.progress.iter().any(|(progress, _)| !progress.said.is_empty());
         for (told, place) in gathered.told {
             self.take_in(told, place, now, out);
+        }
+        for (progress, repo) in gathered.progress {
+            self.take_session(progress, repo, now, out);
+        }
+        for ((root, _), process, mtime_ms) in gathered.processes {
+            self.take_process(root, &process, mtime_ms, now, out);
+        }
+        if let Some((alive, held)) = gathered.living {
+            self.learn_who_lives(&alive, &held, now, out);
+        }
+        if gathered.ended {
+            self.living.at_once(now);
         }
         for mark in gathered.marks {
             out.keep.push(mark);
@@ -39,44 +78,179 @@ impl Replica {
         if gathered.complete {
             self.reading.restamp(self.library.stamp(), out);
             self.consolidate = std::mem::take(&mut self.unconsolidated);
+            let directories = self.reading.shown.values().filter(|shown| shown.present).count();
+            if directories != self.watching {
+                self.watching = directories;
+                out.note.push(Note::Watching { directories });
+            }
         }
     }
 
-    fn take_in(&mut self, told: Told, place: Place, now: Now, out: &mut Effects) {
-        let session = session_id(&self.me.device, TOOL, &told.session);
+    /// Writes what is known of a session, where it differs from what is written.
+    pub(super) fn learn_session(&mut self, about: About<'_>, now: Now, out: &mut Effects) -> SessionId {
+        let session = session_id(&self.me.device, about.tool, about.tool_session);
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
         let before = self.showing.session(&session);
-        let kept = |old: Option<&Foreign>, new: Option<String>| old.cloned().or_else(|| new.map(Foreign::new));
+        let new = |text: Option<String>| text.map(Foreign::new).filter(|text| !text.is_blank());
+        let first = |old: Option<&Foreign>, text: Option<String>| old.cloned().or_else(|| new(text));
+        let newest = |old: Option<&Foreign>, text: Option<String>| new(text).or_else(|| old.cloned());
+        let project = before
+            .and_then(|b| b.project.clone())
+            .or_else(|| about.settled.then(|| projects::key(about.cwd.as_deref(), about.repo.as_ref())).flatten());
+        let branch = about.branch.or(about.repo.and_then(|repo| repo.branch));
         let fact = SessionFact {
             rev,
             device: self.me.device,
-            tool: TOOL.to_owned(),
-            tool_session: Foreign::new(&*told.session),
-            agent: Foreign::new(TOOL),
-            project: before.and_then(|b| b.project.clone()).or_else(|| projects::key(place.cwd.as_deref(), place.repo.as_ref())),
-            cwd: kept(before.and_then(|b| b.cwd.as_ref()), place.cwd),
-            branch: kept(before.and_then(|b| b.branch.as_ref()), place.branch.or(place.repo.and_then(|repo| repo.branch))),
-            title: kept(before.and_then(|b| b.title.as_ref()), place.title),
-            parent: None,
-            side: false,
-            started: before.map_or_else(|| place.started.unwrap_or(told.at), |b| b.started),
+            tool: about.tool.to_owned(),
+            tool_session: Foreign::new(about.tool_session),
+            agent: before.map_or_else(|| new(about.agent).unwrap_or_else(|| Foreign::new(about.tool)), |b| b.agent.clone()),
+            project,
+            cwd: first(before.and_then(|b| b.cwd.as_ref()), about.cwd),
+            branch: newest(before.and_then(|b| b.branch.as_ref()), branch),
+            title: newest(before.and_then(|b| b.title.as_ref()), about.title),
+            parent: before.and_then(|b| b.parent).or(about.parent).filter(|parent| *parent != session),
+            side: about.side || before.is_some_and(|b| b.side),
+            started: before.map_or(about.started, |b| b.started.min(about.started)),
         };
         if before != Some(&fact) {
             let fact = SessionFact { rev: rev + 1, ..fact };
             self.write(&format!("sessions/{}", saved::month(fact.started)), &[(key, saved::json(&fact))], out);
             self.learn_changed(now);
         }
-        let Some(list) = told.list else { return };
-        let origin = List::Session { session, agent: Foreign::new(told.agent) };
-        let facts = reading::read(&self.showing.todos, &origin, self.me.device, &list, told.at);
+        session
+    }
+
+    /// One small file: its session exists, and its list says this.
+    fn take_in(&mut self, told: Told, place: Place, now: Now, out: &mut Effects) {
+        let at = told.at.min(now.wall_ms);
+        let list = match &told.of {
+            Of::Session(tool_session, agent) => {
+                let about = About {
+                    tool: CLAUDE,
+                    tool_session,
+                    cwd: place.cwd,
+                    repo: place.repo,
+                    branch: place.branch,
+                    title: place.title,
+                    started: place.started.unwrap_or(at),
+                    settled: true,
+                    ..About::default()
+                };
+                let session = self.learn_session(about, now, out);
+                List::Session { session, agent: Foreign::new(&**agent) }
+            }
+            Of::Named(name) => List::Named { device: self.me.device, name: Foreign::new(&**name) },
+        };
+        let (todos, me) = (&self.showing.todos, self.me.device);
+        let facts = match told.what {
+            What::Nothing => return,
+            What::List(reading) => reading::read(todos, &list, me, &reading, at),
+            What::Task(change) => reading::change(todos, &list, me, &[change], at),
+            What::Finished(upto) => reading::finished(todos, &list, me, upto, at),
+        };
+        self.write_todos(&facts, at, now, out);
+    }
+
+    /// A piece of a session's own file: its session, its lists and tasks in their order, and what its agent does.
+    fn take_session(&mut self, progress: Progress, repo: Option<Repo>, now: Now, out: &mut Effects) {
+        let tool = progress.at.0.folder().tool;
+        let (run, owner) = (&progress.run, &progress.owner);
+        let last = run.last.unwrap_or(progress.mtime_ms).min(now.wall_ms);
+        let parent = owner.parent.as_ref().or(run.parent.as_ref()).map(|parent| session_id(&self.me.device, tool, parent));
+        let told = run.remote.clone().map(|remote| Repo { remote: Some(remote), root: run.cwd.clone().unwrap_or_default(), branch: None });
+        let about = About {
+            tool,
+            tool_session: &owner.session,
+            agent: run.agent.clone(),
+            cwd: run.cwd.clone(),
+            repo: repo.or(told),
+            branch: run.branch.clone(),
+            title: run.title().map(str::to_owned),
+            parent: parent.or_else(|| self.forked_from(&progress)),
+            side: owner.is_side || run.is_side,
+            started: run.started.unwrap_or(last),
+            settled: true,
+        };
+        let session = self.learn_session(about, now, out);
+        self.living.is_written_in(session, &progress.at);
+        let ended = self.take_said(&progress, session, parent, now, out);
+        if progress.at_end {
+            let agent = self.showing.session(&session).map_or_else(|| Foreign::new(tool), |fact| fact.agent.clone());
+            let state = run.turn.unwrap_or(Reported::Working);
+            let sight = Sight { session, agent: &agent, state, at: last, counts: Some(run.counts), pid: None };
+            match ended.filter(|(at, _)| *at >= last) {
+                Some((at, outcome)) => self.end(session, &outcome, Some(run.counts), at, now, out),
+                None => self.judge_session(&sight, now, out),
+            }
+        }
+        self.reading.following.keep(progress, out);
+    }
+
+    /// The lists and tasks of a piece; gives the end of the session, if a line tells it.
+    fn take_said(
+        &mut self,
+        progress: &Progress,
+        session: SessionId,
+        parent: Option<SessionId>,
+        now: Now,
+        out: &mut Effects,
+    ) -> Option<(i64, String)> {
+        let time = |at: Option<i64>| at.unwrap_or(progress.mtime_ms).min(now.wall_ms);
+        // A sub-agent's list is one of the session that it works for, as its todo file's name says, too.
+        let of = parent.filter(|_| progress.owner.is_side).unwrap_or(session);
+        let main = progress.owner.session.as_str();
+        let mut ended = None;
+        for said in &progress.said {
+            let (facts, at) = match said {
+                Said::List { at, agent, reading } => {
+                    let agent = if agent.is_empty() { main } else { agent };
+                    (self.list_facts(of, agent, reading, time(*at)), time(*at))
+                }
+                Said::Task { at, change } => (self.task_facts(of, change, time(*at)), time(*at)),
+                Said::Ended { at, outcome } => {
+                    ended = Some((time(*at), outcome.clone()));
+                    continue;
+                }
+            };
+            self.write_todos(&facts, at, now, out);
+        }
+        ended
+    }
+
+    fn list_facts(&self, session: SessionId, agent: &str, reading: &ListReading, at: i64) -> Vec<TodoFact> {
+        let list = List::Session { session, agent: Foreign::new(agent) };
+        reading::read(&self.showing.todos, &list, self.me.device, reading, at)
+    }
+
+    fn task_facts(&self, session: SessionId, change: &Change, at: i64) -> Vec<TodoFact> {
+        let list = List::Session { session, agent: Foreign::new(TASKS) };
+        reading::change(&self.showing.todos, &list, self.me.device, std::slice::from_ref(change), at)
+    }
+
+    fn write_todos(&mut self, facts: &[TodoFact], at: i64, now: Now, out: &mut Effects) {
         let mut shards: BTreeMap<String, Vec<(FactKey, String)>> = BTreeMap::new();
-        for fact in &facts {
-            shards.entry(self.shard_of(fact, told.at)).or_default().push(saved::todo(fact));
+        for fact in facts {
+            shards.entry(self.shard_of(fact, at)).or_default().push(saved::todo(fact));
         }
         for (shard, facts) in shards {
             self.write(&shard, &facts, out);
         }
         self.learn_changed(now);
+    }
+
+    /// A file whose first record stands in another file, too, is a copy of that one's beginning: of the two, the one that
+    /// went on later was forked from the other (FORMATS §2.4).
+    fn forked_from(&self, progress: &Progress) -> Option<SessionId> {
+        let first = progress.run.first.as_ref()?;
+        let (at, run) = self.reading.following.of_first(first, &progress.at)?;
+        (run.last < progress.run.last).then(|| self.session_of(at)).flatten()
+    }
+
+    fn session_of(&self, at: &super::following::At) -> Option<SessionId> {
+        match crate::ingest::files::what(at.0, &at.1) {
+            Some(crate::ingest::files::File::Lines(owner, _)) => Some(session_id(&self.me.device, at.0.folder().tool, &owner.session)),
+            _ => None,
+        }
     }
 }

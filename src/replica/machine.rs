@@ -26,6 +26,7 @@ use super::epoch::Lives;
 use super::hearing::WRITTEN_AGAIN;
 use super::library::{Fresh, Library};
 use super::link::{Link, Stage};
+use super::living::Living;
 use super::pinging::Pings;
 use super::presence::Presences;
 use super::reading::Reading;
@@ -60,6 +61,8 @@ pub struct Replica {
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) dialing: Dialing,
     pub(super) reading: Reading,
+    pub(super) living: Living,
+    pub(super) watching: usize,
     pub(super) lives: Lives,
     pub(super) log: Log,
     pub(super) fleet: Fleet,
@@ -102,6 +105,8 @@ impl Replica {
             presences: Presences::new(me.device, life, now.boot_ms),
             links: BTreeMap::new(),
             dialing: Dialing::new(me.device, life.nonce),
+            living: Living::default(),
+            watching: 0,
             reading: Reading::open(library.stamp(), shelf),
             lives: Lives::open(shelf),
             log: Log::default(),
@@ -133,6 +138,7 @@ impl Replica {
             library,
             fleet,
         };
+        replica.living = Living::open(&replica.me.device, &replica.reading.following);
         replica.name_damaged(&mut out);
         replica.library.outlive_all(&mut out.keep);
         replica.learn_changed(now);
@@ -172,7 +178,12 @@ impl Replica {
         let links = self.links.values().map(|link| link.due().min(self.patience(link)));
         let dues = [self.showing.due(), self.dialing.deadline(&linked), self.presences.next_silence(self.now), self.pings.due()];
         let notices = self.unseen_due();
-        links.chain(dues.into_iter().flatten()).chain([self.presences.due(), self.reading.due()]).chain(notices).min()
+        links
+            .chain(dues.into_iter().flatten())
+            .chain([self.presences.due(), self.reading.due()])
+            .chain(notices)
+            .chain(self.living_due())
+            .min()
     }
 
     /// What is shown.

@@ -12,6 +12,9 @@ use crate::model::message::{BeatJson, Living, Presence};
 use crate::model::time::Millis;
 use crate::model::view::AgentKey;
 
+/// How often what is read in files is told at most, transitions aside.
+const SIGHTS_EVERY_MS: Millis = 100;
+
 /// One living agent, by our boot clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alive {
@@ -86,6 +89,21 @@ impl Presences {
             self.own.insert(key, Alive { beat, sign: now, progress: now });
         }
         self.due = now;
+    }
+
+    /// A report that was found in a file, and was written at `sign`: a flood of lines is told once in a while.
+    pub fn sight(&mut self, beat: Beat, sign: Millis, transition: bool, now: Millis) {
+        let due = self.due;
+        self.report(beat, sign, transition);
+        self.due = if transition { now } else { due.min(now + SIGHTS_EVERY_MS) };
+    }
+
+    /// An agent lives, seen from outside; `beat` is its last word, should it not be known here.
+    pub fn sign(&mut self, key: &AgentKey, beat: &Beat, now: Millis) {
+        match self.own.get_mut(key) {
+            Some(alive) => alive.sign = now,
+            None => self.report(beat.clone(), now, false),
+        }
     }
 
     /// This device's living agents.

@@ -2,80 +2,100 @@
 //!
 //! Events are hints; a listing and the bytes are the truth. A file is read again only when its stat, or the documents that
 //! hold what it said, changed since its mark was kept. A Claude todo file carries no working directory: what it says is
-//! written after one look for the session's transcript, so that its items begin in their project.
+//! written after one look for the session's transcript, so that its items begin in their project. Files of lines are
+//! [`following`](super::following)'s; here is what is read as a whole, and where it all comes together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ingest::claude;
-use crate::ingest::claude_todos::{self, Name};
+use crate::ingest::claude_process::{self, Process};
+use crate::ingest::files::{self, File};
 use crate::ingest::tail::FileMark;
+use crate::ingest::{claude_tasks, claude_todos};
 use crate::model::batch::{Keep, Shelf};
 use crate::model::effects::{Effects, Look};
 use crate::model::input::{FileStat, RelPath, Repo, Seen, SourceEvent};
-use crate::model::limits::{HEAD_BYTES_MAX, RESCAN_EVERY_MS, TODO_FILE_BYTES_MAX};
+use crate::model::limits::{RESCAN_EVERY_MS, TODO_FILE_BYTES_MAX};
 use crate::model::time::{Millis, Now};
-use crate::model::todo::Reading as ListReading;
-use crate::model::tool::Root;
+use crate::model::todo::{Change, Reading as ListReading};
+use crate::model::tool::{FOLDERS, Root, TOOLS};
 use crate::model::view::SourceView;
 
-/// One list, read whole, with what its session's transcript tells.
+use super::following::{At, Following, Piece, Progress};
+use super::placing::{Place, Placed, Placing};
+
+/// One small file, read whole.
 pub struct Told {
-    /// The tool's session id.
-    pub session: String,
-    /// The agent id in the file's name.
-    pub agent: String,
-    /// What the list says; `None`: only that the session exists.
-    pub list: Option<ListReading>,
+    /// Whose list it is.
+    pub of: Of,
+    /// What it says.
+    pub what: What,
     /// The file's time.
     pub at: i64,
 }
 
-/// What is known of a session's place in the world.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
-    /// Its working directory.
-    pub cwd: Option<String>,
-    /// Its branch.
-    pub branch: Option<String>,
-    /// What it is about.
-    pub title: Option<String>,
-    /// When its transcript begins.
-    pub started: Option<i64>,
-    /// The repository above its working directory.
-    pub repo: Option<Repo>,
+/// Whose list a small file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Of {
+    /// A session's, with the agent id that its file names.
+    Session(String, String),
+    /// A list of tasks with a name of its own.
+    Named(String),
 }
 
-/// How far the look for a session's transcript is.
-enum Looking {
-    /// Asked for by name.
-    Finding,
-    /// Its head is being read.
-    Head,
-    /// The repository above its working directory is asked for.
-    Repo(Place),
-    /// Known as far as it can be.
-    Settled(Place),
+/// What a small file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Nothing that could be read, but that its session exists.
+    Nothing,
+    /// A whole list.
+    List(ListReading),
+    /// One task.
+    Task(Change),
+    /// All tasks up to this one are done, and the list was cleared.
+    Finished(u64),
 }
+
+/// Of the processes and files that were asked for, those that live or are held open, and by whom.
+pub type Lives = (Vec<u32>, Vec<(Root, RelPath, u32)>);
 
 /// What came of one event.
 #[derive(Default)]
 pub struct Gathered {
-    /// Lists whose session's place is settled: to be written now, then their marks.
+    /// Small files whose session's place is settled: to be written now, then their marks.
     pub told: Vec<(Told, Place)>,
+    /// What was read of sessions' own files, each with the repository above its working directory.
+    pub progress: Vec<(Progress, Option<Repo>)>,
+    /// Processes that a tool says it runs.
+    pub processes: Vec<(At, Process, i64)>,
+    /// Whether a file of a process is gone.
+    pub ended: bool,
+    /// Which of the processes and files that were asked for live.
+    pub living: Option<Lives>,
     /// Marks to keep after what they speak of.
     pub marks: Vec<Keep>,
-    /// Whether a whole listing has just been read to its end.
+    /// Whether every listing that was asked for has just been read to its end.
     pub complete: bool,
+}
+
+/// A small file that was read.
+struct Whole {
+    at: At,
+    stat: FileStat,
+    /// All of it; nothing when there is more than may be.
+    bytes: Vec<u8>,
 }
 
 /// The state of the sources.
 pub struct Reading {
     stamp: [u8; 16],
-    marks: BTreeMap<RelPath, FileMark>,
-    reading: BTreeSet<RelPath>,
-    waiting: BTreeMap<String, Vec<(Told, RelPath, FileMark)>>,
-    sessions: BTreeMap<String, Looking>,
-    malformed: BTreeMap<RelPath, u64>,
+    marks: BTreeMap<At, FileMark>,
+    reading: BTreeSet<At>,
+    placing: Placing,
+    /// Files of lines.
+    pub following: Following,
+    malformed: BTreeMap<At, u64>,
+    roots: BTreeSet<Root>,
+    listing: BTreeSet<Root>,
     listed: bool,
     due: Millis,
     /// What is shown of each root.
@@ -86,16 +106,19 @@ impl Reading {
     /// Nothing has been looked at; marks that carry another stamp than the documents' are void.
     #[must_use]
     pub fn open(stamp: [u8; 16], shelf: &dyn Shelf) -> Reading {
-        let front = mark_key("");
-        let mark = |key: &String| Some((key.strip_prefix(&front)?.to_owned(), FileMark::decode(&shelf.get(key)?)?));
-        let marks = shelf.keys(&front).iter().filter_map(mark).collect();
+        let mark = |key: &String| {
+            let (root, path) = key.strip_prefix(MARKS)?.split_once('/')?;
+            Some(((Root::named(root)?, path.to_owned()), FileMark::decode(&shelf.get(key)?)?))
+        };
         Reading {
             stamp,
-            marks,
+            marks: shelf.keys(MARKS).iter().filter_map(mark).collect(),
             reading: BTreeSet::new(),
-            waiting: BTreeMap::new(),
-            sessions: BTreeMap::new(),
+            placing: Placing::default(),
+            following: Following::open(stamp, shelf),
             malformed: BTreeMap::new(),
+            roots: TOOLS.iter().flat_map(|tool| Root::of(tool.name, 0)).collect(),
+            listing: BTreeSet::new(),
             listed: false,
             due: 0,
             shown: BTreeMap::new(),
@@ -111,7 +134,17 @@ impl Reading {
     /// Lists everything again.
     pub fn list(&mut self, now: Now, out: &mut Effects) {
         self.due = now.boot_ms + RESCAN_EVERY_MS;
-        out.look.push(Look::List { root: Root::CLAUDE_TODOS });
+        self.placing.forget_repos();
+        // In the order of the table: what is small and live first.
+        let mut roots: Vec<Root> = self.roots.iter().copied().collect();
+        roots.sort_by_key(|root| FOLDERS.iter().position(|folder| folder.word == root.folder().word));
+        roots.into_iter().for_each(|root| self.list_one(root, out));
+    }
+
+    fn list_one(&mut self, root: Root, out: &mut Effects) {
+        self.roots.insert(root);
+        self.listing.insert(root);
+        out.look.push(Look::List { root });
     }
 
     /// A listing was read to its end: marks that were kept before the last new document carry the stamp of now.
@@ -120,223 +153,256 @@ impl Reading {
             return;
         }
         self.stamp = stamp;
-        for (path, mark) in &mut self.marks {
+        for (at, mark) in &mut self.marks {
             mark.stamp = stamp;
-            out.keep.push(Keep::Index { key: mark_key(path), value: Some(mark.encode()) });
+            out.keep.push(Keep::Index { key: mark_key(at), value: Some(mark.encode()) });
         }
+        self.following.restamp(stamp, out);
     }
 
     /// Every mark is void: the documents that held what the files said may have lost it.
     pub fn distrust(&mut self, now: Now, out: &mut Effects) {
-        for path in std::mem::take(&mut self.marks).into_keys() {
-            out.keep.push(Keep::Index { key: mark_key(&path), value: None });
+        for at in std::mem::take(&mut self.marks).into_keys() {
+            out.keep.push(Keep::Index { key: mark_key(&at), value: None });
         }
+        self.following.distrust(out);
         self.list(now, out);
     }
 
     /// Hears what the sources say.
     pub fn hear(&mut self, event: SourceEvent, now: Now, stamp: [u8; 16], out: &mut Effects) -> Gathered {
-        let mut gathered = Gathered::default();
+        let (mut gathered, mut placed) = (Gathered::default(), Placed::default());
         match event {
-            SourceEvent::Hint { root: Root::CLAUDE_TODOS, path: Some(path) } => self.read(&path, out),
-            SourceEvent::Hint { .. } => self.list(now, out),
+            SourceEvent::Hint { root, path: Some(path) } => self.hinted(root, path, out),
+            SourceEvent::Hint { root, path: None } => self.list_one(root, out),
             SourceEvent::Looked { root, base, present, files, skipped } => {
                 let before = self.shown.get(&root).map_or(0, |shown| shown.malformed);
-                let view =
-                    SourceView { base, present, files: files.len() as u64, listed_here: Some(now.wall_ms), malformed: before, error: None };
                 let error = (skipped > 0).then(|| format!("{skipped} entries passed over: links, pipes, or not readable"));
-                self.shown.insert(root, SourceView { error, ..view });
-                self.looked(files, out);
-                gathered.complete = self.is_complete();
+                let (count, listed_here) = (files.len() as u64, Some(now.wall_ms));
+                self.shown.insert(root, SourceView { base, present, files: count, listed_here, malformed: before, error });
+                self.listing.remove(&root);
+                self.looked(root, files, out);
             }
-            SourceEvent::Read { root: Root::CLAUDE_TODOS, path, stat, bytes, at_end, .. } => {
-                self.read_list(path, stat, &bytes, at_end, stamp, now, out, &mut gathered);
+            SourceEvent::Read { root, path, bytes, .. } if root.folder().word == "claude-projects" => {
+                self.placing.read_head(stem(&path), &bytes, out, &mut placed);
             }
-            SourceEvent::Read { root: Root::CLAUDE_PROJECTS, path, bytes, .. } => self.read_head(&path, &bytes, out, &mut gathered),
-            SourceEvent::Found { files, .. } => self.found(files, out, &mut gathered),
-            SourceEvent::Repo { cwd, repo } => self.learn_repo(&cwd, repo, &mut gathered),
-            SourceEvent::Denied { root, path, why } => self.denied(root, path, &why, &mut gathered),
-            SourceEvent::Read { .. } | SourceEvent::Followed { .. } | SourceEvent::Living { .. } => {}
+            SourceEvent::Read { root, path, stat, bytes, at_end, .. } => {
+                let read = Whole { at: (root, path), stat, bytes: if at_end { bytes } else { Vec::new() } };
+                self.read_whole(read, stamp, now, out, &mut gathered, &mut placed);
+            }
+            SourceEvent::Followed { root, path, stat, head, behind, offset, bytes, at_end } => {
+                let piece = Piece { at: (root, path), stat, head, behind, offset, bytes, at_end };
+                if let Some(progress) = self.following.take(piece, stamp, out) {
+                    self.placing.advanced(progress, out, &mut placed);
+                }
+            }
+            SourceEvent::Living { alive, held } => gathered.living = Some((alive, held)),
+            SourceEvent::Found { root, files } => self.placing.found(root, files, out, &mut placed),
+            SourceEvent::Repo { cwd, repo } => self.placing.learn_repo(&cwd, repo, &mut placed),
+            SourceEvent::Denied { root, path, why } => self.denied(root, path, &why, out, &mut gathered, &mut placed),
             SourceEvent::Polling { why } => {
                 for shown in self.shown.values_mut() {
                     shown.error = Some(format!("watching by polling: {why}"));
                 }
             }
         }
+        self.gather(placed, &mut gathered);
+        gathered.complete = self.is_complete();
         gathered
     }
 
-    fn read(&mut self, path: &str, out: &mut Effects) {
-        if claude_todos::name(path).is_some() {
-            self.reading.insert(path.to_owned());
-            out.look.push(Look::Read { root: Root::CLAUDE_TODOS, path: path.to_owned(), offset: 0, max: TODO_FILE_BYTES_MAX });
+    /// Gives out what need wait no longer, with the marks to keep after it.
+    fn gather(&mut self, placed: Placed, gathered: &mut Gathered) {
+        for (told, at, mark, place) in placed.told {
+            // What could not be read as a list is read again at the next hint or listing.
+            if told.what != What::Nothing {
+                self.mark(at, mark, gathered);
+            }
+            gathered.told.push((told, place));
         }
+        gathered.progress.extend(placed.progress);
+    }
+
+    fn hinted(&mut self, root: Root, path: RelPath, out: &mut Effects) {
+        match files::what(root, &path) {
+            Some(File::Lines(..)) => self.following.hint((root, path), out),
+            Some(_) => self.read((root, path), out),
+            None => {}
+        }
+    }
+
+    fn read(&mut self, at: At, out: &mut Effects) {
+        out.look.push(Look::Read { root: at.0, path: at.1.clone(), offset: 0, max: TODO_FILE_BYTES_MAX });
+        self.reading.insert(at);
     }
 
     /// Reads what changed since it was marked; first asks, in one look, for the transcripts of all sessions that are new.
-    fn looked(&mut self, files: Vec<Seen>, out: &mut Effects) {
-        self.listed = true;
+    fn looked(&mut self, root: Root, files: Vec<Seen>, out: &mut Effects) {
+        self.listed |= self.listing.is_empty();
         let mut names = Vec::new();
-        for Seen { path, stat } in files {
-            let Some(Name { session, .. }) = claude_todos::name(&path) else { continue };
-            if self.marks.get(&path).is_some_and(|mark| mark.holds(&stat, &self.stamp)) {
+        let mut lines = Vec::new();
+        for seen in files {
+            let file = files::what(root, &seen.path);
+            let at = (root, seen.path.clone());
+            match &file {
+                Some(File::Lines(..)) => {
+                    lines.push(seen);
+                    continue;
+                }
+                Some(_) => {}
+                None => continue,
+            }
+            if self.marks.get(&at).is_some_and(|mark| mark.holds(&seen.stat, &self.stamp)) {
                 continue;
             }
-            // One that is still looked for is asked for again: the question may have found no room.
-            let looking = self.sessions.entry(session.clone()).or_insert(Looking::Finding);
-            if !matches!(looking, Looking::Settled(_)) {
-                names.push(format!("{session}.jsonl"));
+            if let Some(Of::Session(session, _)) = file.as_ref().and_then(of)
+                && self.placing.is_wanted(&session)
+            {
+                names.push(session);
             }
-            self.read(&path, out);
+            self.read(at, out);
         }
-        if !names.is_empty() {
-            out.look.push(Look::Find { root: Root::CLAUDE_PROJECTS, names });
-        }
+        names.dedup();
+        Placing::find(root, &names, out);
+        self.following.listed(root, lines, out);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one event, taken apart by `hear`")]
-    fn read_list(
+    fn read_whole(
         &mut self,
-        path: RelPath,
-        stat: FileStat,
-        bytes: &[u8],
-        at_end: bool,
+        Whole { at, stat, bytes }: Whole,
         stamp: [u8; 16],
         now: Now,
         out: &mut Effects,
         gathered: &mut Gathered,
+        placed: &mut Placed,
     ) {
-        self.reading.remove(&path);
-        let Some(Name { session, agent }) = claude_todos::name(&path) else { return };
-        let held = self.marks.get(&path);
-        if held.is_some_and(|mark| mark.has_read(bytes, &self.stamp)) {
-            let mark = FileMark::new(stat, bytes, self.stamp, now.wall_ms);
-            gathered.marks.push(Keep::Index { key: mark_key(&path), value: Some(mark.encode()) });
-            self.marks.insert(path, mark);
-            gathered.complete |= self.is_complete();
-            return;
+        self.reading.remove(&at);
+        let Some(file) = files::what(at.0, &at.1) else { return };
+        let mark = FileMark::new(stat, &bytes, stamp, now.wall_ms);
+        if self.marks.get(&at).is_some_and(|mark| mark.has_read(&bytes, &self.stamp)) {
+            return self.mark(at, mark, gathered);
         }
-        let parsed = if at_end { claude_todos::parse(bytes) } else { claude_todos::parse(&[]) };
-        let list = match parsed {
-            Ok(list) => {
-                self.malformed.insert(path.clone(), list.malformed);
-                Some(list)
+        let malformed = match &file {
+            File::Process { .. } => {
+                let process = claude_process::parse(&bytes);
+                let malformed = u64::from(process.is_err());
+                // Without a mark: after a restart it is asked again which of them live.
+                gathered.processes.extend(process.map(|process| (at.clone(), process, stat.mtime_ms)));
+                malformed
             }
-            Err(_) => {
-                self.malformed.insert(path.clone(), 1);
-                None
+            File::Whole(owner, read) => match read(&bytes) {
+                Ok((run, said)) => {
+                    self.mark(at.clone(), mark, gathered);
+                    self.placing.advanced(Progress::whole(at.clone(), owner.clone(), run, said, stat.mtime_ms), out, placed);
+                    0
+                }
+                Err(_) => 1,
+            },
+            File::Lines(..) => return,
+            File::Todos(_) | File::Task { .. } | File::HighMark { .. } => {
+                let (what, malformed) = read_list(&file, &at.1, &bytes);
+                let Some(of) = of(&file) else { return };
+                let told = Told { of: of.clone(), what, at: stat.mtime_ms };
+                match of {
+                    Of::Named(_) => placed.told.push((told, at.clone(), mark, Place::default())),
+                    Of::Session(session, _) => self.placing.wait(session, told, at.clone(), mark, out, placed),
+                }
+                malformed
             }
         };
+        self.malformed.insert(at, malformed);
         self.count_malformed();
-        let mark = FileMark::new(stat, bytes, stamp, now.wall_ms);
-        let told = Told { session: session.clone(), agent, list, at: stat.mtime_ms };
-        self.waiting.entry(session.clone()).or_default().push((told, path, mark));
-        match self.sessions.get(&session) {
-            Some(Looking::Settled(place)) if place.cwd.is_some() => self.release(&session, gathered),
-            Some(Looking::Finding | Looking::Head | Looking::Repo(_)) => {}
-            Some(Looking::Settled(_)) | None => {
-                self.sessions.insert(session.clone(), Looking::Finding);
-                out.look.push(Look::Find { root: Root::CLAUDE_PROJECTS, names: vec![format!("{session}.jsonl")] });
-            }
-        }
-        gathered.complete |= self.is_complete();
+    }
+
+    fn mark(&mut self, at: At, mark: FileMark, gathered: &mut Gathered) {
+        gathered.marks.push(Keep::Index { key: mark_key(&at), value: Some(mark.encode()) });
+        self.marks.insert(at, FileMark { stamp: self.stamp, ..mark });
     }
 
     fn count_malformed(&mut self) {
-        let malformed = self.malformed.values().sum();
-        if let Some(shown) = self.shown.get_mut(&Root::CLAUDE_TODOS) {
-            shown.malformed = malformed;
+        for (root, shown) in &mut self.shown {
+            shown.malformed = self.malformed.iter().filter(|((of, _), _)| of == root).map(|(_, count)| count).sum();
         }
     }
 
-    fn found(&mut self, files: Vec<(String, Option<RelPath>)>, out: &mut Effects, gathered: &mut Gathered) {
-        for (name, path) in files {
-            let session = name.trim_end_matches(".jsonl").to_owned();
-            match path {
-                Some(path) => {
-                    self.sessions.insert(session, Looking::Head);
-                    out.look.push(Look::Read { root: Root::CLAUDE_PROJECTS, path, offset: 0, max: HEAD_BYTES_MAX });
-                }
-                None => self.settle(&session, Place::default(), gathered),
+    fn denied(&mut self, root: Root, path: Option<RelPath>, why: &str, out: &mut Effects, gathered: &mut Gathered, placed: &mut Placed) {
+        let Some(path) = path else { return self.root_denied(root, why, placed) };
+        let at = (root, path);
+        match files::what(root, &at.1) {
+            Some(File::Lines(..)) => {
+                self.following.denied(&at, out);
+                self.placing.read_head(stem(&at.1), &[], out, placed);
             }
-        }
-    }
-
-    fn read_head(&mut self, path: &str, bytes: &[u8], out: &mut Effects, gathered: &mut Gathered) {
-        let file = path.rsplit('/').next().unwrap_or(path);
-        let session = file.trim_end_matches(".jsonl").to_owned();
-        let head = claude::head(bytes);
-        let place = Place { cwd: head.cwd, branch: head.branch, title: head.title, started: head.started, repo: None };
-        match place.cwd.clone() {
-            Some(cwd) => {
-                let asked = self.sessions.values().any(|l| matches!(l, Looking::Repo(other) if other.cwd == place.cwd));
-                self.sessions.insert(session, Looking::Repo(place));
-                if !asked {
-                    out.look.push(Look::Repo { cwd });
-                }
+            Some(File::Process { .. }) => {
+                self.reading.remove(&at);
+                gathered.ended = true;
             }
-            None => self.settle(&session, place, gathered),
-        }
-    }
-
-    fn learn_repo(&mut self, cwd: &str, repo: Option<Repo>, gathered: &mut Gathered) {
-        let asks = |looking: &Looking| matches!(looking, Looking::Repo(place) if place.cwd.as_deref() == Some(cwd));
-        let sessions: Vec<String> = self.sessions.iter().filter(|(_, l)| asks(l)).map(|(s, _)| s.clone()).collect();
-        for session in sessions {
-            if let Some(Looking::Repo(place)) = self.sessions.remove(&session) {
-                self.settle(&session, Place { repo: repo.clone(), ..place }, gathered);
-            }
-        }
-    }
-
-    fn settle(&mut self, session: &str, place: Place, gathered: &mut Gathered) {
-        self.sessions.insert(session.to_owned(), Looking::Settled(place));
-        self.release(session, gathered);
-        gathered.complete |= self.is_complete();
-    }
-
-    /// Gives out what waited for the session's place, with the marks to keep after it.
-    fn release(&mut self, session: &str, gathered: &mut Gathered) {
-        let Some(Looking::Settled(place)) = self.sessions.get(session) else { return };
-        for (told, path, mark) in self.waiting.remove(session).unwrap_or_default() {
-            // What could not be read as a list is read again at the next hint or listing.
-            if told.list.is_some() {
-                gathered.marks.push(Keep::Index { key: mark_key(&path), value: Some(mark.encode()) });
-                self.marks.insert(path, FileMark { stamp: self.stamp, ..mark });
-            }
-            gathered.told.push((told, place.clone()));
-        }
-    }
-
-    fn denied(&mut self, root: Root, path: Option<RelPath>, why: &str, gathered: &mut Gathered) {
-        match (root, path) {
             // A file that is gone says nothing; only its name is forgotten.
-            (Root::CLAUDE_TODOS, Some(path)) => drop(self.reading.remove(&path)),
-            (Root::CLAUDE_PROJECTS, Some(path)) => {
-                let session = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".jsonl").to_owned();
-                self.settle(&session, Place::default(), gathered);
-            }
-            (Root::CLAUDE_PROJECTS, None) => {
-                // No transcript can be found: what waits for one is written with what is known.
-                let finding = |(_, looking): &(&String, &Looking)| matches!(looking, Looking::Finding);
-                let sessions: Vec<String> = self.sessions.iter().filter(finding).map(|(session, _)| session.clone()).collect();
-                sessions.iter().for_each(|session| self.settle(session, Place::default(), gathered));
-            }
-            (root, None) => {
-                if let Some(shown) = self.shown.get_mut(&root) {
-                    shown.error = Some(why.to_owned());
-                }
-            }
-            (_, Some(_)) => {}
+            Some(_) | None => drop(self.reading.remove(&at)),
         }
-        gathered.complete |= self.is_complete();
+    }
+
+    fn root_denied(&mut self, root: Root, why: &str, placed: &mut Placed) {
+        self.listing.remove(&root);
+        self.listed |= self.listing.is_empty();
+        if root.folder().word == "claude-projects" {
+            self.placing.found_nothing(placed);
+        }
+        match self.shown.get_mut(&root) {
+            Some(shown) => shown.error = Some(why.to_owned()),
+            // Nobody configured it: there is nothing to show.
+            None => drop(self.roots.remove(&root)),
+        }
     }
 
     fn is_complete(&self) -> bool {
-        self.listed && self.reading.is_empty() && self.waiting.is_empty()
+        self.listed && self.listing.is_empty() && self.reading.is_empty() && self.placing.is_idle() && self.following.is_idle()
     }
 }
 
-fn mark_key(path: &str) -> String {
-    format!("mark/{}/{path}", Root::CLAUDE_TODOS.word())
+/// The front of the marks' keys.
+const MARKS: &str = "mark/";
+
+fn mark_key((root, path): &At) -> String {
+    format!("{MARKS}{}/{path}", root.word())
+}
+
+fn stem(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// What a list's file says, and how much of it could not be read.
+fn read_list(file: &File, path: &str, bytes: &[u8]) -> (What, u64) {
+    match file {
+        File::Todos(_) => claude_todos::parse(bytes).map_or((What::Nothing, 1), |list| {
+            let malformed = list.malformed;
+            (What::List(list), malformed)
+        }),
+        File::Task { .. } => match claude_tasks::parse(stem(path), bytes) {
+            // A row of the tool's own business says nothing, and is marked as read.
+            Ok(task) => (task.map_or(What::List(ListReading::default()), What::Task), 0),
+            Err(_) => (What::Nothing, 1),
+        },
+        File::HighMark { .. } => claude_tasks::high_mark(bytes).map_or((What::Nothing, 1), |upto| (What::Finished(upto), 0)),
+        File::Lines(..) | File::Whole(..) | File::Process { .. } => (What::Nothing, 0),
+    }
+}
+
+/// Whose list a small file is.
+fn of(file: &File) -> Option<Of> {
+    let listed = |list: &String| if is_session(list) { Of::Session(list.clone(), TASKS.to_owned()) } else { Of::Named(list.clone()) };
+    match file {
+        File::Todos(name) => Some(Of::Session(name.session.clone(), name.agent.clone())),
+        File::Task { list } | File::HighMark { list } => Some(listed(list)),
+        File::Lines(..) | File::Whole(..) | File::Process { .. } => None,
+    }
+}
+
+/// The agent id under which the tasks of a session are listed, apart from its todo lists.
+pub const TASKS: &str = "tasks";
+
+/// Whether a list of tasks is named by a session: its name is a UUID (FORMATS §1.3).
+fn is_session(list: &str) -> bool {
+    list.len() == 36 && list.bytes().enumerate().all(|(n, b)| if matches!(n, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
 }

@@ -1,0 +1,306 @@
+//! Files of lines are read on from where they were left; any doubt about a file means reading it from its beginning, and
+//! what was read before changes nothing.
+//!
+//! A row of the index remembers for each file how far it was read and the sum of what it said ([`Run`]). Rows are kept after
+//! the facts that came of their lines, so that a crash in between reads some lines twice and loses none. At most
+//! [`ASKED_MAX`] pieces are asked for at a time, and a large file waits behind the others after each of its pieces, so that
+//! one of 5 GB starves nobody. Newest files come first, small ones before large ones.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ingest::files::{self, File, Line, Owner};
+use crate::ingest::run::{Run, Said};
+use crate::ingest::tail::{self, Checkpoint, Verdict};
+use crate::model::batch::{Keep, Shelf};
+use crate::model::effects::{Effects, Look};
+use crate::model::input::{FileStat, RelPath, Seen};
+use crate::model::limits::{LINE_BYTES_MAX, PIECE_BYTES};
+use crate::model::tool::Root;
+
+/// Pieces that are asked for and not yet answered.
+const ASKED_MAX: usize = 4;
+/// A file larger than this waits behind all smaller ones.
+const LARGE_BYTES: u64 = 8 * 1024 * 1024;
+/// The front of the rows' keys.
+const FRONT: &str = "run/";
+
+/// Which file.
+pub type At = (Root, RelPath);
+
+/// What is remembered of one file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Row {
+    /// Of the documents that its facts went into: other documents void the row (DESIGN §4).
+    stamp: [u8; 16],
+    /// How far it was read.
+    checkpoint: Checkpoint,
+    /// Whether the middle of a line that is too long was reached: it is passed over up to its end.
+    inside: bool,
+    /// Whether it was read to its end when it was last read.
+    to_its_end: bool,
+    /// What it said.
+    run: Run,
+}
+
+/// What one piece of a file brought; its row is kept after the facts that come of it.
+pub struct Progress {
+    /// Which file.
+    pub at: At,
+    /// Whose session it is.
+    pub owner: Owner,
+    /// The sum so far.
+    pub run: Run,
+    /// What the lines said beside.
+    pub said: Vec<Said>,
+    /// The file's time.
+    pub mtime_ms: i64,
+    /// Whether the file was read to its end.
+    pub at_end: bool,
+    row: Option<Row>,
+}
+
+impl Progress {
+    /// A file that is always read as a whole.
+    #[must_use]
+    pub fn whole(at: At, owner: Owner, run: Run, said: Vec<Said>, mtime_ms: i64) -> Progress {
+        Progress { at, owner, run, said, mtime_ms, at_end: true, row: None }
+    }
+}
+
+/// One piece that came.
+pub struct Piece {
+    /// Of which file.
+    pub at: At,
+    /// What it was.
+    pub stat: FileStat,
+    /// Its first bytes.
+    pub head: Vec<u8>,
+    /// The bytes before `offset`.
+    pub behind: Vec<u8>,
+    /// From where.
+    pub offset: u64,
+    /// What it says there.
+    pub bytes: Vec<u8>,
+    /// Whether the file ends there.
+    pub at_end: bool,
+}
+
+/// All files of lines.
+pub struct Following {
+    rows: BTreeMap<At, Row>,
+    /// Files by the name of their first record.
+    firsts: BTreeMap<String, BTreeSet<At>>,
+    queue: VecDeque<At>,
+    queued: BTreeSet<At>,
+    asked: BTreeSet<At>,
+    again: BTreeSet<At>,
+}
+
+impl Following {
+    /// What the index remembers; rows of other documents are void.
+    #[must_use]
+    pub fn open(stamp: [u8; 16], shelf: &dyn Shelf) -> Following {
+        let read = |key: &String| {
+            let (root, path) = key.strip_prefix(FRONT)?.split_once('/')?;
+            let row: Row = postcard::from_bytes(&shelf.get(key)?).ok().filter(|row: &Row| row.stamp == stamp)?;
+            Some(((Root::named(root)?, path.to_owned()), row))
+        };
+        let rows: BTreeMap<At, Row> = shelf.keys(FRONT).iter().filter_map(read).collect();
+        let mut firsts: BTreeMap<String, BTreeSet<At>> = BTreeMap::new();
+        for (at, row) in &rows {
+            firsts.entry(row.run.first.clone().unwrap_or_default()).or_default().insert(at.clone());
+        }
+        Following { rows, firsts, queue: VecDeque::new(), queued: BTreeSet::new(), asked: BTreeSet::new(), again: BTreeSet::new() }
+    }
+
+    /// The sums of all files that were read, for what is shown of their sessions.
+    pub fn runs(&self) -> impl Iterator<Item = (&At, &Run)> {
+        self.rows.iter().map(|(at, row)| (at, &row.run))
+    }
+
+    /// Another file with that first record.
+    #[must_use]
+    pub fn of_first(&self, first: &str, but: &At) -> Option<(&At, &Run)> {
+        let other = self.firsts.get(first)?.iter().find(|at| *at != but)?;
+        Some((other, &self.rows.get(other)?.run))
+    }
+
+    /// Whether nothing is left to read.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.asked.is_empty()
+    }
+
+    /// Something happened to a file: it is read before those that were listed.
+    pub fn hint(&mut self, at: At, out: &mut Effects) {
+        if self.asked.contains(&at) {
+            self.again.insert(at);
+        } else if self.queued.insert(at.clone()) {
+            self.queue.push_front(at);
+        }
+        self.pump(out);
+    }
+
+    /// A listing: what changed is read, the newest first and the large ones last.
+    pub fn listed(&mut self, root: Root, files: Vec<Seen>, out: &mut Effects) {
+        let mut changed: Vec<Seen> = files.into_iter().filter(|seen| self.has_changed(root, seen)).collect();
+        changed.sort_by_key(|seen| (seen.stat.size > LARGE_BYTES, Reverse(seen.stat.mtime_ms)));
+        for Seen { path, .. } in changed {
+            let at = (root, path);
+            if !self.asked.contains(&at) && self.queued.insert(at.clone()) {
+                self.queue.push_back(at);
+            }
+        }
+        self.pump(out);
+    }
+
+    fn has_changed(&self, root: Root, seen: &Seen) -> bool {
+        let row = self.rows.get(&(root, seen.path.clone()));
+        row.is_none_or(|row| row.checkpoint.stat != seen.stat || !row.to_its_end)
+    }
+
+    /// Asks for the next pieces, as far as there is room.
+    pub fn pump(&mut self, out: &mut Effects) {
+        while self.asked.len() < ASKED_MAX {
+            let Some(at) = self.queue.pop_front() else { return };
+            self.queued.remove(&at);
+            let offset = self.rows.get(&at).map_or(0, |row| row.checkpoint.offset);
+            self.ask(at, offset, PIECE_BYTES, out);
+        }
+    }
+
+    fn ask(&mut self, at: At, offset: u64, max: u64, out: &mut Effects) {
+        out.look.push(Look::Follow { root: at.0, path: at.1.clone(), offset, max });
+        self.asked.insert(at);
+    }
+
+    /// The file cannot be read, or is gone: that says nothing of its session.
+    pub fn denied(&mut self, at: &At, out: &mut Effects) {
+        self.asked.remove(at);
+        self.again.remove(at);
+        self.pump(out);
+    }
+
+    /// Reads one piece. `None`: nothing new, or another piece was asked for.
+    pub fn take(&mut self, piece: Piece, stamp: [u8; 16], out: &mut Effects) -> Option<Progress> {
+        let Some(File::Lines(owner, line)) = files::what(piece.at.0, &piece.at.1) else {
+            self.denied(&piece.at, out);
+            return None;
+        };
+        let held = self.rows.get(&piece.at);
+        let generation = held.map_or(0, |row| row.checkpoint.generation);
+        let fresh = |generation| Row {
+            stamp,
+            checkpoint: Checkpoint::new(piece.stat, generation),
+            inside: false,
+            to_its_end: false,
+            run: Run::default(),
+        };
+        let row = held.cloned().unwrap_or_else(|| fresh(0));
+        if row.checkpoint.offset != piece.offset {
+            // Not what was asked for last.
+            self.done_with(piece.at, out);
+            return None;
+        }
+        let (verdict, row) = match tail::judge(&row.checkpoint, &piece.stat, &piece.head, &piece.behind) {
+            Verdict::Replaced if piece.offset == 0 => (Verdict::Grown, fresh(generation + 1)),
+            Verdict::Same if !row.to_its_end => (Verdict::Grown, row),
+            verdict @ (Verdict::Same | Verdict::Grown | Verdict::Replaced) => (verdict, row),
+        };
+        match verdict {
+            Verdict::Replaced => {
+                self.rows.insert(piece.at.clone(), fresh(generation + 1));
+                self.ask(piece.at, 0, PIECE_BYTES, out);
+                None
+            }
+            Verdict::Same => {
+                if row.checkpoint.stat != piece.stat {
+                    // Touched, and the same: the next listing need not ask again.
+                    let row = Row { checkpoint: Checkpoint { stat: piece.stat, ..row.checkpoint }, ..row };
+                    out.keep.push(Keep::Index { key: key(&piece.at), value: Some(encode(&row)) });
+                    self.rows.insert(piece.at.clone(), row);
+                }
+                self.done_with(piece.at, out);
+                None
+            }
+            Verdict::Grown => self.read_on(piece, owner, line, row, out),
+        }
+    }
+
+    /// Takes the whole lines of a piece into the sum.
+    fn read_on(&mut self, piece: Piece, owner: Owner, line: Line, row: Row, out: &mut Effects) -> Option<Progress> {
+        let Row { stamp, checkpoint, mut inside, mut run, .. } = row;
+        let mut said = Vec::new();
+        let mut consumed = 0;
+        if inside {
+            // The rest of a line that was too long.
+            match piece.bytes.iter().position(|byte| *byte == b'\n') {
+                Some(end) => (consumed, inside) = (end + 1, false),
+                None => consumed = piece.bytes.len(),
+            }
+        }
+        let (lines, whole) = tail::whole_lines(&piece.bytes[consumed..]);
+        lines.into_iter().for_each(|one| line(&mut run, one, &mut said));
+        consumed += whole;
+        if consumed == 0 && !piece.at_end {
+            if (piece.bytes.len() as u64) < LINE_BYTES_MAX {
+                self.ask(piece.at, piece.offset, LINE_BYTES_MAX, out);
+                return None;
+            }
+            run.counts.damaged += 1;
+            (consumed, inside) = (piece.bytes.len(), true);
+        }
+        let checkpoint = checkpoint.behind(piece.stat, &piece.behind, &piece.bytes[..consumed]);
+        let row = Row { stamp, checkpoint, inside, to_its_end: piece.at_end, run: run.clone() };
+        Some(Progress { at: piece.at, owner, run, said, mtime_ms: piece.stat.mtime_ms, at_end: piece.at_end, row: Some(row) })
+    }
+
+    /// The facts of a piece are written: its row is kept behind them, and the next piece may come.
+    pub fn keep(&mut self, progress: Progress, out: &mut Effects) {
+        let Progress { at, row: Some(row), .. } = progress else { return };
+        out.keep.push(Keep::Index { key: key(&at), value: Some(encode(&row)) });
+        let more = !row.to_its_end;
+        self.firsts.entry(row.run.first.clone().unwrap_or_default()).or_default().insert(at.clone());
+        self.rows.insert(at.clone(), row);
+        if more {
+            self.again.insert(at.clone());
+        }
+        self.done_with(at, out);
+    }
+
+    /// A piece was dealt with; the file waits behind the others if there is more of it.
+    fn done_with(&mut self, at: At, out: &mut Effects) {
+        self.asked.remove(&at);
+        if self.again.remove(&at) && self.queued.insert(at.clone()) {
+            self.queue.push_back(at);
+        }
+        self.pump(out);
+    }
+
+    /// Rows that were kept before the last new document carry the stamp of now.
+    pub fn restamp(&mut self, stamp: [u8; 16], out: &mut Effects) {
+        for (at, row) in self.rows.iter_mut().filter(|(_, row)| row.stamp != stamp) {
+            row.stamp = stamp;
+            out.keep.push(Keep::Index { key: key(at), value: Some(encode(row)) });
+        }
+    }
+
+    /// Everything is void and read again.
+    pub fn distrust(&mut self, out: &mut Effects) {
+        self.firsts.clear();
+        for at in std::mem::take(&mut self.rows).into_keys() {
+            out.keep.push(Keep::Index { key: key(&at), value: None });
+        }
+    }
+}
+
+fn key((root, path): &At) -> String {
+    format!("{FRONT}{}/{path}", root.word())
+}
+
+fn encode(row: &Row) -> Vec<u8> {
+    postcard::to_stdvec(row).expect("because plain fields always serialise")
+}

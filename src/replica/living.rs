@@ -1,0 +1,266 @@
+//! Who lives is seen from outside: a process that a tool names, or that holds a session's file open, gives signs of life
+//! without a word; and when it is gone, the session is over, whether its tool said so or not.
+//!
+//! Nothing is inferred from silence alone before [`GIVEN_UP_MS`]: a process that we never saw may live on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ingest::claude_process::Process;
+use crate::ingest::files::{self, File};
+use crate::model::beat::{Beat, Reported, agent_key};
+use crate::model::effects::{Effects, Look};
+use crate::model::fact::FactKey;
+use crate::model::id::{ActId, SessionId};
+use crate::model::input::RelPath;
+use crate::model::limits::BEAT_FACT_EVERY_MS;
+use crate::model::session::{Counts, EndFact, session_id};
+use crate::model::text::Foreign;
+use crate::model::time::{Millis, Now};
+use crate::model::tool::Root;
+use crate::model::view::AgentKey;
+
+use super::facts::Joined;
+use super::following::{At, Following};
+use super::machine::Replica;
+use super::saved;
+
+/// How often it is asked who lives, while somebody does.
+const ASK_EVERY_MS: Millis = 3_000;
+/// A session of whose process nothing is known, and that was silent for so long, is over.
+const GIVEN_UP_MS: i64 = 24 * 60 * 60 * 1000;
+/// Who says so.
+const SOURCE: &str = "file";
+/// How often an agent that is read from files is expected to give a sign of life, seconds: a turn writes lines all the time,
+/// but one call of a tool may take minutes.
+const INTERVAL_S: u32 = 120;
+
+/// What a session's files show of its agent.
+pub struct Sight<'a> {
+    /// The session.
+    pub session: SessionId,
+    /// Who works in it.
+    pub agent: &'a Foreign,
+    /// What it does.
+    pub state: Reported,
+    /// When that was written, milliseconds since 1970.
+    pub at: i64,
+    /// What was counted.
+    pub counts: Option<Counts>,
+    /// Its process.
+    pub pid: Option<u32>,
+}
+
+/// What was asked and not yet answered, and where sessions are written.
+#[derive(Default)]
+pub struct Living {
+    /// Each session's own file.
+    files: BTreeMap<SessionId, At>,
+    /// When each process began, in the system's words.
+    begun: BTreeMap<u32, Option<String>>,
+    asked: Option<(BTreeSet<u32>, BTreeSet<At>)>,
+    due: Millis,
+}
+
+impl Living {
+    /// Sessions are where the rows of their files say.
+    #[must_use]
+    pub fn open(me: &crate::model::id::DeviceId, following: &Following) -> Living {
+        let of = |at: &At| match files::what(at.0, &at.1) {
+            Some(File::Lines(owner, _)) => Some((session_id(me, at.0.folder().tool, &owner.session), at.clone())),
+            _ => None,
+        };
+        Living { files: following.runs().filter_map(|(at, _)| of(at)).collect(), ..Living::default() }
+    }
+
+    /// A session's own file was read.
+    pub fn is_written_in(&mut self, session: SessionId, at: &At) {
+        if self.files.get(&session) != Some(at) {
+            self.files.insert(session, at.clone());
+        }
+    }
+
+    /// It is asked again at once.
+    pub fn at_once(&mut self, now: Now) {
+        self.due = now.boot_ms;
+    }
+}
+
+impl Replica {
+    /// When it is next asked who lives; `None` while nobody does.
+    pub(super) fn living_due(&self) -> Option<Millis> {
+        self.living_beats().next().is_some().then_some(self.living.due)
+    }
+
+    /// Agents of this device that were seen alive in files.
+    fn living_beats(&self) -> impl Iterator<Item = &Beat> {
+        self.showing.beats_of(self.me.device).filter(|beat| beat.source == SOURCE && beat.state.is_alive())
+    }
+
+    /// Asks who lives, if that is due.
+    pub(super) fn ask_who_lives(&mut self, now: Now, out: &mut Effects) {
+        if self.living_due().is_none_or(|due| due > now.boot_ms) {
+            return;
+        }
+        self.living.due = now.boot_ms + ASK_EVERY_MS;
+        let pids: BTreeSet<u32> = self.living_beats().filter_map(|beat| beat.pid).collect();
+        let files: BTreeSet<At> = self
+            .living_beats()
+            .filter(|beat| !self.is_named(beat))
+            .filter_map(|beat| self.living.files.get(&beat.session).cloned())
+            .collect();
+        let begun = |pid: &u32| (*pid, self.living.begun.get(pid).cloned().flatten());
+        let look = Look::Living { pids: pids.iter().map(begun).collect(), files: files.iter().cloned().collect() };
+        self.living.asked = Some((pids, files));
+        self.end_silent(now, out);
+        out.look.push(look);
+    }
+
+    /// Whether its tool names the processes of its sessions in files of their own.
+    fn is_named(&self, beat: &Beat) -> bool {
+        self.showing.session(&beat.session).is_some_and(|session| session.tool == "claude")
+    }
+
+    /// Who was asked for and is not there is gone.
+    pub(super) fn learn_who_lives(&mut self, alive: &[u32], held: &[(Root, RelPath, u32)], now: Now, out: &mut Effects) {
+        let Some((pids, files)) = self.living.asked.take() else { return };
+        let holder = |at: &At| held.iter().find(|(root, path, _)| (*root, path) == (at.0, &at.1)).map(|(_, _, pid)| *pid);
+        let beats: Vec<Beat> = self.living_beats().cloned().collect();
+        let mut changed = false;
+        for beat in beats {
+            let file = self.living.files.get(&beat.session).filter(|at| files.contains(*at));
+            let holder = file.and_then(holder);
+            let lives = match beat.pid {
+                Some(pid) if pids.contains(&pid) => alive.contains(&pid) && (file.is_none() || holder == Some(pid)),
+                Some(_) => continue,
+                None => match holder {
+                    Some(pid) => {
+                        let Beat { session, state, at, counts, .. } = beat;
+                        self.sight(&Sight { session, agent: &beat.agent, state, at, counts, pid: Some(pid) }, now, out);
+                        true
+                    }
+                    None => continue,
+                },
+            };
+            if lives {
+                let key = AgentKey { device: self.me.device, agent: agent_key(&beat.agent), session: beat.session };
+                self.presences.sign(&key, &beat, now.boot_ms);
+                changed = true;
+            } else {
+                self.end(beat.session, "inferred", beat.counts, now.wall_ms, now, out);
+            }
+        }
+        if changed {
+            self.showing.presence_changed(&self.me.device, &self.presences);
+        }
+    }
+
+    /// Ends what nobody has heard of for a day.
+    fn end_silent(&mut self, now: Now, out: &mut Effects) {
+        let silent = |beat: &&Beat| beat.pid.is_none() && now.wall_ms.saturating_sub(beat.at) > GIVEN_UP_MS;
+        let silent: Vec<Beat> = self.living_beats().filter(silent).cloned().collect();
+        for beat in silent {
+            self.end(beat.session, "inferred", beat.counts, beat.at, now, out);
+        }
+    }
+
+    /// A tool says that it runs a process.
+    pub(super) fn take_process(&mut self, root: Root, process: &Process, mtime_ms: i64, now: Now, out: &mut Effects) {
+        let tool = root.folder().tool;
+        let session = session_id(&self.me.device, tool, &process.session);
+        self.living.begun.insert(process.pid, process.proc_start.clone());
+        let at = process.updated.unwrap_or(mtime_ms).min(now.wall_ms);
+        let about = super::gathering::About {
+            tool,
+            tool_session: &process.session,
+            agent: None,
+            cwd: process.cwd.clone(),
+            title: process.name.clone(),
+            started: process.started.unwrap_or(at),
+            ..super::gathering::About::default()
+        };
+        self.learn_session(about, now, out);
+        let agent = self.showing.session(&session).map_or_else(|| Foreign::new(tool), |fact| fact.agent.clone());
+        let state = process.status.unwrap_or(Reported::Idle);
+        self.sight(&Sight { session, agent: &agent, state, at, counts: None, pid: Some(process.pid) }, now, out);
+        self.living.at_once(now);
+    }
+
+    /// What a session is when its file was read to its end: what its last lines say, or over.
+    pub(super) fn judge_session(&mut self, sight: &Sight<'_>, now: Now, out: &mut Effects) {
+        if now.wall_ms.saturating_sub(sight.at) > GIVEN_UP_MS {
+            self.end(sight.session, "inferred", sight.counts, sight.at, now, out);
+        } else {
+            self.sight(sight, now, out);
+        }
+    }
+
+    /// Takes in what the files show of an agent. What is older than what is known says nothing; what a person or a hook said
+    /// stands until the files say something newer.
+    pub(super) fn sight(&mut self, sight: &Sight<'_>, now: Now, out: &mut Effects) {
+        let key = AgentKey { device: self.me.device, agent: agent_key(sight.agent), session: sight.session };
+        let written = self.library.facts().get(&FactKey::Beat(key.session, key.agent.clone())).map_or(0, Joined::rev);
+        let before = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
+        let at = sight.at.min(now.wall_ms);
+        if before.as_ref().is_some_and(|before| before.at > at || (before.at == at && is_known(before, sight))) {
+            return;
+        }
+        let kept = |field: fn(&Beat) -> &Option<Foreign>| before.as_ref().and_then(|before| field(before).clone());
+        let same = before.as_ref().filter(|before| before.state == sight.state);
+        let beat = Beat {
+            rev: before.as_ref().map_or(0, |before| before.rev).max(written) + 1,
+            device: self.me.device,
+            agent: sight.agent.clone(),
+            session: sight.session,
+            state: sight.state,
+            task: kept(|beat| &beat.task),
+            file: kept(|beat| &beat.file),
+            note: kept(|beat| &beat.note),
+            pid: sight.pid.or(before.as_ref().and_then(|before| before.pid)),
+            metadata: kept(|beat| &beat.metadata),
+            counts: sight.counts.or(before.as_ref().and_then(|before| before.counts)),
+            claimed_device: kept(|beat| &beat.claimed_device),
+            source: SOURCE.to_owned(),
+            interval_s: before.as_ref().map_or(INTERVAL_S, |before| before.interval_s),
+            since: same.map_or(at, |before| before.since),
+            at,
+        };
+        let transition = before.as_ref().is_none_or(|before| before.state != beat.state || before.pid != beat.pid);
+        let every = i64::try_from(BEAT_FACT_EVERY_MS).unwrap_or(i64::MAX);
+        let due = self.showing.beat(&key).is_none_or(|last| at.saturating_sub(last.at) >= every);
+        let age = Millis::try_from(now.wall_ms.saturating_sub(at)).unwrap_or(0);
+        self.presences.sight(beat.clone(), now.boot_ms.saturating_sub(age), transition, now.boot_ms);
+        self.showing.presence_changed(&self.me.device, &self.presences);
+        if transition || due {
+            self.write_beat(&beat, out);
+            self.learn_changed(now);
+        }
+    }
+
+    /// A session is over: said once, however often it is found out, and its agents' last word is that they are done.
+    pub(super) fn end(&mut self, session: SessionId, outcome: &str, counts: Option<Counts>, at: i64, now: Now, out: &mut Effects) {
+        let unique = ActId::of(&[b"end", &session.0, outcome.as_bytes(), &at.to_le_bytes()]);
+        let key = FactKey::End(session, unique);
+        if self.library.facts().get(&key).is_none() {
+            let fact = EndFact { outcome: Foreign::new(outcome), result: None, counts, at };
+            let began = self.showing.session(&session).map_or(at, |session| session.started);
+            self.write(&format!("sessions/{}", saved::month(began)), &[(key, saved::json(&fact))], out);
+        }
+        let state = if outcome == "failed" { Reported::Failed } else { Reported::Done };
+        let beats: Vec<Beat> = self.living_beats().filter(|beat| beat.session == session).cloned().collect();
+        for beat in beats {
+            let rev = beat.rev.max(self.presences.own().get(&super::presence::key_of(&beat)).map_or(0, |alive| alive.beat.rev)) + 1;
+            let beat = Beat { rev, state, since: at, at: at.max(beat.at), counts: counts.or(beat.counts), ..beat };
+            self.presences.report(beat.clone(), now.boot_ms, true);
+            self.write_beat(&beat, out);
+        }
+        self.learn_changed(now);
+        self.showing.presence_changed(&self.me.device, &self.presences);
+    }
+}
+
+/// Whether nothing in it is new.
+fn is_known(before: &Beat, sight: &Sight<'_>) -> bool {
+    before.state == sight.state
+        && sight.counts.is_none_or(|counts| before.counts == Some(counts))
+        && sight.pid.is_none_or(|pid| before.pid == Some(pid))
+}
