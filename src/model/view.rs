@@ -232,6 +232,8 @@ pub struct SessionView {
     pub open: u32,
     /// How many of those are done, as its own lists say.
     pub done: u32,
+    /// What was counted in its own file.
+    pub counts: Option<super::session::Counts>,
 }
 
 /// One todo, computed by `rules/todos`.

@@ -272,7 +272,7 @@ impl Showing {
     fn update_session(&mut self, id: SessionId) {
         let Some(fact) = self.sessions.get(&id) else { return };
         let agents = self.rows.get(&id).into_iter().flatten().filter_map(|key| self.view.agents.get(key));
-        let beats = agents.map(|agent| (agent.state, agent.beat.at));
+        let beats = agents.map(|agent| (agent.state, agent.beat.at, agent.beat.counts));
         let ends = self.ends.get(&id).into_iter().flat_map(BTreeMap::values);
         let view = sessions::view(id, fact, ends, beats, self.lists(id));
         if self.view.sessions.get(&id).is_none_or(|shown| **shown != view) {

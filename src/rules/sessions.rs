@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::agents;
 use crate::model::id::{SessionId, TodoId};
-use crate::model::session::{EndFact, SessionFact};
+use crate::model::session::{Counts, EndFact, SessionFact};
 use crate::model::view::{AgentState, SessionState, SessionView};
 
 /// What the lists of one session say.
@@ -25,28 +25,31 @@ pub struct Lists {
     pub done: u32,
 }
 
-/// The view of one session: its fact, its ends, for each of its beats what the agent is and when it was reported
-/// (milliseconds since 1970, by its device's clock), and its lists.
+/// The view of one session: its fact, its ends, for each of its beats what the agent is, when it was reported
+/// (milliseconds since 1970, by its device's clock) and what was counted by then, and its lists.
 #[must_use]
 pub fn view<'a>(
     id: SessionId,
     fact: &SessionFact,
     ends: impl IntoIterator<Item = &'a EndFact>,
-    beats: impl IntoIterator<Item = (AgentState, i64)>,
+    beats: impl IntoIterator<Item = (AgentState, i64, Option<Counts>)>,
     lists: Lists,
 ) -> SessionView {
-    let beats: Vec<(AgentState, i64)> = beats.into_iter().collect();
-    let alive_at = beats.iter().filter(|(state, _)| agents::is_alive(*state)).map(|(_, at)| *at).max();
-    let end = ends.into_iter().filter(|end| alive_at.is_none_or(|alive| alive <= end.at)).min().cloned();
-    let speaker = beats.iter().min_by_key(|(state, at)| agents::voice(*state, *at));
+    let beats: Vec<(AgentState, i64, Option<Counts>)> = beats.into_iter().collect();
+    let alive_at = beats.iter().filter(|(state, ..)| agents::is_alive(*state)).map(|(_, at, _)| *at).max();
+    let ends: Vec<&EndFact> = ends.into_iter().collect();
+    // Counts only grow, unless a file was rewritten: the highest is the last as far as anybody can tell.
+    let counts = beats.iter().filter_map(|(.., counts)| *counts).chain(ends.iter().filter_map(|end| end.counts)).max();
+    let end = ends.iter().filter(|end| alive_at.is_none_or(|alive| alive <= end.at)).min().map(|end| (*end).clone());
+    let speaker = beats.iter().min_by_key(|(state, at, _)| agents::voice(*state, *at));
     let state = match (&end, speaker) {
         (Some(_), _) => SessionState::Ended,
-        (None, Some((state, _))) => SessionState::Agent(*state),
+        (None, Some((state, ..))) => SessionState::Agent(*state),
         (None, None) => SessionState::Quiet,
     };
-    let newest_beat = beats.iter().map(|(_, at)| *at).max();
+    let newest_beat = beats.iter().map(|(_, at, _)| *at).max();
     let last_activity = newest_beat.max(lists.read_at).map_or(fact.started, |at| at.max(fact.started));
-    SessionView { id, fact: fact.clone(), state, last_activity, end, todos: lists.todos, open: lists.open, done: lists.done }
+    SessionView { id, fact: fact.clone(), state, last_activity, end, todos: lists.todos, open: lists.open, done: lists.done, counts }
 }
 
 #[cfg(test)]
@@ -77,7 +80,7 @@ mod tests {
     }
 
     fn seen(ends: &[EndFact], beats: &[(AgentState, i64)]) -> SessionView {
-        view(SessionId::of(&[b"s"]), &fact(), ends, beats.iter().copied(), Lists::default())
+        view(SessionId::of(&[b"s"]), &fact(), ends, beats.iter().map(|(state, at)| (*state, *at, None)), Lists::default())
     }
 
     #[test]
@@ -104,7 +107,7 @@ mod tests {
         assert_eq!(seen(&[], &[]).last_activity, 1000);
         assert_eq!(seen(&[], &[(AgentState::Idle, 500)]).last_activity, 1000, "never before it began");
         let lists = Lists { read_at: Some(4000), open: 2, done: 1, ..Lists::default() };
-        let whole = view(SessionId::of(&[b"s"]), &fact(), &[], [(AgentState::Idle, 3000)], lists);
+        let whole = view(SessionId::of(&[b"s"]), &fact(), &[], [(AgentState::Idle, 3000, None)], lists);
         assert_eq!((whole.last_activity, whole.open, whole.done), (4000, 2, 1));
     }
 

@@ -13,7 +13,7 @@ use crate::model::beat::agent_key;
 use crate::model::text::Foreign;
 use crate::model::view::{AgentState, SessionState, SessionView, View};
 
-/// One session. What is not known yet (`messages`, `sourceFile`) is there as `null`, so that nobody takes it for none.
+/// One session. What is not known (`messages` of a session without a file, `sourceFile`) is there as `null`, so that nobody takes it for none.
 pub(crate) fn session(view: &View, session: &SessionView) -> Value {
     let fact = &session.fact;
     json!({
@@ -33,7 +33,12 @@ pub(crate) fn session(view: &View, session: &SessionView) -> Value {
         "endedAt": iso_or_null(session.end.as_ref().map(|end| end.at)),
         "outcome": text(session.end.as_ref().map(|end| &end.outcome)),
         "result": text(session.end.as_ref().and_then(|end| end.result.as_ref())),
-        "messages": {"user": null, "assistant": null},
+        "parent": fact.parent,
+        "subagent": fact.side,
+        "messages": {"user": session.counts.map(|counts| counts.users), "assistant": session.counts.map(|counts| counts.assistants)},
+        "tokens": {"in": session.counts.map(|counts| counts.tokens_in), "out": session.counts.map(|counts| counts.tokens_out)},
+        "records": session.counts.map(|counts| counts.records),
+        "damaged": session.counts.map(|counts| counts.damaged),
         "todos": session.todos.as_ref(),
         "todosOpen": session.open,
         "todosDone": session.done,
