@@ -1,17 +1,60 @@
-//! Where a session works is what its lines say, never what its folder is called: the folder's name cannot be decoded.
+//! What a session is, its records say: never the name of its folder, which cannot be decoded, and never a header, which there
+//! is none of (FORMATS §2).
 //!
-//! Of a Claude Code transcript (FORMATS §2) only the beginning is read here, to learn the working directory of a session
-//! whose todo file has none. Lines come in any order and of any kind; a line that cannot be read is passed over.
+//! A transcript of Claude Code is one record a line, of any kind, in any order; a damaged line costs what is damaged of it, a
+//! kind that nobody has told us of is counted. Of an inline sub-agent (`isSidechain` without a file of its own) the tokens and
+//! lists count, but it neither speaks for the session's agent nor names its prompt.
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::run::moment;
-use super::{escapes, tail};
+use super::claude_calls;
+use super::claude_record::{self, Record};
+use super::files::{File, Owner};
+use super::run::{self, Run, Said, moment};
+use super::{salvage, tail};
+use crate::model::beat::Reported;
 use crate::model::limits::HEAD_BYTES_MAX;
 
-/// Characters of a title that is taken from a prompt.
-const TITLE_CHARS_MAX: usize = 120;
+/// The agent of lists that an inline sub-agent without a name keeps.
+const UNNAMED_AGENT: &str = "side";
+/// Bytes of a session's or a sub-agent's id in a file's name.
+const ID_BYTES_MAX: usize = 128;
+/// Kinds of records that are known and say nothing more than that they are there (FORMATS §2.3).
+const QUIET: &[&str] = &[
+    "attachment",
+    "progress",
+    "queue-operation",
+    "last-prompt",
+    "agent-setting",
+    "permission-mode",
+    "mode",
+    "pr-link",
+    "frame-link",
+    "bridge-session",
+    "worktree-state",
+    "relocated",
+    "atis-latch",
+    "file-history-snapshot",
+    "started",
+    "result",
+];
+/// Kinds of `system` records that are known (FORMATS §2.3).
+const SYSTEM: &[&str] = &[
+    "local_command",
+    "compact_boundary",
+    "turn_duration",
+    "api_error",
+    "stop_hook_summary",
+    "away_summary",
+    "informational",
+    "bridge_status",
+    "error",
+    "api_refusal",
+    "model_refusal_fallback",
+    "session_start",
+];
+/// Tools that a person answers.
+const ASKING: &[&str] = &["AskUserQuestion", "ExitPlanMode"];
+/// Before the id of a record whose title came before it.
+const LEAF: &str = "leaf:";
 
 /// What the beginning of a transcript says of its session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +63,7 @@ pub struct Head {
     pub session: Option<String>,
     /// The first working directory.
     pub cwd: Option<String>,
-    /// The first git branch.
+    /// The newest git branch of that beginning.
     pub branch: Option<String>,
     /// The title that somebody gave, else the tool's, else the first prompt's first line.
     pub title: Option<String>,
@@ -28,79 +71,232 @@ pub struct Head {
     pub started: Option<i64>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    r#type: Option<Value>,
-    session_id: Option<Value>,
-    cwd: Option<Value>,
-    git_branch: Option<Value>,
-    timestamp: Option<Value>,
-    custom_title: Option<Value>,
-    ai_title: Option<Value>,
-    summary: Option<Value>,
-    is_meta: Option<Value>,
-    is_sidechain: Option<Value>,
-    message: Option<Value>,
-}
-
-/// Titles, by how much they count.
-#[derive(Default)]
-struct Titles {
-    custom: Option<String>,
-    ai: Option<String>,
-    summary: Option<String>,
-    prompt: Option<String>,
-}
-
 /// Reads the whole lines at the beginning of a transcript, at most `limits::HEAD_BYTES_MAX` of it.
 #[must_use]
 pub fn head(bytes: &[u8]) -> Head {
     let end = usize::try_from(HEAD_BYTES_MAX).map_or(bytes.len(), |max| max.min(bytes.len()));
-    let (mut head, mut titles) = (Head::default(), Titles::default());
-    for line in tail::whole_lines(&bytes[..end]).0 {
-        // After a crash a line may begin with zeros (FORMATS §2.5).
-        let start = line.iter().position(|b| *b != 0).unwrap_or(line.len());
-        if let Ok(line) = serde_json::from_slice::<Line>(&escapes::mend(&line[start..])) {
-            note(&mut head, &line);
-            entitle(&mut titles, &line);
+    let mut run = Run::default();
+    for whole in tail::whole_lines(&bytes[..end]).0 {
+        line(&mut run, whole, &mut Vec::new());
+    }
+    let title = run.title().map(str::to_owned);
+    Head { session: run.session, cwd: run.cwd, branch: run.branch, title, started: run.started }
+}
+
+/// What the file at `path` below `projects/` is (FORMATS §2.1). `None`: compaction agents, journals of workflows, memories,
+/// results of tools, and whatever else stands there.
+pub(super) fn file(path: &str) -> Option<File> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let (folders, name) = parts.split_at(parts.len() - 1);
+    let stem = name[0].strip_suffix(".jsonl")?;
+    let fine = |id: &str| {
+        (1..=ID_BYTES_MAX).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+            && !id.starts_with(['-', '_'])
+    };
+    let is_agent = stem.strip_prefix("agent-").is_some_and(|id| fine(id) && !id.starts_with("acompact-"));
+    let (parent, is_side) = match folders {
+        [_project] if is_agent => (None, true),
+        [_project] => (None, false),
+        [_project, session, "subagents", rest @ ..] if is_agent && fine(session) && matches!(rest, [] | ["workflows", _]) => {
+            (Some((*session).to_owned()), true)
+        }
+        _ => return None,
+    };
+    let is_session = is_side || (fine(stem) && !stem.starts_with("agent-"));
+    is_session.then(|| File::Lines(Owner { session: stem.to_owned(), parent, is_side }, line))
+}
+
+/// Takes one whole line into the sum.
+pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
+    let bare = salvage::bare(line);
+    if let Some(record) = claude_record::read(bare) {
+        return take(run, &record, bare, said);
+    }
+    if bare.is_empty() {
+        // Only white space is nothing; zeros are what a crash made of records.
+        run.counts.damaged += u64::from(line.contains(&0));
+        return;
+    }
+    let mended = salvage::mended(bare);
+    let (objects, damaged) = salvage::objects(&mended, is_record);
+    run.counts.damaged += damaged;
+    for object in objects {
+        match claude_record::read(object) {
+            Some(record) => take(run, &record, object, said),
+            None => run.counts.damaged += 1,
         }
     }
-    head.title = titles.custom.or(titles.ai).or(titles.summary).or(titles.prompt);
-    head
 }
 
-fn note(head: &mut Head, line: &Line) {
-    head.session = head.session.take().or_else(|| text(&line.session_id));
-    head.cwd = head.cwd.take().or_else(|| text(&line.cwd));
-    head.branch = head.branch.take().or_else(|| text(&line.git_branch).filter(|branch| branch != "HEAD"));
-    head.started = head.started.or_else(|| line.timestamp.as_ref()?.as_str().and_then(moment));
+/// Whether an object that was found amid damage is a record and not a part of one.
+fn is_record(object: &[u8]) -> bool {
+    claude_record::read(object).is_some_and(|record| {
+        let is_named = record.uuid.is_some() || record.session.is_some();
+        record.kind.as_deref().is_some_and(|kind| is_named || matches!(kind, "summary" | "file-history-snapshot"))
+    })
 }
 
-/// The newest title of each kind, and the first prompt.
-fn entitle(titles: &mut Titles, line: &Line) {
-    titles.custom = text(&line.custom_title).or(titles.custom.take());
-    titles.ai = text(&line.ai_title).or(titles.ai.take());
-    let is = |kind: &str| line.r#type.as_ref().and_then(Value::as_str) == Some(kind);
-    if is("summary") {
-        titles.summary = text(&line.summary).or(titles.summary.take());
+fn take(run: &mut Run, record: &Record<'_>, line: &[u8], said: &mut Vec<Said>) {
+    run.counts.records += 1;
+    let at = record.time.as_deref().and_then(moment);
+    run.dated(at);
+    place(run, record);
+    let name = record.name.as_deref().and_then(run::short);
+    match record.kind.as_deref().unwrap_or_default() {
+        "user" => user(run, record, line, at, said),
+        "assistant" => assistant(run, record, line, at, said),
+        "system" => system(run, record),
+        "custom-title" => run.given_title = name.or(run.given_title.take()),
+        "ai-title" => run.made_title = name.or(run.made_title.take()),
+        "agent-name" => run.agent = name.or(run.agent.take()),
+        "summary" => summary(run, record.leaf.as_deref().unwrap_or_default(), name),
+        quiet if QUIET.contains(&quiet) => {}
+        strange => run.strange(strange),
     }
-    let by_a_person = |flag: &Option<Value>| flag.as_ref().and_then(Value::as_bool) != Some(true);
-    if titles.prompt.is_none() && is("user") && by_a_person(&line.is_meta) && by_a_person(&line.is_sidechain) {
-        titles.prompt = line.message.as_ref().and_then(prompt);
+}
+
+/// Where it works, and whose it is.
+fn place(run: &mut Run, record: &Record<'_>) {
+    if run.session.is_none() {
+        run.session = record.session.as_deref().and_then(run::short);
+    }
+    if run.cwd.is_none() {
+        run.cwd = record.cwd.as_deref().and_then(run::path);
+    }
+    let branch = record.branch.as_deref().filter(|branch| *branch != "HEAD" && run.branch.as_deref() != Some(branch));
+    run.branch = branch.and_then(run::short).or(run.branch.take());
+    let Some(uuid) = record.uuid.as_deref().filter(|uuid| !uuid.is_empty()) else { return };
+    if run.first.is_none() {
+        run.first = run::short(uuid);
+        // Without an id of its own a sub-agent works inside its session's file.
+        run.is_side = record.is_side && record.agent_id.is_some();
+        let own = |session: &&str| record.agent_id.as_deref() != session.strip_prefix("agent-");
+        run.parent = record.session.as_deref().filter(|session| run.is_side && own(session)).and_then(run::short);
+    }
+    run.is_new(&["record", uuid]);
+    if run.calls.iter().any(|(id, _)| id.strip_prefix(LEAF) == Some(uuid)) {
+        run.made_title = run.answered(&format!("{LEAF}{uuid}"));
     }
 }
 
-fn text(value: &Option<Value>) -> Option<String> {
-    value.as_ref()?.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+/// A title for the conversation that ends with the record `leaf`, which may stand in another file, or further on in this one.
+fn summary(run: &mut Run, leaf: &str, title: Option<String>) {
+    let Some(title) = title else { return };
+    if run.is_recent(&["record", leaf]) {
+        run.made_title = Some(title);
+    } else if !leaf.is_empty() {
+        run.called(&format!("{LEAF}{leaf}"), title);
+    }
 }
 
-/// The first line of what a person typed; commands and their output stand in tags and are no title.
-fn prompt(message: &Value) -> Option<String> {
-    let content = message.get("content")?;
-    let typed = content.as_str().or_else(|| content.as_array()?.iter().find_map(|block| block.get("text")?.as_str()))?;
-    let line = typed.lines().map(str::trim).find(|line| !line.is_empty())?;
-    (!line.starts_with('<')).then(|| line.chars().take(TITLE_CHARS_MAX).collect())
+fn user(run: &mut Run, record: &Record<'_>, line: &[u8], at: Option<i64>, said: &mut Vec<Said>) {
+    let content = &record.message.content;
+    for (n, (id, is_error)) in content.answers.iter().enumerate() {
+        let call = run.answered(id);
+        let is_of_task = call.as_deref().is_none_or(|call| claude_calls::plans(claude_calls::tool(call)));
+        if n == 0 && record.is_of_task && !is_error && is_of_task {
+            claude_calls::answered(call.as_deref(), line, at, said);
+        }
+    }
+    let speaks = speaks(run, record);
+    if !content.answers.is_empty() {
+        if speaks {
+            busy(run);
+        }
+        return;
+    }
+    let text = content.text.as_deref().unwrap_or_default().trim_start();
+    if text.starts_with("[Request interrupted by user") {
+        if speaks {
+            rest(run, Reported::Idle);
+        }
+        return;
+    }
+    // Commands and their output stand in tags; of those only a command that is a prompt was typed.
+    let is_typed = text.starts_with("<command-message>") || (!text.starts_with('<') && (!text.is_empty() || content.has_image));
+    if record.is_made || !is_typed || !speaks {
+        return;
+    }
+    rest(run, Reported::Working);
+    if !record.is_side {
+        run.counts.users += 1;
+        if run.prompt.is_none() && !text.starts_with('<') {
+            run.prompt = run::short(text);
+        }
+    }
+}
+
+fn assistant(run: &mut Run, record: &Record<'_>, line: &[u8], at: Option<i64>, said: &mut Vec<Said>) {
+    let (message, speaks) = (&record.message, speaks(run, record));
+    // The tool speaks in the model's name when the model could not.
+    if record.is_api_error || message.model.as_deref() == Some("<synthetic>") {
+        if speaks {
+            rest(run, if record.is_api_error { Reported::Failed } else { Reported::Idle });
+        }
+        return;
+    }
+    count(run, record);
+    if message.content.calls.iter().any(|(_, tool)| claude_calls::plans(tool)) {
+        let agent = if record.is_side { record.agent_id.as_deref().unwrap_or(UNNAMED_AGENT) } else { "" };
+        claude_calls::called(run, line, at, agent, said);
+    }
+    if !speaks {
+        return;
+    }
+    for (id, tool) in &message.content.calls {
+        if !id.is_empty() && !run.calls.iter().any(|(call, _)| call == id) {
+            run.called(id, run::short(tool).unwrap_or_default());
+        }
+    }
+    match message.stop.as_deref() {
+        Some("end_turn" | "stop_sequence" | "refusal") if message.content.calls.is_empty() => rest(run, Reported::Idle),
+        _ => busy(run),
+    }
+}
+
+/// One message may stand in several lines, and those of several agents may alternate.
+fn count(run: &mut Run, record: &Record<'_>) {
+    let message = &record.message;
+    let id = message.id.as_deref().filter(|id| !id.is_empty());
+    if id.is_none_or(|id| run.is_new(&["message", id])) {
+        run.counts.assistants += 1;
+    }
+    if id.is_none_or(|id| run.is_new(&["usage", id, record.request.as_deref().unwrap_or_default()])) {
+        run.counts.tokens_in = run.counts.tokens_in.saturating_add(message.usage.tokens_in);
+        run.counts.tokens_out = run.counts.tokens_out.saturating_add(message.usage.tokens_out);
+    }
+}
+
+fn system(run: &mut Run, record: &Record<'_>) {
+    match record.subtype.as_deref() {
+        Some("turn_duration" | "stop_hook_summary") if speaks(run, record) && run.turn != Some(Reported::Failed) => {
+            rest(run, Reported::Idle)
+        }
+        Some(subtype) if !SYSTEM.contains(&subtype) => run.strange(&format!("system/{subtype}")),
+        Some(_) | None => {}
+    }
+}
+
+/// Whether the record is about the agent whose file this is.
+fn speaks(run: &Run, record: &Record<'_>) -> bool {
+    !record.is_side || run.is_side
+}
+
+/// The turn goes on: with a tool that runs, or one that waits for a person.
+fn busy(run: &mut Run) {
+    let running = || run.calls.iter().filter(|(id, _)| !id.starts_with(LEAF)).map(|(_, call)| claude_calls::tool(call));
+    let is_asking = running().any(|tool| ASKING.contains(&tool));
+    let doing = running().last().map(str::to_owned);
+    run.turn = Some(if is_asking { Reported::Waiting } else { Reported::Working });
+    run.doing = doing;
+}
+
+/// A turn begins or ends; calls without an answer will have none.
+fn rest(run: &mut Run, turn: Reported) {
+    run.calls.retain(|(id, _)| id.starts_with(LEAF));
+    run.turn = Some(turn);
+    run.doing = None;
 }
 
 #[cfg(test)]
