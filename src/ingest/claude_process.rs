@@ -78,3 +78,55 @@ fn status(word: &str) -> Option<Reported> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    #[test]
+    fn a_process_is_what_its_file_says() {
+        let process = parse(include_bytes!("../../tests/data/claude-sessions/4242.json")).expect("a process");
+        let expected = Process {
+            pid: 4242,
+            session: Some("5c0e1f2a-0000-4000-8000-000000000001".to_owned()),
+            cwd: Some("/srv/demo".to_owned()),
+            started: Some(1_780_000_000_000),
+            proc_start: Some("20095994".to_owned()),
+            status: Some(Reported::Working),
+            name: Some("demo".to_owned()),
+            updated: Some(1_780_000_100_000),
+        };
+        assert_eq!(process, expected);
+        let word = |status: &str| parse(format!(r#"{{"pid":1,"status":"{status}","procStart":7}}"#).as_bytes()).expect("a process");
+        assert_eq!(["idle", "waiting", "asleep"].map(|status| word(status).status), [Some(Reported::Idle), Some(Reported::Waiting), None]);
+        assert_eq!(word("idle").proc_start.as_deref(), Some("7"));
+        let derived = parse(br#"{"pid":1,"name":"srv-demo","nameSource":"derived"}"#).expect("a process");
+        assert_eq!((derived.name, derived.session), (None, None), "nobody gave that name");
+    }
+
+    #[test]
+    fn what_is_no_whole_process_is_refused() {
+        let good = include_bytes!("../../tests/data/claude-sessions/4242.json");
+        assert!((0..good.len()).all(|end| parse(&good[..end]).is_err()), "torn");
+        for bad in ["", "[]", "{}", r#"{"pid":"1"}"#, r#"{"pid":0}"#, r#"{"pid":-1}"#, r#"{"pid":99999999999}"#] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_files_name_is_its_number() {
+        let pid = |path: &str| file(path).map(|file| if let File::Process { pid } = file { pid } else { panic!("{file:?}") });
+        assert_eq!(pid("4242.json"), Some(4242));
+        for none in ["", ".json", "0.json", "x.json", "+1.json", "1.json.tmp", "a/1.json", "99999999999.json"] {
+            assert_eq!(pid(none), None, "{none}");
+        }
+    }
+
+    quickcheck! {
+        fn no_bytes_panic(bytes: Vec<u8>, path: String) -> bool {
+            let _ = (parse(&bytes), file(&path));
+            true
+        }
+    }
+}
