@@ -1,10 +1,13 @@
 //! Bytes of the tools' files become nouns: pure, one file for each format.
 
 pub mod claude;
+mod claude_calls;
 pub mod claude_process;
+mod claude_record;
 pub mod claude_tasks;
 pub mod claude_todos;
 mod escapes;
 pub mod files;
 pub mod run;
+mod salvage;
 pub mod tail;

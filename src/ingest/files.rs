@@ -1,8 +1,8 @@
 //! What a file of a tool is, by its folder and its name alone. A tool is one file of this room, one line here for each kind
 //! of file, and its lines in `model::tool`.
 
-use super::claude_todos;
 use super::run::{Run, Said};
+use super::{claude, claude_process, claude_tasks, claude_todos};
 use crate::model::tool::Root;
 
 /// Takes one whole line of a session's file into the sum; what is no sum is said.
@@ -51,7 +51,10 @@ pub struct Owner {
 #[must_use]
 pub fn what(root: Root, path: &str) -> Option<File> {
     match root.folder().word {
+        "claude-sessions" => claude_process::file(path),
         "claude-todos" => claude_todos::name(path).map(File::Todos),
+        "claude-tasks" => claude_tasks::file(path),
+        "claude-projects" => claude::file(path),
         _ => None,
     }
 }

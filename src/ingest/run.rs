@@ -23,6 +23,8 @@ const KINDS_MAX: usize = 24;
 const CALLS_MAX: usize = 16;
 /// Bytes of what is remembered of such a call; of a larger one only its name is.
 const CALL_BYTES_MAX: usize = 2 * 1024;
+/// Names that are remembered.
+const RECENT_MAX: usize = 64;
 
 /// What a session's own file says of it so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +67,8 @@ pub struct Run {
     pub calls: Vec<(String, String)>,
     /// The last message whose tokens were counted: one message may stand in several lines.
     pub counted: Option<String>,
+    /// Hashes of the newest names (of records, of messages), for what is said twice or said later of a record.
+    pub recent: Vec<u64>,
 }
 
 /// What one line says beside the sums.
@@ -126,11 +130,40 @@ impl Run {
         }
     }
 
+    /// A name was read, in parts; whether it is not among the newest ones.
+    pub fn is_new(&mut self, name: &[&str]) -> bool {
+        let name = hash(name);
+        let is_new = !self.recent.contains(&name);
+        if is_new {
+            if self.recent.len() >= RECENT_MAX {
+                self.recent.remove(0);
+            }
+            self.recent.push(name);
+        }
+        is_new
+    }
+
+    /// Whether that name is among the newest ones.
+    #[must_use]
+    pub fn is_recent(&self, name: &[&str]) -> bool {
+        self.recent.contains(&hash(name))
+    }
+
     /// The answer of a call has come; gives what was remembered of it.
     pub fn answered(&mut self, id: &str) -> Option<String> {
         let at = self.calls.iter().position(|(call, _)| call == id)?;
         Some(self.calls.remove(at).1)
     }
+}
+
+fn hash(name: &[&str]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in name {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
 }
 
 /// A short text on one line, without what surrounds it; `None` when nothing is left.
@@ -208,7 +241,9 @@ mod tests {
         for n in 0..1000 {
             run.strange(&format!("{n}{}", "k".repeat(500)));
             run.called(&format!("{n}"), "y".repeat(150));
+            assert!(run.is_new(&["a", &n.to_string()]) && !run.is_new(&["a", &n.to_string()]));
         }
+        assert!(run.is_recent(&["a", "999"]) && !run.is_recent(&["a9", "99"]) && !run.is_recent(&["a", "3"]));
         assert_eq!(run.unknown.values().sum::<u64>(), 1000, "every one is counted");
         assert!(postcard::to_stdvec(&run).unwrap().len() < 8 * 1024);
         assert!(run.answered("3").is_none() && run.answered("999").is_some() && run.answered("999").is_none());

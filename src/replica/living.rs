@@ -166,12 +166,13 @@ impl Replica {
     /// A tool says that it runs a process.
     pub(super) fn take_process(&mut self, root: Root, process: &Process, mtime_ms: i64, now: Now, out: &mut Effects) {
         let tool = root.folder().tool;
-        let session = session_id(&self.me.device, tool, &process.session);
         self.living.begun.insert(process.pid, process.proc_start.clone());
+        let Some(tool_session) = &process.session else { return };
+        let session = session_id(&self.me.device, tool, tool_session);
         let at = process.updated.unwrap_or(mtime_ms).min(now.wall_ms);
         let about = super::gathering::About {
             tool,
-            tool_session: &process.session,
+            tool_session,
             agent: None,
             cwd: process.cwd.clone(),
             title: process.name.clone(),

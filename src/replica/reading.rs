@@ -379,7 +379,7 @@ fn read_list(file: &File, path: &str, bytes: &[u8]) -> (What, u64) {
             let malformed = list.malformed;
             (What::List(list), malformed)
         }),
-        File::Task { .. } => match claude_tasks::parse(stem(path), bytes) {
+        File::Task { .. } => match claude_tasks::parse(bytes, Some(stem(path))) {
             // A row of the tool's own business says nothing, and is marked as read.
             Ok(task) => (task.map_or(What::List(ListReading::default()), What::Task), 0),
             Err(_) => (What::Nothing, 1),
