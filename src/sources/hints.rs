@@ -10,7 +10,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -172,14 +171,12 @@ impl Hints {
             return true;
         };
         self.shared.watches().forget(dir);
-        match &why.kind {
+        if is_denied(&why) {
             // It cannot be read either, and is counted as such.
-            notify::ErrorKind::Io(io) if io.kind() == io::ErrorKind::PermissionDenied => false,
-            notify::ErrorKind::MaxFilesWatch => self.give_up(root, &advice(&why)),
-            // Gone between two calls: the next attempt finds what is there now.
-            _ if !dir.is_dir() => true,
-            _ => self.give_up(root, &advice(&why)),
+            return false;
         }
+        // Gone between two calls: the next attempt finds what is there now.
+        id_of(dir) != Some(id) || self.give_up(root, &advice(&why))
     }
 
     fn give_up(&mut self, root: Root, why: &str) -> bool {
@@ -200,13 +197,28 @@ impl Hints {
 
 /// The system's words, and what to do about them.
 fn advice(why: &notify::Error) -> String {
-    // notify's own words for the first are "OS file watch limit reached"; EMFILE says "too many open files".
+    if matches!(why.kind, notify::ErrorKind::MaxFilesWatch) {
+        // ENOSPC, for which the system's own words speak of a disk.
+        "no watches are left; raise fs.inotify.max_user_watches".to_owned()
+    } else if errno(why) == Some(rustix::io::Errno::MFILE) {
+        format!("{why}; raise fs.inotify.max_user_instances")
+    } else {
+        why.to_string()
+    }
+}
+
+fn is_denied(why: &notify::Error) -> bool {
+    errno(why) == Some(rustix::io::Errno::ACCESS)
+}
+
+fn errno(why: &notify::Error) -> Option<rustix::io::Errno> {
     match &why.kind {
-        notify::ErrorKind::MaxFilesWatch => "no watches are left; raise fs.inotify.max_user_watches".to_owned(),
-        notify::ErrorKind::Io(io) if io.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
-            format!("{io}; raise fs.inotify.max_user_instances")
-        }
-        _ => why.to_string(),
+        notify::ErrorKind::Io(io) => rustix::io::Errno::from_io_error(io),
+        notify::ErrorKind::Generic(_)
+        | notify::ErrorKind::PathNotFound
+        | notify::ErrorKind::WatchNotFound
+        | notify::ErrorKind::InvalidConfig(_)
+        | notify::ErrorKind::MaxFilesWatch => None,
     }
 }
 
@@ -471,7 +483,7 @@ mod tests {
         assert_eq!(rig.gathered(), [SourceEvent::Polling { why }, everywhere(ROOT), everywhere(PROJECTS)]);
         rig.shared.take_in(failure());
         assert_eq!(rig.gathered(), [everywhere(ROOT), everywhere(PROJECTS)]);
-        let full = notify::Error::io(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
+        let full = notify::Error::io(std::io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
         assert!(advice(&full).ends_with("; raise fs.inotify.max_user_instances"), "{}", advice(&full));
     }
 
