@@ -11,14 +11,14 @@ mod keys;
 mod layers;
 mod setting;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::model::time::Millis;
-use crate::model::tool::Root;
+use crate::model::tool::{Root, TOOLS, Tool};
 use crate::{api, network, sources, store};
 
 pub use error::{Error, Warning};
@@ -39,8 +39,8 @@ pub struct Config {
     pub http_port: Setting<u16>,
     /// How the others are found.
     pub network: Network,
-    /// `sources.claude.root`: Claude Code's directory.
-    pub claude_root: Setting<PathBuf>,
+    /// `sources.*`: where each tool of `model/tool.rs` keeps its files, in that order.
+    pub tools: Vec<ToolDirectories>,
     /// `alerts.not_seen_after`, milliseconds: how long a device is out of reach before that is said.
     pub not_seen_after_ms: Setting<Millis>,
     /// How the log is written.
@@ -61,6 +61,28 @@ pub struct Network {
     pub interfaces: Setting<Vec<String>>,
     /// `network.peers`: `host:port` each, dialled whatever mDNS shows.
     pub peers: Setting<Vec<String>>,
+}
+
+/// `sources.TOOL.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolDirectories {
+    /// Of which tool.
+    pub tool: &'static Tool,
+    /// `sources.TOOL.enabled`: whether its files are read at all.
+    pub enabled: Setting<bool>,
+    /// `sources.TOOL.root`: its own directory.
+    pub root: Setting<PathBuf>,
+    /// `sources.TOOL.roots`: further ones.
+    pub roots: Setting<Vec<Directory>>,
+}
+
+/// A further directory of a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The computer from which another program copies it here.
+    pub computer: Option<String>,
 }
 
 /// `log.*`.
@@ -110,7 +132,7 @@ impl Config {
                 interfaces: list(&values, "network.interfaces"),
                 peers: list(&values, "network.peers"),
             },
-            claude_root: path(&values, "sources.claude.root", env)?,
+            tools: TOOLS.iter().map(|tool| directories(&values, tool, env)).collect::<Result<_, Error>>()?,
             not_seen_after_ms: number(&values, "alerts.not_seen_after"),
             log: Log {
                 format: word(&values, "log.format"),
@@ -126,7 +148,7 @@ impl Config {
 
     /// Every setting in the table's order: its key, its value as it could be written, and who said so.
     pub fn settings(&self) -> impl Iterator<Item = (&'static Key, String, Source)> + '_ {
-        KEYS.iter().filter_map(|key| self.values.get(key.name).map(|set| (key, set.value.to_string(), set.source)))
+        KEYS.iter().filter_map(|key| self.values.get(key.name.as_ref()).map(|set| (key, set.value.to_string(), set.source)))
     }
 
     // ---- The pillars' options are made here and nowhere else ----
@@ -160,9 +182,29 @@ impl Config {
     /// For `sources::start`.
     #[must_use]
     pub fn sources_options(&self) -> sources::Options {
-        let root = &self.claude_root.value;
-        let roots = [(Root::CLAUDE_TODOS, root.join("todos")), (Root::CLAUDE_PROJECTS, root.join("projects"))];
-        sources::Options { roots: BTreeMap::from(roots) }
+        let folders = |(tool, nth, path, _): (&Tool, u8, PathBuf, _)| {
+            Root::of(tool.name, nth).map(move |root| (root, path.join(root.folder().below))).collect::<Vec<_>>()
+        };
+        sources::Options { roots: self.directories().flat_map(folders).collect() }
+    }
+
+    /// The computer from which another program copies a root here, for those that were given one.
+    #[must_use]
+    pub fn computers(&self) -> BTreeMap<Root, String> {
+        let labels = |(tool, nth, _, computer): (&Tool, u8, _, Option<String>)| {
+            Root::of(tool.name, nth).filter_map(move |root| Some((root, computer.clone()?)))
+        };
+        self.directories().flat_map(labels).collect()
+    }
+
+    /// Every directory that is read: the tool, which one of it, where, and whose. The same one twice is once.
+    fn directories(&self) -> impl Iterator<Item = (&'static Tool, u8, PathBuf, Option<String>)> + '_ {
+        self.tools.iter().filter(|set| set.enabled.value).flat_map(|set| {
+            let mut known = BTreeSet::from([&set.root.value]);
+            let further = set.roots.value.iter().filter(move |further| known.insert(&further.path));
+            let further = (1u8..).zip(further).map(|(nth, further)| (set.tool, nth, further.path.clone(), further.computer.clone()));
+            std::iter::once((set.tool, 0, set.root.value.clone(), None)).chain(further)
+        })
     }
 }
 
@@ -176,15 +218,37 @@ fn read(file: &Path) -> Result<Option<String>, Error> {
 }
 
 /// The default, in the words of the environment: those that the table cannot know are found out here.
-fn default(key: &Key, env: &Env) -> Result<String, Error> {
-    match key.name {
-        "device.name" => Ok(host_name()),
-        "sources.claude.root" => match home::set(env, "CLAUDE_CONFIG_DIR") {
-            Some(dir) => Ok(dir.to_owned()),
-            None => Ok(home::of_person(env, "Claude Code's directory")?.join(".claude").to_string_lossy().into_owned()),
-        },
-        _ => Ok(key.default.to_owned()),
+fn default(key: &'static Key, env: &Env) -> Result<String, Error> {
+    if key.name == "device.name" {
+        return Ok(host_name());
     }
+    let of_tool = |tool: &&Tool| key.name.strip_prefix("sources.").and_then(|rest| rest.strip_suffix(".root")) == Some(tool.name);
+    match TOOLS.iter().find(of_tool) {
+        Some(tool) => tool_root(tool, env),
+        None => Ok(key.default.to_string()),
+    }
+}
+
+/// Where a tool keeps its files when nobody told us: its own variables, else below home.
+fn tool_root(tool: &Tool, env: &Env) -> Result<String, Error> {
+    let moved = tool.variables.iter().find_map(|(variable, below)| Some(Path::new(home::said(env, variable)?).join(below)));
+    let root = match moved {
+        Some(dir) => dir,
+        None => home::of_person(env, "a tool's directory")?.join(tool.home),
+    };
+    // Joined with nothing, a path ends with a slash.
+    Ok(root.to_string_lossy().trim_end_matches('/').to_owned())
+}
+
+fn directories(values: &Values, tool: &'static Tool, env: &Env) -> Result<ToolDirectories, Error> {
+    let key = |last: &str| format!("sources.{}.{last}", tool.name);
+    let said = list(values, &key("roots"));
+    let further = said.value.iter().map(|said| {
+        let (computer, path) = keys::label_and_path(said);
+        Ok(Directory { path: resolved(path, env)?, computer: computer.map(str::to_owned) })
+    });
+    let roots = Setting { value: further.collect::<Result<_, Error>>()?, source: said.source };
+    Ok(ToolDirectories { tool, enabled: truth(values, &key("enabled")), root: path(values, &key("root"), env)?, roots })
 }
 
 /// The host's name without its domain.
@@ -227,16 +291,19 @@ fn list(values: &Values, key: &str) -> Setting<Vec<String>> {
     Setting { value: set.value.list().to_vec(), source: set.source }
 }
 
-/// Absolute, with `~` as home: the daemon does not stay where it was started.
 fn path(values: &Values, key: &str, env: &Env) -> Result<Setting<PathBuf>, Error> {
     let set = of(values, key);
-    let said = set.value.to_string();
+    Ok(Setting { value: resolved(&set.value.to_string(), env)?, source: set.source })
+}
+
+/// Absolute, with `~` as home: the daemon does not stay where it was started.
+fn resolved(said: &str, env: &Env) -> Result<PathBuf, Error> {
     let path = match said.strip_prefix("~/") {
         Some(below) => home::of_person(env, "“~”")?.join(below),
         None if said == "~" => home::of_person(env, "“~”")?,
         None => PathBuf::from(said),
     };
-    Ok(Setting { value: home::absolute(&path)?, source: set.source })
+    home::absolute(&path)
 }
 
 impl FromStr for LogFormat {
@@ -255,6 +322,7 @@ impl FromStr for LogFormat {
 mod tests {
     use super::*;
     use quickcheck::quickcheck;
+    use std::fmt::Write;
 
     fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -284,7 +352,11 @@ mod tests {
         assert_eq!(warnings, Vec::<String>::new());
         assert_eq!((config.http_port.value, config.network.port.value, config.network.mdns.value), (4825, 4826, true));
         assert_eq!((config.network.interfaces.value.len(), config.network.peers.value.len()), (0, 0));
-        assert_eq!(config.claude_root.value, Path::new("/home/lena/.claude"));
+        let roots: Vec<&Path> = config.tools.iter().map(|set| set.root.value.as_path()).collect();
+        let homes = [".claude", ".codex", ".pi/agent", ".openclaw", ".gemini", ".local/share/opencode"];
+        assert_eq!(roots, homes.map(|home| Path::new("/home/lena").join(home)));
+        assert_eq!(config.sources_options().roots.len(), crate::model::tool::FOLDERS.len());
+        assert_eq!(config.computers(), BTreeMap::new());
         assert_eq!(config.not_seen_after_ms.value, 2 * 60 * 60 * 1000);
         assert_eq!((config.log.format.value, config.log.level.value), (LogFormat::Text, tracing::Level::INFO));
         assert_eq!((config.log.max_size.value, config.log.max_files.value), (10 * 1024 * 1024, 5));
@@ -326,9 +398,9 @@ mod tests {
 
         /// Any value at any key is taken, or refused by name; nothing panics later where it is used.
         fn any_value_is_taken_or_refused_by_name(key: usize, value: usize) -> bool {
-            let key = KEYS[key % KEYS.len()].name;
+            let key = KEYS[key % KEYS.len()].name.as_ref();
             let values = ["true", "-1", "0", "5", "70000", "1.5", "''", "'x'", "'2h'", "'10 MiB'", "'info'", "'a:1'", "[]", "['a:1']", "[1]",
-                "{}", "{a=1}", "1979-05-27", "'\u{1}'", "9223372036854775807"];
+                "{}", "{a=1}", "[{}]", "[{path='/x'}]", "['l=~/x', {path=1}]", "1979-05-27", "'\u{1}'", "9223372036854775807"];
             match loaded(&format!("{key} = {}", values[value % values.len()]), &[], &[]) {
                 Ok((config, _)) => config.settings().any(|(set, _, source)| set.name == key && source == Source::File),
                 Err(Error::WrongValue { key: named, .. }) => named == key,
@@ -340,15 +412,14 @@ mod tests {
 
     #[test]
     fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
-        let file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\n\
-            sources.claude.root = \"~/c\"\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
-            peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n";
-        let env = [
+        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
+            peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n"
+            .to_owned();
+        let mut env: Vec<(String, String)> = [
             ("HUBLESS_DEVICE_NAME", "mac mini"),
             ("HUBLESS_HTTP_PORT", "0"),
             ("HUBLESS_NETWORK_MDNS_PORT", "5454"),
             ("HUBLESS_ALERTS_NOT_SEEN_AFTER", "90m"),
-            ("HUBLESS_SOURCES_CLAUDE_ROOT", "~/c"),
             ("HUBLESS_NETWORK_PORT", "65535"),
             ("HUBLESS_NETWORK_MDNS", "off"),
             ("HUBLESS_NETWORK_INTERFACES", "tailscale0, br0,"),
@@ -357,26 +428,45 @@ mod tests {
             ("HUBLESS_LOG_LEVEL", "trace"),
             ("HUBLESS_LOG_MAX_SIZE", "65536"),
             ("HUBLESS_LOG_MAX_FILES", "1"),
-        ];
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
+        for tool in TOOLS.iter().map(|tool| tool.name) {
+            let _ = write!(file, "[sources.{tool}]\nenabled = true\nroot = '~/{tool}'\n");
+            let _ = write!(file, "[[sources.{tool}.roots]]\npath = '/copied/{tool}'\ncomputer = 'mac mini'\n");
+            let of_tool = [("ENABLED", "yes".to_owned()), ("ROOT", format!("~/{tool}")), ("ROOTS", format!("mac mini=/copied/{tool}"))];
+            env.extend(of_tool.map(|(last, value)| (format!("HUBLESS_SOURCES_{}_{last}", tool.to_uppercase()), value)));
+        }
+        let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(env.len(), KEYS.len(), "a new key belongs into this test");
-        let (from_file, _) = loaded(file, &[], &[]).expect("loaded");
+        let (from_file, _) = loaded(&file, &[], &[]).expect("loaded");
         let (from_env, _) = loaded("", &env, &[]).expect("loaded");
-        let values = |config: &Config| config.settings().map(|(key, value, _)| (key.name, value)).collect::<Vec<_>>();
+        let values = |config: &Config| config.settings().map(|(key, value, _)| (key.name.as_ref(), value)).collect::<Vec<_>>();
         assert_eq!(values(&from_file), values(&from_env));
         assert!(from_file.settings().all(|(_, _, source)| source == Source::File));
         assert!(from_env.settings().all(|(_, _, source)| source == Source::Env));
-        assert_eq!(from_env.claude_root.value, Path::new("/home/lena/c"));
+        assert_eq!(from_env.tools, from_file.tools.iter().cloned().map(set_in_env).collect::<Vec<_>>());
         assert_eq!(from_env.network.interfaces.value, ["tailscale0", "br0"]);
         assert_eq!(from_env.not_seen_after_ms.value, 90 * 60 * 1000);
         let roots = from_env.sources_options().roots;
-        assert_eq!(roots[&Root::CLAUDE_TODOS], Path::new("/home/lena/c/todos"));
-        assert_eq!(roots[&Root::CLAUDE_PROJECTS], Path::new("/home/lena/c/projects"));
+        assert_eq!(roots[&Root::CLAUDE_TODOS], Path::new("/home/lena/claude/todos"));
+        assert_eq!(roots[&Root::CLAUDE_PROJECTS], Path::new("/home/lena/claude/projects"));
+        let copied = Root::of("codex", 1).next().expect("a folder");
+        assert_eq!(roots[&copied], Path::new("/copied/codex/sessions"));
+        assert_eq!(roots.len(), 2 * crate::model::tool::FOLDERS.len());
+        assert_eq!(from_file.computers()[&copied], "mac mini");
+        assert_eq!(from_file.computers().len(), crate::model::tool::FOLDERS.len(), "a tool's own directory is this computer's");
+    }
+
+    fn set_in_env(mut set: ToolDirectories) -> ToolDirectories {
+        (set.enabled.source, set.root.source, set.roots.source) = (Source::Env, Source::Env, Source::Env);
+        set
     }
 
     #[test]
     fn what_is_shown_can_be_set_again() {
         let (config, _) = loaded("alerts.not_seen_after = \"1h 30m\"\nnetwork.interfaces = [\"a\", \"b\"]", &[], &[]).expect("loaded");
-        let again: BTreeMap<String, String> = config.settings().map(|(key, value, _)| (key.name.to_owned(), value)).collect();
+        let again: BTreeMap<String, String> = config.settings().map(|(key, value, _)| (key.name.to_string(), value)).collect();
         let env = pairs(&[("HUBLESS_HOME", "/h"), ("HOME", "/home/lena")]);
         let (second, _) = Config::load(&env, &again).expect("loaded");
         assert!(config.settings().zip(second.settings()).all(|(a, b)| a.1 == b.1));
@@ -440,13 +530,74 @@ mod tests {
         assert_eq!(config.network.interfaces, Setting { value: vec![], source: Source::Env });
     }
 
+    fn root(file: &str, env: &[(&str, &str)], tool: &str) -> PathBuf {
+        let (config, _) = loaded(file, env, &[]).expect("loaded");
+        config.tools.into_iter().find(|set| set.tool.name == tool).expect("a tool").root.value
+    }
+
     #[test]
-    fn claude_codes_own_variable_moves_the_default_only() {
-        let env = [("CLAUDE_CONFIG_DIR", "/opt/claude")];
-        assert_eq!(loaded("", &env, &[]).expect("loaded").0.claude_root.value, Path::new("/opt/claude"));
-        let file = "sources.claude.root = \"/srv/claude\"";
-        assert_eq!(loaded(file, &env, &[]).expect("loaded").0.claude_root.value, Path::new("/srv/claude"));
-        assert_eq!(loaded("", &[("CLAUDE_CONFIG_DIR", "")], &[]).expect("loaded").0.claude_root.value, Path::new("/home/lena/.claude"));
+    fn a_tools_own_variable_moves_the_default_only() {
+        let env = [("CLAUDE_CONFIG_DIR", "/opt/claude"), ("CODEX_HOME", "~/x/"), ("XDG_DATA_HOME", "/data"), ("PI_CODING_AGENT_DIR", "/p")];
+        assert_eq!(root("", &env, "claude"), Path::new("/opt/claude"));
+        assert_eq!(root("", &env, "codex"), Path::new("/home/lena/x"));
+        assert_eq!(root("", &env, "opencode"), Path::new("/data/opencode"));
+        assert_eq!(root("", &env, "pi"), Path::new("/p"));
+        assert_eq!(root("", &env, "gemini"), Path::new("/home/lena/.gemini"));
+        assert_eq!(root("sources.claude.root = \"/srv/claude\"", &env, "claude"), Path::new("/srv/claude"));
+        let unset = [("CLAUDE_CONFIG_DIR", ""), ("XDG_DATA_HOME", "relative")];
+        assert_eq!(root("", &unset, "claude"), Path::new("/home/lena/.claude"));
+        assert_eq!(root("", &unset, "opencode"), Path::new("/home/lena/.local/share/opencode"), "as the XDG specification says");
+    }
+
+    #[test]
+    fn with_a_home_of_its_own_nothing_of_the_machines_owner_is_seen() {
+        let env = pairs(&[("HUBLESS_HOME", "/h"), ("HOME", "/sealed")]);
+        let (config, _) = Config::load(&env, &BTreeMap::new()).expect("loaded");
+        let roots = config.sources_options().roots;
+        assert!(roots.values().all(|root| root.starts_with("/sealed")), "{roots:?}");
+        let nowhere = Config::load(&pairs(&[("HUBLESS_HOME", "/h")]), &BTreeMap::new()).expect_err("no home").to_string();
+        assert_eq!(nowhere, "a tool's directory is not known: HOME is not set");
+    }
+
+    #[test]
+    fn a_tool_has_further_directories_or_none_at_all() {
+        let file = "[sources.pi]\nenabled = false\nroots = [\"/ignored\"]\n\
+            [sources.claude]\nroots = [\"~/old\", \"/home/lena/.claude\", \"~/old\", { path = \"/srv/a=b\", computer = \"laptop\" }]";
+        let (config, warnings) = loaded(file, &[], &[]).expect("loaded");
+        assert_eq!(warnings, Vec::<String>::new());
+        let roots = config.sources_options().roots;
+        assert!(Root::of("pi", 0).chain(Root::of("pi", 1)).all(|root| !roots.contains_key(&root)));
+        let projects = |nth| Root::of("claude", nth).find(|root| root.folder() == Root::CLAUDE_PROJECTS.folder()).expect("a folder");
+        assert_eq!(roots[&projects(0)], Path::new("/home/lena/.claude/projects"));
+        assert_eq!(roots[&projects(1)], Path::new("/home/lena/old/projects"));
+        assert_eq!(roots[&projects(2)], Path::new("/srv/a=b/projects"), "what was said twice is read once");
+        assert!(!roots.contains_key(&projects(3)));
+        assert_eq!(config.computers().get(&projects(2)).map(String::as_str), Some("laptop"));
+        assert!(!config.computers().contains_key(&projects(1)));
+    }
+
+    #[test]
+    fn a_directorys_table_is_checked_like_everything_else() {
+        let (_, warnings) = loaded("[[sources.codex.roots]]\npath = \"/a\"\ncomputr = \"x\"\nnew = 1", &[], &[]).expect("loaded");
+        let said = [
+            "unknown key “sources.codex.roots.computr” in FILE; did you mean “sources.codex.roots.computer”?",
+            "unknown key “sources.codex.roots.new” in FILE; did you mean “sources.codex.roots.path”?",
+        ];
+        assert_eq!(warnings, said);
+        for wrong in [
+            "[1]",
+            "[\"relative\"]",
+            "[{ computer = \"x\" }]",
+            "[{ path = 1 }]",
+            "[{ path = \"/a\", computer = 1 }]",
+            "\"/a\"",
+            "[\"/a,/b\"]",
+        ] {
+            let why = refused(&format!("sources.codex.roots = {wrong}"), &[], &[]);
+            assert!(why.starts_with("FILE: sources.codex.roots = ") && why.contains("expected at most 64 of “/PATH”"), "{why}");
+        }
+        let why = refused("", &[("HUBLESS_SOURCES_PI_ROOTS", "a=b")], &[]);
+        assert!(why.starts_with("the environment variable HUBLESS_SOURCES_PI_ROOTS: sources.pi.roots = “a=b”: expected"), "{why}");
     }
 
     #[test]

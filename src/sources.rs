@@ -4,13 +4,16 @@
 //! happens by itself is a hint, and hints may be lost: the watcher says where to look, never what is there. So a missed
 //! event costs time until the next listing, and no data.
 //!
-//! Everything that touches a disk runs on one blocking thread (`Hands`), in the order in which it was asked for.
+//! Everything that touches a disk runs on one blocking thread (`Hands`), small files before large ones. Whatever is listed
+//! is watched, too.
 
 mod hints;
+mod living;
 mod look;
 mod queue;
 mod read;
 mod repo;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::model::effects::Look;
-use crate::model::input::{Input, SourceEvent};
+use crate::model::input::{Input, RelPath, SourceEvent};
 use crate::model::limits::FILES_MAX;
 use crate::model::tool::Root;
 
@@ -80,8 +83,8 @@ pub fn start(options: Options, inbox: mpsc::Sender<Input>, tasks: &TaskTracker, 
         roots.insert(root, absolute);
     }
     let queue = Arc::new(Queue::new(roots.keys().copied().collect()));
-    let hints = Hints::new();
-    tasks.spawn(hints::pass_on(hints.shared(), inbox.clone(), stop.clone()));
+    let hints = Hints::new(&roots.keys().copied().collect());
+    tasks.spawn(hints::pass_on(hints.shared(), Arc::clone(&queue), inbox.clone(), stop.clone()));
     let hands = Hands { roots, hints };
     let (asked, handle) = (Arc::clone(&queue), Handle::current());
     tasks.spawn_blocking(move || work(hands, &asked, &inbox, &stop, &handle));
@@ -93,6 +96,10 @@ fn work(mut hands: Hands, queue: &Queue, inbox: &mpsc::Sender<Input>, stop: &Can
     while let Some(job) = handle.block_on(stop.run_until_cancelled(queue.next())) {
         let event = match job {
             Job::Look(look) => hands.answer(look),
+            Job::Enter(root, below) => {
+                hands.enter(root, &below);
+                continue;
+            }
             Job::Again(root) => SourceEvent::Hint { root, path: None },
         };
         match handle.block_on(stop.run_until_cancelled(inbox.send(Input::Source(event)))) {
@@ -119,36 +126,66 @@ impl Hands {
                 Some(base) => read(root, base, path, offset, max),
                 None => not_configured(root),
             },
+            Look::Follow { root, path, offset, max } => match self.roots.get(&root) {
+                Some(base) => follow(root, base, path, offset, max),
+                None => not_configured(root),
+            },
             Look::Find { root, names } => match self.roots.get(&root) {
                 Some(base) => find(root, base, names),
                 None => not_configured(root),
             },
+            Look::Living { pids, files } => SourceEvent::Living { alive: living::alive(&pids), held: living::held(&self.sought(files)) },
             Look::Repo { cwd } => {
                 let repo = repo::above(&cwd);
                 SourceEvent::Repo { cwd, repo }
             }
         }
     }
+
+    fn enter(&mut self, root: Root, below: &str) {
+        if let Some(base) = self.roots.get(&root) {
+            self.hints.take_up(root, base, below);
+        }
+    }
+
+    /// The files with what they are now; one that cannot be opened is held by nobody, as far as we can tell.
+    fn sought(&self, files: Vec<(Root, RelPath)>) -> Vec<living::Sought> {
+        let found = |(root, path): (Root, RelPath)| {
+            let stat = read::stat(self.roots.get(&root)?, &path).ok()?;
+            Some(living::Sought { root, path, stat })
+        };
+        files.into_iter().filter_map(found).collect()
+    }
 }
 
-/// Watches before it lists: what happens in between is hinted at, and what happened before is in the listing.
+/// Watches each directory before it is read: what happens in between is hinted at, and what happened before is in the
+/// listing. Where there is no directory, or a file instead, its coming is awaited.
 fn list(hints: &mut Hints, root: Root, base: &Path) -> SourceEvent {
-    if is_watched(root) {
-        hints.watch(root, base);
-    }
+    hints.begin(root, base);
+    let listing = look::list(root.folder(), base, FILES_MAX, &mut |below, dir| hints.enter(root, below, dir));
+    hints.end(root, listing.as_ref().map_or(0, |listing| listing.files.len()));
     let shown = base.to_string_lossy().into_owned();
-    match look::list(root, base, FILES_MAX) {
+    match listing {
         Ok(listing) => SourceEvent::Looked { root, base: shown, present: true, files: listing.files, skipped: listing.skipped },
-        Err(why) if why.kind() == io::ErrorKind::NotFound => {
+        Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             SourceEvent::Looked { root, base: shown, present: false, files: Vec::new(), skipped: 0 }
         }
         Err(why) => SourceEvent::Denied { root, path: None, why: why.to_string() },
     }
 }
 
-fn read(root: Root, base: &Path, path: String, offset: u64, max: u64) -> SourceEvent {
+fn read(root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> SourceEvent {
     match read::read(base, &path, offset, max) {
         Ok(read::Piece { stat, bytes, at_end }) => SourceEvent::Read { root, path, stat, offset, bytes, at_end },
+        Err(why) => SourceEvent::Denied { root, path: Some(path), why: why.to_string() },
+    }
+}
+
+fn follow(root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> SourceEvent {
+    match read::follow(base, &path, offset, max) {
+        Ok(read::Followed { piece: read::Piece { stat, bytes, at_end }, head, behind }) => {
+            SourceEvent::Followed { root, path, stat, head, behind, offset, bytes, at_end }
+        }
         Err(why) => SourceEvent::Denied { root, path: Some(path), why: why.to_string() },
     }
 }
@@ -164,25 +201,27 @@ fn not_configured(root: Root) -> SourceEvent {
     SourceEvent::Denied { root, path: None, why: "no directory is configured for it".to_owned() }
 }
 
-/// Transcripts change with every word of an agent; until they are followed, nobody wants to be woken by them.
-fn is_watched(root: Root) -> bool {
-    match root {
-        Root::CLAUDE_TODOS => true,
-        Root::CLAUDE_PROJECTS => false,
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test names what it expects")]
 mod tests {
     use super::*;
-    use crate::model::input::RelPath;
     use std::collections::BTreeSet;
     use std::fs;
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
     use std::time::Duration;
     use tokio_util::sync::DropGuard;
 
     const TODOS: Look = Look::List { root: Root::CLAUDE_TODOS };
+    const SECOND: Root = {
+        let mut root = Root::CLAUDE_PROJECTS;
+        root.nth = 1;
+        root
+    };
+
+    fn codex() -> Root {
+        Root::of("codex", 0).next().expect("a folder")
+    }
 
     /// Sources on a directory that lasts as long as the test, and the ear of a core.
     struct Rig {
@@ -196,10 +235,11 @@ mod tests {
     }
 
     impl Rig {
-        /// The todos' root is `base` below the directory.
+        /// The todos' root is `base` below the directory. Beside it are projects, a second such directory, and Codex's sessions.
         fn start(base: &str) -> Rig {
             let dir = tempfile::tempdir().expect("dir");
-            let roots = BTreeMap::from([(Root::CLAUDE_TODOS, dir.path().join(base)), (Root::CLAUDE_PROJECTS, dir.path().join("projects"))]);
+            let below = [(Root::CLAUDE_TODOS, base), (Root::CLAUDE_PROJECTS, "projects"), (SECOND, "second"), (codex(), ".codex/sessions")];
+            let roots = below.map(|(root, below)| (root, dir.path().join(below))).into();
             let (sender, inbox) = mpsc::channel(64);
             let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
             let sources = start(Options { roots }, sender, &tasks, stop.clone()).expect("started");
@@ -242,7 +282,11 @@ mod tests {
 
         /// Whether the root is there, and its files' names.
         async fn list(&mut self) -> (bool, Vec<RelPath>) {
-            match self.ask(TODOS).await {
+            self.list_root(Root::CLAUDE_TODOS).await
+        }
+
+        async fn list_root(&mut self, root: Root) -> (bool, Vec<RelPath>) {
+            match self.ask(Look::List { root }).await {
                 SourceEvent::Looked { present, files, .. } => (present, files.into_iter().map(|seen| seen.path).collect()),
                 other => panic!("no listing: {other:?}"),
             }
@@ -252,7 +296,7 @@ mod tests {
         async fn until_listed(&mut self, wanted: &[&str]) {
             loop {
                 match self.next().await {
-                    SourceEvent::Hint { path: None, .. } => self.sources.look(TODOS),
+                    SourceEvent::Hint { root, path: None } => self.sources.look(Look::List { root }),
                     SourceEvent::Hint { path: Some(_), .. } => {}
                     SourceEvent::Looked { files, .. } if files.iter().map(|seen| seen.path.as_str()).eq(wanted.iter().copied()) => return,
                     SourceEvent::Looked { .. } => {}
@@ -268,6 +312,27 @@ mod tests {
                 {
                     return;
                 }
+            }
+        }
+
+        /// Waits for a hint at one file of a root, and asks for no listing meanwhile.
+        async fn until_hinted_in(&mut self, wanted: Root, path: &str) {
+            while self.next().await != (SourceEvent::Hint { root: wanted, path: Some(path.to_owned()) }) {}
+        }
+
+        fn append(&self, below: &str, text: &str) {
+            let mut file = fs::File::options().append(true).open(self.path(below)).expect("opened");
+            file.write_all(text.as_bytes()).expect("written");
+        }
+
+        /// Size, head, what stood before the offset, what stands behind it, and whether that is all.
+        async fn follow(&mut self, path: &str, offset: u64) -> (u64, String, String, String, bool) {
+            match self.ask(Look::Follow { root: codex(), path: path.to_owned(), offset, max: u64::MAX }).await {
+                SourceEvent::Followed { stat, head, behind, bytes, at_end, .. } => {
+                    let text = |bytes| String::from_utf8(bytes).expect("utf-8");
+                    (stat.size, text(head), text(behind), text(bytes), at_end)
+                }
+                other => panic!("not followed: {other:?}"),
             }
         }
 
@@ -409,10 +474,224 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_root_that_is_a_file_is_denied_and_nothing_panics() {
+    async fn a_new_directory_is_taken_up_at_once_with_what_is_in_it_already() {
+        let mut rig = Rig::start("todos");
+        fs::create_dir_all(rig.path(".codex/sessions")).expect("made");
+        assert_eq!(rig.list_root(codex()).await, (true, vec![]));
+        for day in 10..30 {
+            let file = format!("2026/11/{day}/r.jsonl");
+            rig.write(&format!(".codex/sessions/{file}"), "{}\n");
+            rig.until_hinted_in(codex(), &file).await;
+            rig.append(&format!(".codex/sessions/{file}"), "{}\n");
+            rig.until_hinted_in(codex(), &file).await;
+        }
+        // A whole tree that is moved in.
+        rig.write("aside/12/24/r.jsonl", "{}\n");
+        fs::rename(rig.path("aside"), rig.path(".codex/sessions/2027")).expect("renamed");
+        rig.until_hinted_in(codex(), "2027/12/24/r.jsonl").await;
+        rig.append(".codex/sessions/2027/12/24/r.jsonl", "{}\n");
+        rig.until_hinted_in(codex(), "2027/12/24/r.jsonl").await;
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_renamed_or_made_again_is_watched_under_its_new_name() {
+        let mut rig = Rig::start("todos");
+        rig.write(".codex/sessions/2026/11/20/r.jsonl", "{}\n");
+        rig.list_root(codex()).await;
+        for n in 0..5 {
+            let (from, to) = (format!(".codex/sessions/{}", 2026 + n), format!(".codex/sessions/{}", 2027 + n));
+            let file = format!("{}/11/20/r.jsonl", 2027 + n);
+            fs::rename(rig.path(&from), rig.path(&to)).expect("renamed");
+            rig.until_listed(&[&file]).await;
+            rig.append(&format!(".codex/sessions/{file}"), "{}\n");
+            rig.until_hinted_in(codex(), &file).await;
+        }
+        for _ in 0..5 {
+            fs::remove_dir_all(rig.path(".codex/sessions/2031")).expect("removed");
+            rig.until_listed(&[]).await;
+            rig.write(".codex/sessions/2031/r.jsonl", "{}\n");
+            rig.until_hinted_in(codex(), "2031/r.jsonl").await;
+            rig.append(".codex/sessions/2031/r.jsonl", "{}\n");
+            rig.until_hinted_in(codex(), "2031/r.jsonl").await;
+        }
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_deep_root_created_later_is_picked_up() {
+        let mut rig = Rig::start("todos");
+        assert_eq!(rig.list_root(codex()).await, (false, vec![]));
+        rig.write(".codex/sessions/2026/11/21/r.jsonl", "{}\n");
+        rig.until_listed(&["2026/11/21/r.jsonl"]).await;
+        rig.append(".codex/sessions/2026/11/21/r.jsonl", "{}\n");
+        rig.until_hinted_in(codex(), "2026/11/21/r.jsonl").await;
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_appends_is_a_few_hints_and_churn_beside_it_none() {
+        const APPENDS: usize = 5_000;
+        let mut rig = Rig::start("todos");
+        rig.write(".codex/sessions/r.jsonl", "");
+        rig.list_root(codex()).await;
+        for _ in 0..APPENDS {
+            rig.append(".codex/sessions/r.jsonl", "{}\n");
+        }
+        for name in ["state.sqlite-wal", "r.jsonl.zst", ".r.jsonl.tmp"] {
+            rig.write(&format!(".codex/sessions/{name}"), "not ours");
+        }
+        rig.write(".codex/sessions/z.jsonl", "");
+        let mut hints = 0;
+        loop {
+            match rig.next().await {
+                SourceEvent::Hint { path: Some(path), .. } if path == "z.jsonl" => break,
+                SourceEvent::Hint { path: Some(path), .. } if path == "r.jsonl" => hints += 1,
+                // More events than the system keeps.
+                SourceEvent::Hint { path: None, .. } => break,
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+        assert!(hints < APPENDS / 10, "{hints} hints");
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_followed_file_shows_what_was_done_to_it() {
+        let mut rig = Rig::start("todos");
+        rig.write(".codex/sessions/r.jsonl", "one\n");
+        rig.list_root(codex()).await;
+        let seen = |size, head: &str, behind: &str, bytes: &str| (size, head.to_owned(), behind.to_owned(), bytes.to_owned(), true);
+        assert_eq!(rig.follow("r.jsonl", 0).await, seen(4, "one\n", "", "one\n"));
+        rig.append(".codex/sessions/r.jsonl", "two\n");
+        rig.until_hinted_in(codex(), "r.jsonl").await;
+        assert_eq!(rig.follow("r.jsonl", 4).await, seen(8, "one\ntwo\n", "one\n", "two\n"));
+        fs::File::create(rig.path(".codex/sessions/r.jsonl")).and_then(|file| file.set_len(2)).expect("truncated");
+        rig.until_hinted_in(codex(), "r.jsonl").await;
+        assert_eq!(rig.follow("r.jsonl", 8).await, seen(2, "\0\0", "\0\0", ""));
+        rig.replace(".codex/sessions/r.jsonl", "another\n");
+        rig.until_hinted_in(codex(), "r.jsonl").await;
+        assert_eq!(rig.follow("r.jsonl", 8).await, seen(8, "another\n", "another\n", ""));
+        fs::remove_file(rig.path(".codex/sessions/r.jsonl")).expect("removed");
+        rig.until_hinted_in(codex(), "r.jsonl").await;
+        let gone = rig.ask(Look::Follow { root: codex(), path: "r.jsonl".to_owned(), offset: 8, max: 9 }).await;
+        assert!(matches!(gone, SourceEvent::Denied { path: Some(path), .. } if path == "r.jsonl"));
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn pipes_links_out_and_loops_are_passed_over_and_keep_nobody_waiting() {
+        let mut rig = Rig::start("todos");
+        rig.write("secret.jsonl", "not below the root\n");
+        rig.write(".codex/sessions/2026/a.jsonl", "{}\n");
+        let at = |name: &str| rig.path(&format!(".codex/sessions/{name}"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe.jsonl"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("made");
+        symlink("../../secret.jsonl", at("out.jsonl")).expect("linked");
+        symlink("../..", at("2026/up")).expect("linked");
+        symlink("2026", at("same")).expect("linked");
+        symlink("2026/a.jsonl", at("in.jsonl")).expect("linked");
+        symlink("loop.jsonl", at("loop.jsonl")).expect("linked");
+        let SourceEvent::Looked { files, skipped, .. } = rig.ask(Look::List { root: codex() }).await else { panic!("not listed") };
+        let paths: Vec<&str> = files.iter().map(|seen| seen.path.as_str()).collect();
+        assert_eq!((paths, skipped), (vec!["2026/a.jsonl", "in.jsonl"], 4), "the pipe, the loop, and two ways out");
+        assert_eq!(rig.follow("in.jsonl", 0).await.3, "{}\n");
+        for path in ["pipe.jsonl", "out.jsonl", "loop.jsonl", "2026/up/secret.jsonl", "same/a.jsonl", "../../secret.jsonl"] {
+            let answer = rig.ask(Look::Follow { root: codex(), path: path.to_owned(), offset: 0, max: 9 }).await;
+            assert!(matches!(answer, SourceEvent::Denied { .. }), "{path}: {answer:?}");
+        }
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_may_not_be_read_is_taken_up_when_it_may() {
+        if rustix::process::geteuid().is_root() {
+            return; // root reads everything
+        }
+        let mut rig = Rig::start("todos");
+        rig.write(".codex/sessions/2026/11/r.jsonl", "{}\n");
+        let set = |mode| fs::set_permissions(rig.path(".codex/sessions/2026"), fs::Permissions::from_mode(mode)).expect("set");
+        set(0o000);
+        let SourceEvent::Looked { files, skipped, .. } = rig.ask(Look::List { root: codex() }).await else { panic!("not listed") };
+        let set = |mode| fs::set_permissions(rig.path(".codex/sessions/2026"), fs::Permissions::from_mode(mode)).expect("set");
+        set(0o700);
+        assert_eq!((files, skipped), (vec![], 1));
+        rig.until_hinted_in(codex(), "2026/11/r.jsonl").await;
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn two_directories_of_one_tool_do_not_disturb_each_other() {
+        let mut rig = Rig::start("todos");
+        let (first, second) = (Root::CLAUDE_PROJECTS, SECOND);
+        rig.write("projects/-x/a.jsonl", "{}\n");
+        assert_eq!(rig.list_root(first).await, (true, vec!["-x/a.jsonl".to_owned()]));
+        assert_eq!(rig.list_root(second).await, (false, vec![]));
+        rig.write("second/-x/a.jsonl", "{}\n");
+        rig.until_listed(&["-x/a.jsonl"]).await;
+        for root in [first, second, first] {
+            rig.append(if root == first { "projects/-x/a.jsonl" } else { "second/-x/a.jsonl" }, "{}\n");
+            rig.until_hinted_in(root, "-x/a.jsonl").await;
+        }
+        fs::remove_dir_all(rig.path("second")).expect("removed");
+        rig.until_listed(&[]).await;
+        rig.append("projects/-x/a.jsonl", "{}\n");
+        rig.until_hinted_in(first, "-x/a.jsonl").await;
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn more_directories_than_are_watched_are_polled_and_that_is_said_once() {
+        let mut rig = Rig::start("todos");
+        for n in 0..8_001 {
+            fs::create_dir_all(rig.path(&format!("projects/-{n}"))).expect("made");
+        }
+        rig.list().await;
+        rig.sources.look(Look::List { root: Root::CLAUDE_PROJECTS });
+        let (mut said, mut polled) = (vec![], 0);
+        while polled < 2 {
+            match rig.next().await {
+                SourceEvent::Polling { why } => said.push(why),
+                SourceEvent::Hint { root: Root::CLAUDE_PROJECTS, path: None } => {
+                    polled += 1;
+                    rig.sources.look(Look::List { root: Root::CLAUDE_PROJECTS });
+                }
+                SourceEvent::Looked { present: true, .. } => {}
+                other => panic!("unexpected: {other:?}"),
+            }
+        }
+        assert_eq!(said, ["more than 8000 directories"]);
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn processes_and_open_files_are_told() {
+        let mut rig = Rig::start("todos");
+        rig.write(".codex/sessions/2026/r.jsonl", "{}\n");
+        let me = std::process::id();
+        let ask = || Look::Living {
+            pids: vec![(me, None), (me, Some("another".to_owned())), (u32::MAX, None)],
+            files: [(codex(), "2026/r.jsonl"), (codex(), "gone.jsonl"), (SECOND, "x")].map(|(root, path)| (root, path.to_owned())).to_vec(),
+        };
+        let alive = if cfg!(target_os = "linux") { vec![me] } else { vec![me, me] };
+        let open = fs::File::options().append(true).open(rig.path(".codex/sessions/2026/r.jsonl")).expect("opened");
+        let held = if cfg!(target_os = "linux") { vec![(codex(), "2026/r.jsonl".to_owned(), me)] } else { vec![] };
+        assert_eq!(rig.ask(ask()).await, SourceEvent::Living { alive: alive.clone(), held });
+        drop(open);
+        // A child that another test starts has all our files open for a moment.
+        let closed = SourceEvent::Living { alive, held: vec![] };
+        let mut asked = 0;
+        while rig.ask(ask()).await != closed {
+            asked += 1;
+            assert!(asked < 1_000, "it is closed");
+        }
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_root_that_is_a_file_is_awaited_as_if_it_were_not_there() {
         let mut rig = Rig::start("todos");
         rig.write("todos", "no directory");
-        assert!(matches!(rig.ask(TODOS).await, SourceEvent::Denied { root: Root::CLAUDE_TODOS, path: None, .. }));
+        assert_eq!(rig.list().await, (false, vec![]));
         fs::remove_file(rig.path("todos")).expect("removed");
         rig.write("todos/a.json", "[]");
         rig.until_listed(&["a.json"]).await;

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use hubless::daemon::clock;
+use hubless::ingest::tail::WINDOW;
 use hubless::model::effects::{Effects, Look};
 use hubless::model::id::{DeviceId, Life};
 use hubless::model::input::{FileStat, Input, RelPath, Repo, Seen, SourceEvent};
 use hubless::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX};
-use hubless::model::tool::Root;
+use hubless::model::tool::{Folder, Root};
 use hubless::replica::{Identity, Replica};
 use hubless::store::{Options, Store};
 use serde_json::Value;
@@ -82,10 +83,7 @@ impl Desk {
 }
 
 fn base(root: &Path, of: Root) -> PathBuf {
-    match of {
-        Root::CLAUDE_TODOS => root.join("todos"),
-        Root::CLAUDE_PROJECTS => root.join("projects"),
-    }
+    root.join(of.folder().below)
 }
 
 /// Answers a look without any care for hostile files.
@@ -93,15 +91,30 @@ fn answer(claude: &Path, look: Look) -> SourceEvent {
     match look {
         Look::List { root } => {
             let base = base(claude, root);
-            let seen = |name: String| Seen { stat: stat(&base.join(&name)), path: name };
-            let files = names(&base).into_iter().map(seen).collect();
-            SourceEvent::Looked { root, base: base.display().to_string(), present: true, files, skipped: 0 }
+            let present = base.is_dir();
+            let mut files = Vec::new();
+            if present {
+                gather(&base, "", root.folder(), &mut files);
+            }
+            SourceEvent::Looked { root, base: base.display().to_string(), present, files, skipped: 0 }
         }
         Look::Read { root, path, offset, .. } => {
             let file = base(claude, root).join(&path);
             let bytes = fs::read(&file).expect("a file of ours");
             SourceEvent::Read { root, stat: stat(&file), path, offset, bytes, at_end: true }
         }
+        Look::Follow { root, path, offset, max } => {
+            let file = base(claude, root).join(&path);
+            let bytes = fs::read(&file).expect("a file of ours");
+            let part = |from: u64, to: u64| {
+                let cut = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+                bytes[cut(from)..cut(to)].to_vec()
+            };
+            let (head, behind) = (part(0, WINDOW), part(offset.saturating_sub(WINDOW), offset));
+            let (said, at_end) = (part(offset, offset.saturating_add(max)), offset.saturating_add(max) >= bytes.len() as u64);
+            SourceEvent::Followed { root, stat: stat(&file), path, head, behind, offset, bytes: said, at_end }
+        }
+        Look::Living { .. } => SourceEvent::Living { alive: Vec::new(), held: Vec::new() },
         Look::Find { root, names: wanted } => {
             let base = base(claude, root);
             let paths = names(&base).into_iter().flat_map(|dir| names(&base.join(&dir)).into_iter().map(move |name| (name, dir.clone())));
@@ -115,6 +128,18 @@ fn answer(claude: &Path, look: Look) -> SourceEvent {
             let remote = config.split_once("url = ").map(|(_, url)| url.trim().to_owned());
             let repo = Some(Repo { remote, root: cwd.clone(), branch: Some("main".into()) });
             SourceEvent::Repo { cwd, repo }
+        }
+    }
+}
+
+/// The files below a directory that the folder wants.
+fn gather(base: &Path, below: &str, folder: &Folder, files: &mut Vec<Seen>) {
+    for name in names(&base.join(below)) {
+        let path = format!("{below}{name}");
+        if folder.wants(&name) {
+            files.push(Seen { stat: stat(&base.join(&path)), path });
+        } else if path.matches('/').count() < folder.depth && base.join(&path).is_dir() {
+            gather(base, &format!("{path}/"), folder, files);
         }
     }
 }

@@ -83,6 +83,11 @@ pub(super) fn set<'a>(env: &'a Env, variable: &str) -> Option<&'a str> {
     env.get(variable).map(String::as_str).filter(|value| !value.is_empty())
 }
 
+/// The value of a tool's variable; a relative one counts as XDG's own rules want it.
+pub(super) fn said<'a>(env: &'a Env, variable: &str) -> Option<&'a str> {
+    set(env, variable).filter(|value| !variable.starts_with("XDG_") || Path::new(value).is_absolute())
+}
+
 fn absolute_variable(env: &Env, variable: &str) -> Option<PathBuf> {
     set(env, variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }

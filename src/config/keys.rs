@@ -1,15 +1,20 @@
 //! The table of all settings, and the kinds of values they have. Whoever adds a setting adds a line here; the file, the
-//! environment, the command line, `config show` and the documentation all follow the table.
+//! environment, the command line, `config show` and the documentation all follow the table. Every tool of
+//! `model/tool.rs` has its lines by itself.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
+
+use crate::model::tool::{TOOLS, Tool};
 
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
     /// Its name, with dots.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its default, as it could be written; in brackets when it is found out at the start.
-    pub default: &'static str,
+    pub default: Cow<'static, str>,
     /// What values it has.
     pub kind: Kind,
     /// What it does.
@@ -17,6 +22,14 @@ pub struct Key {
 }
 
 impl Key {
+    const fn new(name: &'static str, default: &'static str, kind: Kind, what: &'static str) -> Key {
+        Key { name: Cow::Borrowed(name), default: Cow::Borrowed(default), kind, what }
+    }
+
+    fn of_tool(tool: &Tool, last: &str, default: impl Into<Cow<'static, str>>, kind: Kind, what: &'static str) -> Key {
+        Key { name: format!("sources.{}.{last}", tool.name).into(), default: default.into(), kind, what }
+    }
+
     /// The environment variable that sets it.
     #[must_use]
     pub fn variable(&self) -> String {
@@ -39,6 +52,9 @@ pub enum Kind {
     Addresses,
     /// A path; `~/` is home.
     Path,
+    /// Directories, each as `PATH` or as `LABEL=PATH`; in the file also as tables `{ path, computer }`. Absolute or below
+    /// `~/`, so that a label is never taken for a path; without commas, so that they can be listed.
+    Directories,
     /// A span of time as `2h` or `1h 30m`, held in milliseconds.
     Span,
     /// Bytes, as a number or as `10 MiB`.
@@ -50,31 +66,43 @@ pub enum Kind {
 }
 
 /// The table.
-pub const KEYS: [Key; 13] = [
-    Key { name: "device.name", default: "(the host's name)", kind: Kind::Name, what: "this device's label on all devices" },
-    Key { name: "http.port", default: "4825", kind: Kind::Port, what: "the page and the API on loopback; 0: any free port" },
-    Key { name: "network.port", default: "4826", kind: Kind::Port, what: "where other devices reach this one; 0: any free port" },
-    Key { name: "network.mdns", default: "true", kind: Kind::Truth, what: "find devices on the local network by themselves" },
-    Key { name: "network.mdns_port", default: "5353", kind: Kind::Port, what: "mDNS's port; devices with another one are by themselves" },
-    Key { name: "network.interfaces", default: "", kind: Kind::Texts, what: "bridges or VPNs to use, which are skipped otherwise" },
-    Key { name: "network.peers", default: "", kind: Kind::Addresses, what: "host:port of devices that mDNS cannot show" },
-    Key {
-        name: "sources.claude.root",
-        default: "(CLAUDE_CONFIG_DIR, else ~/.claude)",
-        kind: Kind::Path,
-        what: "where Claude Code keeps its files",
-    },
-    Key { name: "alerts.not_seen_after", default: "2h", kind: Kind::Span, what: "say so when a device is out of reach for so long" },
-    Key { name: "log.format", default: "text", kind: Kind::Word(&["text", "json"]), what: "how a line of the log looks" },
-    Key {
-        name: "log.level",
-        default: "info",
-        kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),
-        what: "the least that is logged",
-    },
-    Key { name: "log.max_size", default: "10 MiB", kind: Kind::Size, what: "a log file of that size is followed by a new one" },
-    Key { name: "log.max_files", default: "5", kind: Kind::Count, what: "log files that are kept, the newest included" },
-];
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let mut keys = vec![
+        Key::new("device.name", "(the host's name)", Kind::Name, "this device's label on all devices"),
+        Key::new("http.port", "4825", Kind::Port, "the page and the API on loopback; 0: any free port"),
+        Key::new("network.port", "4826", Kind::Port, "where other devices reach this one; 0: any free port"),
+        Key::new("network.mdns", "true", Kind::Truth, "find devices on the local network by themselves"),
+        Key::new("network.mdns_port", "5353", Kind::Port, "mDNS's port; devices with another one are by themselves"),
+        Key::new("network.interfaces", "", Kind::Texts, "bridges or VPNs to use, which are skipped otherwise"),
+        Key::new("network.peers", "", Kind::Addresses, "host:port of devices that mDNS cannot show"),
+    ];
+    keys.extend(TOOLS.iter().flat_map(of_tool));
+    keys.extend([
+        Key::new("alerts.not_seen_after", "2h", Kind::Span, "say so when a device is out of reach for so long"),
+        Key::new("log.format", "text", Kind::Word(&["text", "json"]), "how a line of the log looks"),
+        Key::new("log.level", "info", Kind::Word(&["error", "warn", "info", "debug", "trace"]), "the least that is logged"),
+        Key::new("log.max_size", "10 MiB", Kind::Size, "a log file of that size is followed by a new one"),
+        Key::new("log.max_files", "5", Kind::Count, "log files that are kept, the newest included"),
+    ]);
+    keys
+});
+
+/// Further directories of one tool; a root's number is one byte.
+const DIRECTORIES_MAX: usize = 64;
+
+/// The settings that every tool has.
+fn of_tool(tool: &Tool) -> [Key; 3] {
+    let variables = tool.variables.iter().map(|(variable, below)| match *below {
+        "" => format!("{variable}, else "),
+        below => format!("{variable}/{below}, else "),
+    });
+    let default = format!("({}~/{})", variables.collect::<String>(), tool.home);
+    [
+        Key::of_tool(tool, "enabled", "true", Kind::Truth, "whether its files are read"),
+        Key::of_tool(tool, "root", default, Kind::Path, "where it keeps its files"),
+        Key::of_tool(tool, "roots", "", Kind::Directories, "further such directories, as PATH or COMPUTER=PATH"),
+    ]
+}
 
 /// The setting with that name.
 #[must_use]
@@ -137,6 +165,9 @@ impl Kind {
             Kind::Texts => "a list of texts".to_owned(),
             Kind::Addresses => "a list of “host:port”".to_owned(),
             Kind::Path => "a path".to_owned(),
+            Kind::Directories => {
+                format!("at most {DIRECTORIES_MAX} of “/PATH”, “COMPUTER=/PATH” or {{ path, computer }}, “~/” for home, without commas")
+            }
             Kind::Span => "a span of time such as “2h” or “1h 30m”".to_owned(),
             Kind::Size => "a size such as “10 MiB”, or a number of bytes".to_owned(),
             Kind::Count => "a number from 1 to 1000".to_owned(),
@@ -151,6 +182,10 @@ impl Kind {
             (Kind::Port | Kind::Size | Kind::Count, toml::Value::Integer(n)) => self.bounded(u64::try_from(*n).ok()?),
             (Kind::Texts | Kind::Addresses, toml::Value::Array(array)) => {
                 let list: Option<Vec<String>> = array.iter().map(|text| text.as_str().map(str::to_owned)).collect();
+                self.listed(list?)
+            }
+            (Kind::Directories, toml::Value::Array(array)) => {
+                let list: Option<Vec<String>> = array.iter().map(directory).collect();
                 self.listed(list?)
             }
             (Kind::Name | Kind::Path | Kind::Span | Kind::Size | Kind::Word(_), toml::Value::String(text)) => self.parse(text),
@@ -169,7 +204,7 @@ impl Kind {
                 "false" | "no" | "off" | "0" => Some(Value::Truth(false)),
                 _ => None,
             },
-            Kind::Texts | Kind::Addresses => {
+            Kind::Texts | Kind::Addresses | Kind::Directories => {
                 self.listed(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
             }
             Kind::Path => (!text.is_empty() && !text.contains('\0')).then(|| Value::Text(text.to_owned())),
@@ -187,15 +222,51 @@ impl Kind {
             Kind::Port => n <= u64::from(u16::MAX),
             Kind::Count => (1..=1000).contains(&n),
             Kind::Size => n > 0,
-            Kind::Name | Kind::Truth | Kind::Texts | Kind::Addresses | Kind::Path | Kind::Span | Kind::Word(_) => false,
+            Kind::Name | Kind::Truth | Kind::Texts | Kind::Addresses | Kind::Path | Kind::Directories | Kind::Span | Kind::Word(_) => false,
         };
         is_right.then_some(Value::Number(n))
     }
 
     fn listed(self, list: Vec<String>) -> Option<Value> {
-        let is_right = self != Kind::Addresses || list.iter().all(|address| is_address(address));
+        let is_right = match self {
+            Kind::Addresses => list.iter().all(|address| is_address(address)),
+            Kind::Directories => list.len() <= DIRECTORIES_MAX && list.iter().all(|said| is_directory(said)),
+            Kind::Name | Kind::Port | Kind::Truth | Kind::Texts | Kind::Path | Kind::Span | Kind::Size | Kind::Count | Kind::Word(_) => {
+                true
+            }
+        };
         is_right.then_some(Value::List(list))
     }
+
+    /// What stands in the tables of a value of the file and means nothing.
+    pub(super) fn unknown(self, value: &toml::Value) -> Vec<&str> {
+        let tables = value.as_array().filter(|_| self == Kind::Directories).into_iter().flatten().filter_map(toml::Value::as_table);
+        tables.flat_map(toml::Table::keys).map(String::as_str).filter(|name| !matches!(*name, "path" | "computer")).collect()
+    }
+}
+
+/// A directory of the file, as it is written elsewhere: `PATH` or `LABEL=PATH`.
+fn directory(value: &toml::Value) -> Option<String> {
+    let Some(table) = value.as_table() else { return value.as_str().map(|text| text.trim().to_owned()) };
+    let path = table.get("path")?.as_str()?.trim();
+    match table.get("computer") {
+        Some(computer) => Some(format!("{}={path}", computer.as_str()?.trim())),
+        None => Some(path.to_owned()),
+    }
+}
+
+/// `LABEL=PATH` or `PATH` → the label, and the path.
+pub(super) fn label_and_path(said: &str) -> (Option<&str>, &str) {
+    match said.split_once('=') {
+        Some((label, path)) if !said.starts_with(['/', '~']) => (Some(label.trim()), path.trim()),
+        Some(_) | None => (None, said),
+    }
+}
+
+fn is_directory(said: &str) -> bool {
+    let (label, path) = label_and_path(said);
+    let is_path = path.starts_with('/') || path == "~" || path.starts_with("~/");
+    is_path && !said.contains(['\0', ',']) && label.is_none_or(|label| is_name(label) && !label.starts_with(['/', '~']))
 }
 
 /// One line that a table can show.
@@ -233,11 +304,11 @@ mod tests {
 
     #[test]
     fn no_two_keys_share_a_name_or_a_variable_and_none_is_the_section_of_another() {
-        let names: BTreeSet<&str> = KEYS.iter().map(|key| key.name).collect();
+        let names: BTreeSet<&str> = KEYS.iter().map(|key| key.name.as_ref()).collect();
         let variables: BTreeSet<String> = KEYS.iter().map(Key::variable).collect();
         assert_eq!((names.len(), variables.len()), (KEYS.len(), KEYS.len()));
         assert!(variables.contains("HUBLESS_SOURCES_CLAUDE_ROOT") && !variables.contains("HUBLESS_HOME"));
-        for key in &KEYS {
+        for key in KEYS.iter() {
             assert!(!KEYS.iter().any(|other| other.name.starts_with(&format!("{}.", key.name))), "{}", key.name);
         }
     }
@@ -245,8 +316,33 @@ mod tests {
     #[test]
     fn every_default_that_stands_in_the_table_is_of_its_kind() {
         for key in KEYS.iter().filter(|key| !key.default.starts_with('(')) {
-            assert!(key.kind.parse(key.default).is_some(), "{}", key.name);
+            assert!(key.kind.parse(&key.default).is_some(), "{}", key.name);
         }
+    }
+
+    #[test]
+    fn every_tool_has_its_lines_and_its_default_is_said() {
+        let default = |name: &str| key(name).map(|key| key.default.as_ref());
+        assert!(
+            TOOLS
+                .iter()
+                .all(|tool| ["enabled", "root", "roots"].iter().all(|last| default(&format!("sources.{}.{last}", tool.name)).is_some()))
+        );
+        assert_eq!(default("sources.claude.root"), Some("(CLAUDE_CONFIG_DIR, else ~/.claude)"));
+        assert_eq!(default("sources.opencode.root"), Some("(XDG_DATA_HOME/opencode, else ~/.local/share/opencode)"));
+        assert_eq!(default("sources.gemini.root"), Some("(~/.gemini)"));
+    }
+
+    #[test]
+    fn directories_have_a_path_from_the_root_and_perhaps_a_label() {
+        for right in ["/srv/a", "~/a", "~", "mac mini=/srv/a=b", "a = ~/b", "/srv/a=b"] {
+            assert!(is_directory(right), "{right}");
+        }
+        for wrong in ["srv/a", "", "a=", "=/srv", "a=b", "~b", "~a=/b", "/a,/b", "a,b=/c", "/a\0"] {
+            assert!(!is_directory(wrong), "{wrong:?}");
+        }
+        assert_eq!(label_and_path("mac mini=/srv/a=b"), (Some("mac mini"), "/srv/a=b"));
+        assert_eq!(label_and_path("/srv/a=b"), (None, "/srv/a=b"));
     }
 
     #[test]

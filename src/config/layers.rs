@@ -33,6 +33,12 @@ impl Layers {
                 (Some(key), value) => {
                     let read = key.kind.read(value).ok_or_else(|| wrong(origin, key, shown(value)))?;
                     self.set(key, read, Source::File);
+                    for name in key.kind.unknown(value) {
+                        let known = ["path", "computer"].map(|known| format!("{path}.{known}"));
+                        let said = format!("{path}.{name}");
+                        let nearest = nearest(&said, known.into_iter());
+                        self.warnings.push(Warning { origin: origin.clone(), key: said, nearest });
+                    }
                 }
                 (None, toml::Value::Table(inner)) => self.walk(origin, &format!("{path}."), inner)?,
                 (None, value) if is_section => {
@@ -40,7 +46,7 @@ impl Layers {
                     return Err(Error::WrongValue { origin, key: path, expected, got: shown(value) });
                 }
                 (None, _) => {
-                    let nearest = nearest(&path, KEYS.iter().map(|key| key.name.to_owned()));
+                    let nearest = nearest(&path, KEYS.iter().map(|key| key.name.to_string()));
                     self.warnings.push(Warning { origin: origin.clone(), key: path, nearest });
                 }
             }
@@ -72,7 +78,7 @@ impl Layers {
     pub(super) fn add_flags(&mut self, flags: &BTreeMap<String, String>) -> Result<(), Error> {
         for (name, text) in flags {
             let Some(key) = key(name) else {
-                let nearest = nearest(name, KEYS.iter().map(|key| key.name.to_owned()));
+                let nearest = nearest(name, KEYS.iter().map(|key| key.name.to_string()));
                 return Err(Error::UnknownFlag { key: name.clone(), nearest });
             };
             let value = key.kind.parse(text).ok_or_else(|| wrong(&Origin::Flag, key, format!("“{text}”")))?;
@@ -82,19 +88,19 @@ impl Layers {
     }
 
     fn set(&mut self, key: &'static Key, value: Value, source: Source) {
-        let set = self.values.entry(key.name).or_insert_with(|| Setting { value: value.clone(), source });
+        let set = self.values.entry(&key.name).or_insert_with(|| Setting { value: value.clone(), source });
         if source >= set.source {
             *set = Setting { value, source };
         }
     }
 
     /// Every key with its value; `default` is asked for those that nobody set.
-    pub(super) fn finish(mut self, default: impl Fn(&Key) -> Result<String, Error>) -> Result<(Values, Vec<Warning>), Error> {
-        for key in &KEYS {
-            if !self.values.contains_key(key.name) {
+    pub(super) fn finish(mut self, default: impl Fn(&'static Key) -> Result<String, Error>) -> Result<(Values, Vec<Warning>), Error> {
+        for key in KEYS.iter() {
+            if !self.values.contains_key(key.name.as_ref()) {
                 let text = default(key)?;
                 let value = key.kind.parse(&text).ok_or_else(|| wrong(&Origin::Default, key, format!("“{text}”")))?;
-                self.values.insert(key.name, Setting { value, source: Source::Default });
+                self.values.insert(&key.name, Setting { value, source: Source::Default });
             }
         }
         Ok((self.values, self.warnings))
@@ -109,7 +115,7 @@ fn is_meant_as_setting(variable: &str) -> bool {
 }
 
 fn wrong(origin: &Origin, key: &Key, got: String) -> Error {
-    Error::WrongValue { origin: origin.clone(), key: key.name.to_owned(), expected: key.kind.expected(), got }
+    Error::WrongValue { origin: origin.clone(), key: key.name.to_string(), expected: key.kind.expected(), got }
 }
 
 /// One line of what was said, not too long.

@@ -1,10 +1,12 @@
 //! The watcher: "something happened there". A hint may be late, doubled or lost, and never says what is there now.
 //!
-//! Directories are watched, not files, so that a file replaced by rename is seen. A root that does not exist yet is
-//! awaited in its nearest existing parent. Only a listing ([`Hints::watch`]) sets watches: whoever is told "look
-//! everywhere" lists, and the listing moves the watch to where it belongs now. Events that were lost (the system's queue ran
-//! over) are a hint without a path, seen before any path is (notify: `need_rescan`). When watching fails, that is said
-//! once, and from then on everything is hinted at every [`POLL_EVERY`].
+//! Directories are watched, not files, so that a file replaced by rename is seen; what is watched for whom stands in
+//! [`Watches`]. Listings set watches ([`Hints::begin`], [`Hints::enter`], [`Hints::end`]), each directory's before it is read:
+//! what happens in between is hinted at, and what happened before is in the listing. A directory that appears is handed to
+//! the hands at once, who watch it and hint at all that is in it already. Events that were lost (the system's queue ran
+//! over) are a hint without a path, seen before any path is (notify: `need_rescan`).
+//!
+//! Where watching fails, that is said once, and from then on those roots are hinted at every [`POLL_EVERY`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,59 +15,70 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::look::is_passed_over;
+use super::look;
+use super::queue::Queue;
+use super::watches::{Id, Meaning, Use, Watches};
 use crate::model::input::{Input, RelPath, SourceEvent};
+use crate::model::limits::FILES_MAX;
 use crate::model::tool::Root;
 
 /// How long more events are gathered after the first one: a file that is written and renamed is one hint. Most of the
 /// 60 ms that a replaced file may take to another device belong to others (DESIGN §11).
 const GATHER: Duration = Duration::from_millis(5);
 
-/// How long is rested after a hint to look everywhere, so that a storm of events is not answered by a storm of listings.
+/// How long a root rests after a hint to look everywhere, so that a storm of events is not answered by a storm of listings.
 const REST: Duration = Duration::from_millis(100);
 
-/// How often everything is hinted at when watching does not work.
+/// How often a root is hinted at that cannot be watched.
 const POLL_EVERY: Duration = Duration::from_secs(2);
+
+/// Files from which on a listing costs so much that it is polled only every [`LARGE_TURN`]th time.
+const LARGE_FILES: usize = 5_000;
+const LARGE_TURN: u64 = 5;
 
 /// Paths that are gathered for one root; more are "everywhere", which one listing answers more cheaply.
 const PATHS_MAX: usize = 256;
 
+/// Directories that are watched. Our own opening of one is an event, too, twice; so many of them fit into the system's
+/// queue of 16 384, and hubless leaves watches for the other programs of the same person.
+const WATCHES_MAX: usize = 8_000;
+
 /// How often a watch is set anew because the directory changed meanwhile, before the next listing has to do.
 const ATTEMPTS_MAX: usize = 8;
 
-/// What is watched for a root.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Watched {
-    /// The directory that is watched, all links resolved.
-    dir: PathBuf,
-    /// What is still missing from there to the root; empty: it is the root.
-    rest: PathBuf,
-    /// Device and inode of the directory, which another one may replace; `None`: it is known to be gone.
-    id: Option<(u64, u64)>,
-}
+/// Whether one watch holds for all directories below (FSEvents); on Linux each has its own.
+const IS_DEEP: bool = cfg!(target_os = "macos");
 
 /// What was seen and not yet passed on.
 #[derive(Debug, Default)]
 struct Dirty {
-    /// The roots that are to be watched.
-    asked: BTreeSet<Root>,
-    /// `None`: everywhere.
-    roots: BTreeMap<Root, Option<BTreeSet<RelPath>>>,
+    /// The roots that are to be watched, each with how many files it had when it was last listed.
+    asked: BTreeMap<Root, usize>,
+    roots: BTreeMap<Root, Seen>,
     /// Why watching failed, until it is said.
     failure: Option<String>,
-    /// Whether it has failed once.
-    failed: bool,
+    /// The roots of which something is not watched.
+    polled: BTreeSet<Root>,
+}
+
+/// What was seen of one root.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Then the rest does not matter.
+    everywhere: bool,
+    files: BTreeSet<RelPath>,
+    directories: BTreeSet<RelPath>,
 }
 
 /// What the watcher's thread, the hands' thread and the passing task share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    watched: Mutex<BTreeMap<Root, Watched>>,
+    watches: Mutex<Watches>,
     dirty: Mutex<Dirty>,
     rang: Notify,
 }
@@ -74,21 +87,25 @@ pub(super) struct Shared {
 pub(super) struct Hints {
     shared: Arc<Shared>,
     watcher: Option<RecommendedWatcher>,
+    /// The directories of the listing that is under way.
+    kept: BTreeSet<PathBuf>,
+    /// Whether there is no room for another watch, as far as this listing knows.
+    is_full: bool,
 }
 
 impl Hints {
     /// A watcher that watches nothing yet. Where there can be none, that is the first failure.
-    pub(super) fn new() -> Hints {
+    pub(super) fn new(roots: &BTreeSet<Root>) -> Hints {
         let shared = Arc::new(Shared::default());
         let taker = Arc::clone(&shared);
         let watcher = match notify::recommended_watcher(move |event| taker.take_in(event)) {
             Ok(watcher) => Some(watcher),
             Err(why) => {
-                shared.fail(&why.to_string());
+                shared.fail(roots.iter().copied(), &advice(&why));
                 None
             }
         };
-        Hints { shared, watcher }
+        Hints { shared, watcher, kept: BTreeSet::new(), is_full: false }
     }
 
     /// For [`pass_on`].
@@ -96,40 +113,124 @@ impl Hints {
         Arc::clone(&self.shared)
     }
 
-    /// Watches the root, or its nearest existing parent. May wait for the disk and for the watcher's thread.
-    pub(super) fn watch(&mut self, root: Root, base: &Path) {
-        self.shared.dirty().asked.insert(root);
-        let Some(watcher) = self.watcher.as_mut() else { return };
+    /// A listing of the root begins: watches it, or its nearest existing parent. May wait for the disk and for the watcher's
+    /// thread.
+    pub(super) fn begin(&mut self, root: Root, base: &Path) {
+        self.shared.dirty().asked.entry(root).or_default();
+        self.is_full = false;
         for _ in 0..ATTEMPTS_MAX {
+            self.kept.clear();
             // The root directory of the system always exists.
-            let Some(now) = nearest(base) else { return };
-            // Known before it is watched, so that the first event already finds it.
-            let before = self.shared.watched().insert(root, now.clone());
-            if before.as_ref() == Some(&now) {
+            let Some((dir, rest)) = nearest(base) else { return };
+            let usage = if rest.as_os_str().is_empty() { Use::Holds(RelPath::new()) } else { Use::Awaits(rest) };
+            if !self.watch(root, &dir, usage) {
                 return;
             }
-            if let Some(before) = before.filter(|before| !self.shared.is_used_by_another(root, &before.dir)) {
+        }
+    }
+
+    /// The listing, or a look at a new directory, comes to a directory `below` the root whose real path is `dir`.
+    pub(super) fn enter(&mut self, root: Root, below: &str, dir: &Path) {
+        self.watch(root, dir, Use::Holds(below.to_owned()));
+    }
+
+    /// The listing is over: whatever it did not come to is not watched for this root any more.
+    pub(super) fn end(&mut self, root: Root, files: usize) {
+        self.shared.dirty().asked.insert(root, files);
+        let unused = self.shared.watches().keep_only(root, &std::mem::take(&mut self.kept));
+        self.unwatch(&unused);
+    }
+
+    /// Watches a directory that has appeared, and all below it, and hints at every file in it.
+    pub(super) fn take_up(&mut self, root: Root, base: &Path, below: &str) {
+        let Ok(real) = fs::canonicalize(base) else { return };
+        let listing = look::list_below(root.folder(), &real, below, FILES_MAX, &mut |below, dir| self.enter(root, below, dir));
+        // One that is gone again, or was no directory, is nothing.
+        for file in listing.map(|listing| listing.files).unwrap_or_default() {
+            self.shared.dirty().seen(root).add(Meaning::File(file.path));
+        }
+        self.kept.clear();
+        self.shared.rang.notify_one();
+    }
+
+    /// Whether a new watch was set, or may be set with more luck.
+    fn watch(&mut self, root: Root, dir: &Path, usage: Use) -> bool {
+        self.kept.insert(dir.to_owned());
+        let is_root_or_above = usage == Use::Holds(RelPath::new()) || matches!(usage, Use::Awaits(_));
+        let Some(id) = id_of(dir).filter(|_| self.watcher.is_some() && !self.is_full) else { return false };
+        let has_room = self.shared.watches().len() < WATCHES_MAX || self.shared.watches().has(dir);
+        if !has_room {
+            return self.give_up(root, &format!("more than {WATCHES_MAX} directories"));
+        }
+        // Known before it is watched, so that the first event already finds it.
+        let entered = self.shared.watches().enter(root, dir, id, usage.clone());
+        self.unwatch(&entered.stale);
+        let Some(watcher) = self.watcher.as_mut().filter(|_| entered.is_new && (is_root_or_above || !IS_DEEP)) else { return false };
+        let is_deep = IS_DEEP && matches!(usage, Use::Holds(_));
+        let Err(why) = watcher.watch(dir, if is_deep { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive }) else {
+            return true;
+        };
+        self.shared.watches().forget(dir);
+        if is_denied(&why) {
+            // It cannot be read either, and is counted as such.
+            return false;
+        }
+        // Gone between two calls: the next attempt finds what is there now.
+        id_of(dir) != Some(id) || self.give_up(root, &advice(&why))
+    }
+
+    fn give_up(&mut self, root: Root, why: &str) -> bool {
+        self.is_full = true;
+        self.shared.fail([root], why);
+        false
+    }
+
+    fn unwatch(&mut self, dirs: &[PathBuf]) {
+        for dir in dirs {
+            if let Some(watcher) = self.watcher.as_mut() {
                 // It may be gone already, and its watch with it.
-                let _ = watcher.unwatch(&before.dir);
-            }
-            if let Err(why) = watcher.watch(&now.dir, RecursiveMode::NonRecursive) {
-                self.shared.watched().remove(&root);
-                // Gone between two calls: the next attempt finds what is there now.
-                if now.dir.is_dir() {
-                    return self.shared.fail(&why.to_string());
-                }
+                drop(watcher.unwatch(dir));
             }
         }
     }
 }
 
-/// The root, or its nearest existing parent and what is missing from there.
-fn nearest(base: &Path) -> Option<Watched> {
+/// The system's words, and what to do about them.
+fn advice(why: &notify::Error) -> String {
+    if matches!(why.kind, notify::ErrorKind::MaxFilesWatch) {
+        // ENOSPC, for which the system's own words speak of a disk.
+        "no watches are left; raise fs.inotify.max_user_watches".to_owned()
+    } else if errno(why) == Some(rustix::io::Errno::MFILE) {
+        format!("{why}; raise fs.inotify.max_user_instances")
+    } else {
+        why.to_string()
+    }
+}
+
+fn is_denied(why: &notify::Error) -> bool {
+    errno(why) == Some(rustix::io::Errno::ACCESS)
+}
+
+fn errno(why: &notify::Error) -> Option<rustix::io::Errno> {
+    match &why.kind {
+        notify::ErrorKind::Io(io) => rustix::io::Errno::from_io_error(io),
+        notify::ErrorKind::Generic(_)
+        | notify::ErrorKind::PathNotFound
+        | notify::ErrorKind::WatchNotFound
+        | notify::ErrorKind::InvalidConfig(_)
+        | notify::ErrorKind::MaxFilesWatch => None,
+    }
+}
+
+fn id_of(dir: &Path) -> Option<Id> {
+    fs::metadata(dir).ok().filter(fs::Metadata::is_dir).map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// The root, or its nearest existing parent and what is missing from there; all links of it resolved.
+fn nearest(base: &Path) -> Option<(PathBuf, PathBuf)> {
     base.ancestors().find_map(|up| {
-        let dir = fs::canonicalize(up).ok()?;
-        let meta = fs::metadata(&dir).ok().filter(fs::Metadata::is_dir)?;
-        let rest = base.strip_prefix(up).ok()?.to_owned();
-        Some(Watched { dir, rest, id: Some((meta.dev(), meta.ino())) })
+        let dir = fs::canonicalize(up).ok().filter(|dir| dir.is_dir())?;
+        Some((dir, base.strip_prefix(up).ok()?.to_owned()))
     })
 }
 
@@ -137,74 +238,74 @@ impl Shared {
     /// What the watcher's thread calls; waits for nobody.
     fn take_in(&self, event: notify::Result<Event>) {
         match event {
-            Ok(event) if event.need_rescan() || event.kind == EventKind::Other || event.paths.is_empty() => self.everywhere(),
+            Ok(event) if event.need_rescan() || event.kind == EventKind::Other || event.paths.is_empty() => self.everywhere(|_, _| true),
             Ok(event) => self.sort(&event),
             Err(why) => {
-                self.fail(&why.to_string());
-                self.everywhere();
+                let asked: Vec<Root> = self.dirty().asked.keys().copied().collect();
+                self.fail(asked, &advice(&why));
+                self.everywhere(|_, _| true);
             }
         }
     }
 
     /// Notes what an event means for each root.
     fn sort(&self, event: &Event) {
-        let mut watched = self.watched();
-        let mut dirty = self.dirty();
-        for (root, at) in watched.iter_mut() {
-            for path in &event.paths {
-                match meaning(at, &event.kind, path) {
-                    Meaning::Nothing => continue,
-                    Meaning::File(path) => dirty.add(*root, path),
-                    Meaning::Everywhere => dirty.everywhere(*root),
-                    Meaning::Lost => {
-                        dirty.everywhere(*root);
-                        at.id = None;
-                    }
-                }
-                self.rang.notify_one();
+        for path in &event.paths {
+            let meanings = self.watches().meanings(&event.kind, path);
+            if meanings.is_empty() {
+                continue;
             }
-        }
-    }
-
-    /// Events were lost, or it is time to poll.
-    fn everywhere(&self) {
-        let mut dirty = self.dirty();
-        for root in dirty.asked.clone() {
-            dirty.everywhere(root);
-        }
-        self.rang.notify_one();
-    }
-
-    /// Watching does not work: said once, polled from then on.
-    fn fail(&self, why: &str) {
-        let mut dirty = self.dirty();
-        if !dirty.failed {
-            dirty.failed = true;
-            dirty.failure = Some(why.to_owned());
+            let mut dirty = self.dirty();
+            meanings.into_iter().for_each(|(root, meaning)| dirty.seen(root).add(meaning));
             self.rang.notify_one();
         }
     }
 
-    fn is_used_by_another(&self, root: Root, dir: &Path) -> bool {
-        self.watched().iter().any(|(other, at)| *other != root && at.dir == dir)
+    /// Events were lost, or it is time to poll: those roots that `is_meant` names, told how many files each has.
+    fn everywhere(&self, is_meant: impl Fn(&Root, &usize) -> bool) {
+        let mut dirty = self.dirty();
+        let meant: Vec<Root> = dirty.asked.iter().filter(|(root, files)| is_meant(root, files)).map(|(root, _)| *root).collect();
+        meant.into_iter().for_each(|root| dirty.seen(root).add(Meaning::Everywhere));
+        self.rang.notify_one();
     }
 
-    /// What was gathered, as the events that say so.
-    fn gathered(&self) -> Vec<SourceEvent> {
+    /// It is the `nth` time to poll.
+    fn poll(&self, nth: u64) {
+        let polled = self.dirty().polled.clone();
+        self.everywhere(|root, files| polled.contains(root) && (*files <= LARGE_FILES || nth.is_multiple_of(LARGE_TURN)));
+    }
+
+    /// Watching does not work for these: said once, polled from then on.
+    fn fail(&self, roots: impl IntoIterator<Item = Root>, why: &str) {
+        let mut dirty = self.dirty();
+        if dirty.polled.is_empty() {
+            dirty.failure = Some(why.to_owned());
+        }
+        dirty.polled.extend(roots);
+        self.rang.notify_one();
+    }
+
+    /// What was gathered, as the events that say so; the new directories go to the hands. Roots that rest are left alone.
+    fn gathered(&self, queue: &Queue, resting: &BTreeSet<Root>) -> Vec<SourceEvent> {
         let mut dirty = self.dirty();
         let mut events: Vec<SourceEvent> = dirty.failure.take().map(|why| SourceEvent::Polling { why }).into_iter().collect();
-        for (root, paths) in std::mem::take(&mut dirty.roots) {
-            match paths {
-                None => events.push(SourceEvent::Hint { root, path: None }),
-                Some(paths) => events.extend(paths.into_iter().map(|path| SourceEvent::Hint { root, path: Some(path) })),
+        let (later, now) = std::mem::take(&mut dirty.roots).into_iter().partition(|(root, _)| resting.contains(root));
+        dirty.roots = later;
+        drop(dirty);
+        for (root, seen) in now {
+            if seen.everywhere {
+                events.push(SourceEvent::Hint { root, path: None });
+                continue;
             }
+            seen.directories.into_iter().for_each(|below| queue.enter(root, below));
+            events.extend(seen.files.into_iter().map(|path| SourceEvent::Hint { root, path: Some(path) }));
         }
         events
     }
 
     // A panic while a lock was held leaves maps that are still whole.
-    fn watched(&self) -> MutexGuard<'_, BTreeMap<Root, Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn watches(&self) -> MutexGuard<'_, Watches> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn dirty(&self) -> MutexGuard<'_, Dirty> {
@@ -213,84 +314,55 @@ impl Shared {
 }
 
 impl Dirty {
-    fn everywhere(&mut self, root: Root) {
-        self.roots.insert(root, None);
+    fn seen(&mut self, root: Root) -> &mut Seen {
+        self.roots.entry(root).or_default()
     }
+}
 
-    fn add(&mut self, root: Root, path: RelPath) {
-        if let Some(paths) = self.roots.entry(root).or_insert_with(|| Some(BTreeSet::new())) {
-            paths.insert(path);
-            if paths.len() > PATHS_MAX {
-                self.everywhere(root);
-            }
+impl Seen {
+    fn add(&mut self, meaning: Meaning) {
+        match meaning {
+            Meaning::File(path) => drop(self.files.insert(path)),
+            Meaning::Directory(below) => drop(self.directories.insert(below)),
+            Meaning::Everywhere => self.everywhere = true,
         }
-    }
-}
-
-/// What one event at one path means for one root.
-#[derive(Debug, PartialEq, Eq)]
-enum Meaning {
-    /// Nothing.
-    Nothing,
-    /// Look at this file.
-    File(RelPath),
-    /// Look everywhere.
-    Everywhere,
-    /// The watched directory is gone or renamed: look everywhere, and watch anew.
-    Lost,
-}
-
-fn meaning(at: &Watched, kind: &EventKind, path: &Path) -> Meaning {
-    // Our own looks open directories and files; only the end of a writing says something.
-    if matches!(kind, EventKind::Access(access) if *access != AccessKind::Close(AccessMode::Write)) {
-        return Meaning::Nothing;
-    }
-    let Ok(below) = path.strip_prefix(&at.dir) else { return Meaning::Nothing };
-    let mut parts = below.iter();
-    let Some(first) = parts.next() else {
-        return match kind {
-            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => Meaning::Lost,
-            // The directory's own mode or times; where systems name only directories, something in it.
-            EventKind::Any | EventKind::Access(_) | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Other => {
-                if at.rest.as_os_str().is_empty() { Meaning::Everywhere } else { Meaning::Nothing }
-            }
-        };
-    };
-    match at.rest.iter().next() {
-        Some(awaited) if awaited == first => Meaning::Everywhere,
-        Some(_) => Meaning::Nothing,
-        None => match first.to_str() {
-            Some(name) if parts.next().is_none() && !is_passed_over(name) => Meaning::File(name.to_owned()),
-            Some(_) | None => Meaning::Nothing,
-        },
+        if self.everywhere || self.files.len() + self.directories.len() > PATHS_MAX {
+            *self = Seen { everywhere: true, ..Seen::default() };
+        }
     }
 }
 
 /// Passes hints on, a moment after the first one of each bunch, until `stop` or until nobody listens.
-pub(super) async fn pass_on(shared: Arc<Shared>, inbox: mpsc::Sender<Input>, stop: CancellationToken) {
-    let _ = stop.run_until_cancelled(pass_on_for_ever(&shared, &inbox)).await;
+pub(super) async fn pass_on(shared: Arc<Shared>, queue: Arc<Queue>, inbox: mpsc::Sender<Input>, stop: CancellationToken) {
+    let _ = stop.run_until_cancelled(pass_on_for_ever(&shared, &queue, &inbox)).await;
 }
 
 /// Ends only when nobody listens.
-async fn pass_on_for_ever(shared: &Shared, inbox: &mpsc::Sender<Input>) {
+async fn pass_on_for_ever(shared: &Shared, queue: &Queue, inbox: &mpsc::Sender<Input>) {
+    let (mut poll, mut rest) = (interval(POLL_EVERY), interval(REST));
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut resting = BTreeSet::new();
+    let mut nth = 0;
     loop {
-        if shared.dirty().failed {
-            if tokio::time::timeout(POLL_EVERY, shared.rang.notified()).await.is_err() {
-                shared.everywhere();
+        let is_polling = !shared.dirty().polled.is_empty();
+        tokio::select! {
+            () = shared.rang.notified() => tokio::time::sleep(GATHER).await,
+            _ = poll.tick(), if is_polling => {
+                shared.poll(nth);
+                nth += 1;
             }
-        } else {
-            shared.rang.notified().await;
+            _ = rest.tick(), if !resting.is_empty() => resting.clear(),
         }
-        tokio::time::sleep(GATHER).await;
-        let events = shared.gathered();
-        let everywhere = events.iter().any(|event| matches!(event, SourceEvent::Hint { path: None, .. }));
-        for event in events {
+        for event in shared.gathered(queue, &resting) {
+            if let SourceEvent::Hint { root, path: None } = &event {
+                if resting.is_empty() {
+                    rest.reset();
+                }
+                resting.insert(*root);
+            }
             if inbox.send(Input::Source(event)).await.is_err() {
                 return;
             }
-        }
-        if everywhere {
-            tokio::time::sleep(REST).await;
         }
     }
 }
@@ -298,132 +370,153 @@ async fn pass_on_for_ever(shared: &Shared, inbox: &mpsc::Sender<Input>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use notify::event::{CreateKind, DataChange, Flag, MetadataKind, RemoveKind, RenameMode};
+    use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, Flag, ModifyKind, RenameMode};
 
     const ROOT: Root = Root::CLAUDE_TODOS;
+    const PROJECTS: Root = Root::CLAUDE_PROJECTS;
+    const CREATED: EventKind = EventKind::Create(CreateKind::File);
+    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
 
-    /// As if `dir` were watched for a root that is `rest` below it.
-    fn watching(dir: &str, rest: &str) -> Shared {
-        let shared = Shared::default();
-        let at = Watched { dir: dir.into(), rest: rest.into(), id: Some((1, 1)) };
-        shared.watched().insert(ROOT, at);
-        shared.dirty().asked.insert(ROOT);
-        shared
+    /// What is watched is `/c/todos` and `/c/projects`.
+    struct Rig {
+        shared: Arc<Shared>,
+        queue: Arc<Queue>,
     }
 
-    fn happens(shared: &Shared, kind: EventKind, path: &str) {
-        shared.take_in(Ok(Event::new(kind).add_path(path.into())));
+    impl Rig {
+        fn new() -> Rig {
+            let shared = Arc::new(Shared::default());
+            for (n, (root, dir)) in [(ROOT, "/c/todos"), (PROJECTS, "/c/projects")].into_iter().enumerate() {
+                shared.watches().enter(root, Path::new(dir), (1, n as u64), Use::Holds(String::new()));
+                shared.dirty().asked.insert(root, 10);
+            }
+            Rig { shared, queue: Arc::new(Queue::new(vec![ROOT, PROJECTS])) }
+        }
+
+        fn happens(&self, kind: EventKind, path: &str) {
+            self.shared.take_in(Ok(Event::new(kind).add_path(path.into())));
+        }
+
+        fn gathered(&self) -> Vec<SourceEvent> {
+            self.shared.gathered(&self.queue, &BTreeSet::new())
+        }
     }
 
     fn hint(path: &str) -> SourceEvent {
         SourceEvent::Hint { root: ROOT, path: Some(path.to_owned()) }
     }
 
-    const EVERYWHERE: SourceEvent = SourceEvent::Hint { root: ROOT, path: None };
-    const CREATED: EventKind = EventKind::Create(CreateKind::File);
-    const WRITTEN: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-    const CLOSED: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
-    const RENAMED: EventKind = EventKind::Modify(ModifyKind::Name(RenameMode::To));
-    const REMOVED: EventKind = EventKind::Remove(RemoveKind::File);
-
-    #[test]
-    fn every_way_to_change_a_file_is_one_hint_at_it() {
-        let shared = watching("/c/todos", "");
-        for kind in [CREATED, WRITTEN, CLOSED, RENAMED, REMOVED, EventKind::Any, EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any))]
-        {
-            happens(&shared, kind, "/c/todos/a.json");
-            assert_eq!(shared.gathered(), [hint("a.json")], "{kind:?}");
-        }
-        let both = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
-        shared.take_in(Ok(Event::new(both).add_path("/c/todos/a.json.tmp".into()).add_path("/c/todos/b.json".into())));
-        assert_eq!(shared.gathered(), [hint("b.json")]);
+    fn everywhere(root: Root) -> SourceEvent {
+        SourceEvent::Hint { root, path: None }
     }
 
     #[test]
-    fn our_own_looks_and_other_peoples_files_are_no_hint() {
-        let shared = watching("/c/todos", "");
-        for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Read, AccessKind::Close(AccessMode::Read), AccessKind::Any] {
-            happens(&shared, EventKind::Access(kind), "/c/todos/a.json");
-            happens(&shared, EventKind::Access(kind), "/c/todos");
+    fn both_names_of_a_renamed_file_are_looked_at_once_each() {
+        let rig = Rig::new();
+        let both = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
+        for _ in 0..3 {
+            rig.shared.take_in(Ok(Event::new(both).add_path("/c/todos/a.json.tmp".into()).add_path("/c/todos/b.json".into())));
+            rig.shared.take_in(Ok(Event::new(both).add_path("/c/todos/b.json".into()).add_path("/c/todos/c.json".into())));
         }
-        for path in ["/c/todos/.a", "/c/todos/a.tmp", "/c/todos/a.sync-conflict-1.json", "/c/todos/deep/a.json", "/c/other/a.json", "/c"] {
-            happens(&shared, CREATED, path);
-        }
-        assert_eq!(shared.gathered(), []);
+        assert_eq!(rig.gathered(), [hint("b.json"), hint("c.json")]);
     }
 
     #[test]
     fn many_events_are_few_hints_and_very_many_are_one() {
-        let shared = watching("/c/todos", "");
+        let rig = Rig::new();
         for _ in 0..1000 {
-            happens(&shared, WRITTEN, "/c/todos/b.json");
-            happens(&shared, CLOSED, "/c/todos/a.json");
+            rig.happens(WRITTEN, "/c/todos/b.json");
+            rig.happens(CLOSED, "/c/todos/a.json");
         }
-        assert_eq!(shared.gathered(), [hint("a.json"), hint("b.json")]);
+        assert_eq!(rig.gathered(), [hint("a.json"), hint("b.json")]);
         for n in 0..=PATHS_MAX {
-            happens(&shared, CREATED, &format!("/c/todos/{n}.json"));
+            rig.happens(CREATED, &format!("/c/todos/{n}.json"));
         }
-        happens(&shared, CREATED, "/c/todos/one-more.json");
-        assert_eq!(shared.gathered(), [EVERYWHERE]);
-        assert_eq!(shared.gathered(), [], "said once");
+        rig.happens(CREATED, "/c/todos/one-more.json");
+        rig.happens(CREATED, "/c/projects/-x/deep.jsonl");
+        assert_eq!(rig.gathered(), [everywhere(ROOT)], "and the other root is not concerned");
+        assert_eq!(rig.gathered(), [], "said once");
+    }
+
+    #[test]
+    fn new_directories_go_to_the_hands_and_wake_nobody_else() {
+        let rig = Rig::new();
+        rig.happens(EventKind::Create(CreateKind::Folder), "/c/projects/-x");
+        rig.happens(EventKind::Create(CreateKind::Folder), "/c/todos/x");
+        assert_eq!(rig.gathered(), []);
+        let mut jobs = vec![];
+        while let Some(job) = futures::FutureExt::now_or_never(rig.queue.next()) {
+            jobs.push(job);
+        }
+        assert_eq!(jobs, [super::super::queue::Job::Enter(PROJECTS, "-x".to_owned())], "todos has no directories");
+    }
+
+    #[test]
+    fn a_root_that_rests_keeps_what_it_has_and_disturbs_no_other() {
+        let rig = Rig::new();
+        rig.happens(CREATED, "/c/todos/a.json");
+        rig.happens(CREATED, "/c/projects/a.jsonl");
+        let others = rig.shared.gathered(&rig.queue, &BTreeSet::from([ROOT]));
+        assert_eq!(others, [SourceEvent::Hint { root: PROJECTS, path: Some("a.jsonl".to_owned()) }]);
+        assert_eq!(rig.gathered(), [hint("a.json")]);
     }
 
     #[test]
     fn lost_events_are_a_hint_everywhere_whatever_path_they_name() {
-        let shared = watching("/c/todos", "");
+        let rig = Rig::new();
         let overflow = Event::new(EventKind::Other).set_flag(Flag::Rescan);
         let named = Event::new(CREATED).add_path("/c/todos/a.json".into()).set_flag(Flag::Rescan);
         for event in [overflow, named, Event::new(EventKind::Other).add_path("/elsewhere".into()), Event::new(EventKind::Any)] {
-            shared.take_in(Ok(event.clone()));
-            assert_eq!(shared.gathered(), [EVERYWHERE], "{event:?}");
+            rig.shared.take_in(Ok(event.clone()));
+            assert_eq!(rig.gathered(), [everywhere(ROOT), everywhere(PROJECTS)], "{event:?}");
         }
-        assert!(!shared.dirty().failed, "the watcher still works");
+        assert!(rig.shared.dirty().polled.is_empty(), "the watcher still works");
     }
 
     #[test]
-    fn a_failure_is_said_once_and_hints_everywhere_each_time() {
-        let shared = watching("/c/todos", "");
+    fn a_failure_is_said_once_with_what_to_do_and_hints_everywhere_each_time() {
+        let rig = Rig::new();
         let failure = || Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch));
-        shared.take_in(failure());
-        let said = shared.gathered();
-        assert!(matches!(&said[..], [SourceEvent::Polling { why }, EVERYWHERE] if !why.is_empty()), "{said:?}");
-        shared.take_in(failure());
-        assert_eq!(shared.gathered(), [EVERYWHERE]);
+        rig.shared.take_in(failure());
+        let why = "no watches are left; raise fs.inotify.max_user_watches".to_owned();
+        assert_eq!(rig.gathered(), [SourceEvent::Polling { why }, everywhere(ROOT), everywhere(PROJECTS)]);
+        rig.shared.take_in(failure());
+        assert_eq!(rig.gathered(), [everywhere(ROOT), everywhere(PROJECTS)]);
+        let full = notify::Error::io(std::io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
+        assert!(advice(&full).ends_with("; raise fs.inotify.max_user_instances"), "{}", advice(&full));
     }
 
     #[test]
-    fn a_directory_that_is_gone_is_watched_anew() {
-        for kind in [EventKind::Remove(RemoveKind::Folder), EventKind::Modify(ModifyKind::Name(RenameMode::From))] {
-            let shared = watching("/c/todos", "");
-            happens(&shared, kind, "/c/todos");
-            assert_eq!(shared.gathered(), [EVERYWHERE]);
-            assert_eq!(shared.watched()[&ROOT].id, None, "so that no listing takes it for the same");
-        }
-    }
-
-    #[test]
-    fn while_a_root_is_awaited_only_the_next_directory_on_the_way_matters() {
-        let shared = watching("/home/x", ".claude/todos");
-        happens(&shared, CREATED, "/home/x/.bash_history");
-        happens(&shared, CREATED, "/home/x/todos");
-        happens(&shared, EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "/home/x");
-        assert_eq!(shared.gathered(), []);
-        happens(&shared, EventKind::Create(CreateKind::Folder), "/home/x/.claude");
-        assert_eq!(shared.gathered(), [EVERYWHERE]);
+    fn only_what_cannot_be_watched_is_polled_and_a_large_root_less_often() {
+        let rig = Rig::new();
+        rig.shared.fail([ROOT], "why");
+        rig.gathered();
+        rig.shared.poll(1);
+        assert_eq!(rig.gathered(), [everywhere(ROOT)]);
+        rig.shared.fail([PROJECTS], "why");
+        rig.shared.dirty().asked.insert(PROJECTS, LARGE_FILES + 1);
+        let polled: Vec<usize> = (0..2 * LARGE_TURN)
+            .map(|nth| {
+                rig.shared.poll(nth);
+                rig.gathered().len()
+            })
+            .collect();
+        assert_eq!(polled, [2, 1, 1, 1, 1, 2, 1, 1, 1, 1], "and the failure is not said again");
     }
 
     #[tokio::test]
     async fn when_watching_fails_everything_is_hinted_at_from_time_to_time() {
-        let shared = Arc::new(watching("/c/todos", ""));
-        shared.fail("no watches left");
+        let rig = Rig::new();
+        rig.shared.fail([ROOT], "no watches left");
         let (sender, mut inbox) = mpsc::channel(4);
         let stop = CancellationToken::new();
-        let passing = pass_on(Arc::clone(&shared), sender, stop.clone());
+        let passing = pass_on(Arc::clone(&rig.shared), Arc::clone(&rig.queue), sender, stop.clone());
         let listening = async {
             let mut next = async || tokio::time::timeout(3 * POLL_EVERY, inbox.recv()).await.expect("in time");
             assert_eq!(next().await, Some(Input::Source(SourceEvent::Polling { why: "no watches left".to_owned() })));
-            assert_eq!(next().await, Some(Input::Source(EVERYWHERE)));
-            assert_eq!(next().await, Some(Input::Source(EVERYWHERE)));
+            assert_eq!(next().await, Some(Input::Source(everywhere(ROOT))));
+            assert_eq!(next().await, Some(Input::Source(everywhere(ROOT))));
             stop.cancel();
         };
         tokio::join!(passing, listening);

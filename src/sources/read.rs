@@ -22,6 +22,9 @@ const READINGS_MAX: usize = 3;
 /// Bytes of one read, whatever was asked for: what the largest caller needs. The rest comes with the next offset.
 const READ_BYTES_MAX: u64 = TODO_FILE_BYTES_MAX;
 
+/// Bytes at either end of what was read that are looked at again: what `ingest/tail` judges by.
+pub(super) const WINDOW: u64 = 4096;
+
 /// A piece of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Piece {
@@ -39,6 +42,53 @@ pub(super) struct Piece {
 /// # Errors
 /// When the path is not clean, leads out, or is no regular file that may be read.
 pub(super) fn read(base: &Path, path: &str, offset: u64, max: u64) -> io::Result<Piece> {
+    let file = regular(base, path)?;
+    let (before, bytes, size) = held_still(&file, |size| read_range(&file, size, offset, max.min(READ_BYTES_MAX)))?;
+    Ok(Piece::new(&before, bytes, offset, size))
+}
+
+/// A piece of a file of lines, with what stood around its beginning: all from one open file that held still.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Followed {
+    /// From the offset on.
+    pub(super) piece: Piece,
+    /// The first [`WINDOW`] bytes, fewer only when the file has fewer.
+    pub(super) head: Vec<u8>,
+    /// The [`WINDOW`] bytes before the offset, fewer only where the file begins or ends.
+    pub(super) behind: Vec<u8>,
+}
+
+/// Like [`read`], and looks again at what was read before.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn follow(base: &Path, path: &str, offset: u64, max: u64) -> io::Result<Followed> {
+    let file = regular(base, path)?;
+    let (before, (head, behind, bytes), size) = held_still(&file, |size| {
+        let head = read_range(&file, size, 0, WINDOW)?;
+        let behind = read_range(&file, size, offset.saturating_sub(WINDOW), offset.min(WINDOW))?;
+        Ok((head, behind, read_range(&file, size, offset, max.min(READ_BYTES_MAX))?))
+    })?;
+    Ok(Followed { piece: Piece::new(&before, bytes, offset, size), head, behind })
+}
+
+/// What the file at `path` is, opened as for a reading.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn stat(base: &Path, path: &str) -> io::Result<FileStat> {
+    Ok(stat_of(&regular(base, path)?.metadata()?))
+}
+
+impl Piece {
+    fn new(before: &Metadata, bytes: Vec<u8>, offset: u64, size: u64) -> Piece {
+        let at_end = offset.saturating_add(bytes.len() as u64) >= size;
+        Piece { stat: stat_of(before), bytes, at_end }
+    }
+}
+
+/// Opens the regular file at a clean path.
+fn regular(base: &Path, path: &str) -> io::Result<File> {
     if !is_clean(path) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain path below its root"));
     }
@@ -46,22 +96,20 @@ pub(super) fn read(base: &Path, path: &str, offset: u64, max: u64) -> io::Result
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let (before, bytes, size) = held_still(&file, |size| read_range(&file, size, offset, max.min(READ_BYTES_MAX)))?;
-    let at_end = offset.saturating_add(bytes.len() as u64) >= size;
-    Ok(Piece { stat: stat_of(&before), bytes, at_end })
+    Ok(file)
 }
 
 /// Reads until the file is afterwards what it was before, or often enough; gives what it was before, what was read, and its
 /// size afterwards. `read` is told the size.
-fn held_still(file: &File, mut read: impl FnMut(u64) -> io::Result<Vec<u8>>) -> io::Result<(Metadata, Vec<u8>, u64)> {
+fn held_still<T>(file: &File, mut read: impl FnMut(u64) -> io::Result<T>) -> io::Result<(Metadata, T, u64)> {
     let mut before = file.metadata()?;
     let mut readings = 0;
     loop {
         readings += 1;
-        let bytes = read(before.size())?;
+        let what = read(before.size())?;
         let after = file.metadata()?;
         if is_same(&before, &after) || readings == READINGS_MAX {
-            return Ok((before, bytes, after.size()));
+            return Ok((before, what, after.size()));
         }
         before = after;
     }
@@ -200,6 +248,62 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_lines_is_followed_with_its_head_and_what_stood_before() {
+        let (_dir, root) = rig();
+        let lines: Vec<u8> = (0..3 * WINDOW).map(|n| u8::try_from(n % 251).expect("small")).collect();
+        fs::write(root.join("lines"), &lines).expect("written");
+        let at = |offset: u64, max| follow(&root, "lines", offset, max).expect("read");
+        let (window, end) = (WINDOW as usize, lines.len() as u64);
+        let seen = at(2 * WINDOW + 7, 100);
+        assert_eq!(seen.piece.stat, stat_of(&fs::metadata(root.join("lines")).expect("there")));
+        assert_eq!(seen.head, &lines[..window]);
+        assert_eq!(seen.behind, &lines[window + 7..2 * window + 7]);
+        assert_eq!((seen.piece.bytes, seen.piece.at_end), (lines[2 * window + 7..2 * window + 107].to_vec(), false));
+        let first = at(0, u64::MAX);
+        assert_eq!((first.behind, first.piece.bytes, first.piece.at_end), (vec![], lines.clone(), true));
+        assert_eq!(at(5, 1).behind, &lines[..5]);
+        let done = at(end, 9);
+        assert_eq!((&done.behind[..], &done.piece.bytes[..], done.piece.at_end), (&lines[2 * window..], &[][..], true));
+        let cut = at(end + 96, 9);
+        assert_eq!((cut.behind.len(), cut.piece.at_end), (window - 96, true), "a truncated file shows less than was asked for");
+        let gone = at(u64::MAX, 9);
+        assert_eq!((gone.head.len(), gone.behind.len(), gone.piece.at_end), (window, 0, true));
+    }
+
+    #[test]
+    fn a_file_of_five_gigabytes_is_followed_at_its_end() {
+        use std::os::unix::fs::FileExt;
+        const SIZE: u64 = 5 << 30;
+        let (_dir, root) = rig();
+        let file = File::create(root.join("large.jsonl")).expect("made");
+        file.set_len(SIZE).expect("grown, without a block on the disk");
+        file.write_all_at(b"last\n", SIZE - 5).expect("written");
+        let seen = follow(&root, "large.jsonl", SIZE - 5, u64::MAX).expect("read");
+        assert_eq!((&seen.piece.bytes[..], seen.piece.at_end, seen.piece.stat.size), (&b"last\n"[..], true, SIZE));
+        assert_eq!((seen.head.len(), seen.behind.len()), (4096, 4096));
+        let middle = follow(&root, "large.jsonl", SIZE / 2, u64::MAX).expect("read");
+        assert_eq!((middle.piece.bytes.len() as u64, middle.piece.at_end), (READ_BYTES_MAX, false));
+    }
+
+    #[test]
+    fn an_open_file_is_the_same_one_to_its_end_whatever_takes_its_name() {
+        let (_dir, root) = rig();
+        let file = regular(&root, "inside.json").expect("opened");
+        let mut readings = 0;
+        let (before, bytes, _) = held_still(&file, |size| {
+            if readings == 0 {
+                fs::write(root.join("new"), "another").expect("written");
+                fs::rename(root.join("new"), root.join("inside.json")).expect("renamed");
+            }
+            readings += 1;
+            read_range(&file, size, 0, 100)
+        })
+        .expect("read");
+        assert_eq!((bytes, before.size()), (b"0123456789".to_vec(), 10), "never the head of one and the tail of another");
+        assert_eq!(text(&root, "inside.json").expect("read"), "another");
+    }
+
+    #[test]
     fn links_are_followed_only_to_files_of_the_same_root() {
         let (dir, root) = rig();
         assert_eq!(text(&root, "in").expect("read"), "0123456789");
@@ -232,6 +336,7 @@ mod tests {
         symlink("pipe", root.join("to-pipe")).expect("linked");
         for path in ["pipe", "to-pipe", "dir", "gone", "inside.json/x"] {
             assert!(text(&root, path).is_err(), "{path} was read");
+            assert!(follow(&root, path, 0, 9).is_err() && stat(&root, path).is_err(), "{path} was followed");
         }
     }
 
