@@ -158,7 +158,17 @@ impl Fleet {
             side: false,
             started: NOW - 7_200_000,
         };
-        let view = SessionView { id: leos(), fact, state, last_activity: NOW - 9_000, end: None, todos: todos.into(), open: 2, done: 1, counts: None };
+        let view = SessionView {
+            id: leos(),
+            fact,
+            state,
+            last_activity: NOW - 9_000,
+            end: None,
+            todos: todos.into(),
+            open: 2,
+            done: 1,
+            counts: None,
+        };
         self.0.sessions.insert(view.id, Arc::new(view));
         self
     }

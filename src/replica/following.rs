@@ -304,3 +304,187 @@ fn key((root, path): &At) -> String {
 fn encode(row: &Row) -> Vec<u8> {
     postcard::to_stdvec(row).expect("because plain fields always serialise")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::batch::Kept;
+    use quickcheck::{Arbitrary, Gen, quickcheck};
+
+    const STAMP: [u8; 16] = [7; 16];
+
+    /// What a tool does to its file.
+    #[derive(Debug, Clone)]
+    enum Write {
+        Append(u8),
+        Torn(u8),
+        Rewrite(u8),
+        Truncate,
+        Reopen,
+    }
+
+    impl Arbitrary for Write {
+        fn arbitrary(g: &mut Gen) -> Write {
+            let n = u8::arbitrary(g);
+            match n % 8 {
+                0 => Write::Rewrite(n),
+                1 => Write::Truncate,
+                2 => Write::Reopen,
+                3 => Write::Torn(n),
+                _ => Write::Append(n),
+            }
+        }
+    }
+
+    fn line(n: u8) -> String {
+        let text = "x".repeat(usize::from(n) * 40);
+        format!("{{\"type\":\"user\",\"uuid\":\"u{n}\",\"sessionId\":\"s\",\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n")
+    }
+
+    /// A file on a disk, and who follows it.
+    struct Rig {
+        file: Vec<u8>,
+        ino: u64,
+        mtime: i64,
+        following: Following,
+        kept: Kept,
+        looks: u64,
+        said: u64,
+    }
+
+    impl Rig {
+        fn new() -> Rig {
+            let kept = Kept::default();
+            Rig { file: Vec::new(), ino: 1, mtime: 0, following: Following::open(STAMP, &kept), kept, looks: 0, said: 0 }
+        }
+
+        fn at() -> At {
+            (Root::CLAUDE_PROJECTS, "p/5c0e1f2a-0000-4000-8000-000000000001.jsonl".to_owned())
+        }
+
+        fn stat(&self) -> FileStat {
+            FileStat { dev: 1, ino: self.ino, size: self.file.len() as u64, mtime_ms: self.mtime }
+        }
+
+        fn write(&mut self, write: &Write) {
+            self.mtime += 10;
+            match write {
+                Write::Append(n) => self.file.extend(line(*n).bytes()),
+                Write::Torn(n) => self.file.extend(&line(*n).as_bytes()[..usize::from(*n) / 8 + 1]),
+                Write::Rewrite(n) => {
+                    (self.file, self.ino) = (line(*n).into_bytes(), self.ino + 1);
+                }
+                Write::Truncate => self.file.truncate(self.file.len() / 2),
+                Write::Reopen => self.following = Following::open(STAMP, &self.kept),
+            }
+        }
+
+        /// Lists, and answers every look until nothing is asked.
+        fn settle(&mut self) {
+            let mut out = Effects::default();
+            let seen = Seen { path: Rig::at().1, stat: self.stat() };
+            self.following.listed(Rig::at().0, vec![seen], &mut out);
+            while let Some(Look::Follow { offset, max, .. }) = out.look.pop() {
+                self.looks += 1;
+                assert!(self.looks < 10_000, "it asks for ever");
+                let from = usize::try_from(offset).unwrap().min(self.file.len());
+                let bytes: Vec<u8> = self.file[from..].iter().take(usize::try_from(max).unwrap().min(1500)).copied().collect();
+                let piece = Piece {
+                    at: Rig::at(),
+                    stat: self.stat(),
+                    head: self.file[..self.file.len().min(4096)].to_vec(),
+                    behind: self.file[from.saturating_sub(4096)..from].to_vec(),
+                    offset,
+                    at_end: from + bytes.len() == self.file.len(),
+                    // A line longer than a piece is asked for again in one.
+                    bytes: if max == LINE_BYTES_MAX { self.file[from..].to_vec() } else { bytes },
+                };
+                let piece = Piece { at_end: from + piece.bytes.len() == self.file.len(), ..piece };
+                if let Some(progress) = self.following.take(piece, STAMP, &mut out) {
+                    self.said += progress.said.len() as u64;
+                    self.following.keep(progress, &mut out);
+                }
+                std::mem::take(&mut out.keep).apply_to(&mut self.kept);
+            }
+            assert!(self.following.is_idle());
+        }
+
+        fn run(&self) -> Run {
+            self.following.rows.get(&Rig::at()).map(|row| row.run.clone()).unwrap_or_default()
+        }
+
+        /// What the file as it is now says, read at once.
+        fn plain(&self) -> Run {
+            let Some(File::Lines(_, line)) = files::what(Rig::at().0, &Rig::at().1) else { panic!("a transcript") };
+            let mut run = Run::default();
+            tail::whole_lines(&self.file).0.into_iter().for_each(|one| line(&mut run, one, &mut Vec::new()));
+            run
+        }
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_read_again() {
+        let mut rig = Rig::new();
+        (0..20).for_each(|n| rig.write(&Write::Append(n)));
+        rig.settle();
+        let looks = rig.looks;
+        assert_eq!(rig.run().counts.records, 20);
+        rig.settle();
+        rig.following = Following::open(STAMP, &rig.kept);
+        rig.settle();
+        assert_eq!(rig.looks, looks, "neither by the next listing nor after a restart");
+        rig.mtime += 1;
+        rig.settle();
+        rig.settle();
+        assert_eq!(rig.looks, looks + 1, "touched: looked at once, and read no line of it");
+        rig.following.distrust(&mut Effects::default());
+        rig.settle();
+        assert_eq!(rig.run().counts.records, 20, "void rows are made again");
+    }
+
+    #[test]
+    fn a_line_without_end_is_passed_over_and_counted() {
+        let mut rig = Rig::new();
+        rig.file = line(1).into_bytes();
+        let from = rig.file.len();
+        rig.file.extend(vec![b'y'; usize::try_from(LINE_BYTES_MAX).unwrap() + 10]);
+        let piece = |rig: &Rig, offset: usize, len: usize| Piece {
+            at: Rig::at(),
+            stat: rig.stat(),
+            head: rig.file[..4096].to_vec(),
+            behind: rig.file[offset.saturating_sub(4096)..offset].to_vec(),
+            offset: offset as u64,
+            bytes: rig.file[offset..offset + len].to_vec(),
+            at_end: offset + len == rig.file.len(),
+        };
+        let mut out = Effects::default();
+        let progress = rig.following.take(piece(&rig, 0, from), STAMP, &mut out).unwrap();
+        rig.following.keep(progress, &mut out);
+        assert!(rig.following.take(piece(&rig, from, 1000), STAMP, &mut out).is_none(), "a larger piece is asked for");
+        let whole = usize::try_from(LINE_BYTES_MAX).unwrap();
+        let progress = rig.following.take(piece(&rig, from, whole), STAMP, &mut out).unwrap();
+        assert_eq!(progress.run.counts.damaged, 1);
+        rig.following.keep(progress, &mut out);
+        rig.file.extend(b"\n");
+        rig.file.extend(line(2).bytes());
+        let rest = rig.file.len() - from - whole;
+        let progress = rig.following.take(piece(&rig, from + whole, rest), STAMP, &mut out).unwrap();
+        assert_eq!((progress.run.counts.records, progress.run.counts.damaged), (2, 1), "and what follows it is read");
+    }
+
+    quickcheck! {
+        /// However a file is written, in whatever pieces and over whatever restarts it is read: the sum is what its last
+        /// writing says.
+        fn the_sum_is_what_the_file_says(writes: Vec<(Write, bool)>) -> bool {
+            let mut rig = Rig::new();
+            for (write, read) in &writes {
+                rig.write(write);
+                if *read {
+                    rig.settle();
+                }
+            }
+            rig.settle();
+            rig.run() == rig.plain()
+        }
+    }
+}
