@@ -1,7 +1,7 @@
 //! `cargo bench` prints one table: the numbers that DESIGN §11 wants held, each beside a floor or a peer that was measured in the
 //! same run on the same machine. What each row means is in `docs/benchmarks.md`.
 //!
-//! Words after `--` choose parts: `cargo bench -- daemons ingest large reconnect`.
+//! Words after `--` choose parts: `cargo bench -- daemons ingest large reconnect transcripts`.
 
 mod daemons;
 mod floors;
@@ -10,6 +10,7 @@ mod ingest;
 mod measure;
 mod reconnect;
 mod todoset;
+mod transcripts;
 
 use std::fs;
 use std::path::Path;
@@ -40,6 +41,10 @@ fn main() {
     if wanted("reconnect") {
         say("two devices meet …");
         rows.extend(reconnect::rows(base.path()));
+    }
+    if wanted("transcripts") {
+        say("transcripts …");
+        rows.extend(transcripts::rows());
     }
     show(&table(&rows));
     say(&format!("measured in {:.0} s", ms_since(start) / 1_000.0));

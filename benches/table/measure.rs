@@ -68,6 +68,8 @@ impl Samples {
 pub(crate) enum Unit {
     Ms,
     KiB,
+    /// More is better.
+    MbPerS,
 }
 
 impl Unit {
@@ -76,6 +78,7 @@ impl Unit {
         match self {
             Unit::Ms => format!("{value:.digits$} ms"),
             Unit::KiB => format!("{value:.digits$} KiB"),
+            Unit::MbPerS => format!("{value:.digits$} MB/s"),
         }
     }
 }
@@ -117,10 +120,12 @@ impl Row {
         let none = || "-".to_owned();
         let target = match self.target {
             None => none(),
+            Some((p50, None)) if self.unit == Unit::MbPerS => format!("≥ {}", show(p50)),
             Some((p50, None)) => format!("≤ {}", show(p50)),
             Some((p50, Some(p99))) => format!("≤ {}, ≤ {}", show(p50), show(p99)),
         };
-        let held = self.target.map(|(most, tail)| p50 <= most && tail.is_none_or(|most| p99 <= most));
+        let within = |value: f64, target: f64| if self.unit == Unit::MbPerS { value >= target } else { value <= target };
+        let held = self.target.map(|(p50_target, tail)| within(p50, p50_target) && tail.is_none_or(|target| within(p99, target)));
         let (floor, at, ratio) = match &self.floor {
             None => (none(), none(), none()),
             Some((name, floor)) => (name.clone(), show(*floor), ratio(p50 / floor)),

@@ -708,7 +708,7 @@ mod tests {
     /// The corpus of real files stands beside the project where it was built (or where `HUBLESS_CORPUS` says); elsewhere there
     /// is nothing to check.
     #[test]
-    fn every_real_transcript_is_understood() {
+    fn every_real_transcript_that_says_where_it_worked_is_understood() {
         let named = std::env::var_os("HUBLESS_CORPUS").map(PathBuf::from);
         let corpus = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus")).join("claude/transcripts");
         let (mut sum, mut unknown, mut lists, mut files) = (Counts::default(), BTreeMap::<String, u64>::new(), 0, 0);
