@@ -46,7 +46,7 @@ const PATHS_MAX: usize = 256;
 
 /// Directories that are watched. Our own opening of one is an event, too, twice; so many of them fit into the system's
 /// queue of 16 384, and hubless leaves watches for the other programs of the same person.
-const WATCHES_MAX: usize = 8_000;
+pub(super) const WATCHES_MAX: usize = 8_000;
 
 /// How often a watch is set anew because the directory changed meanwhile, before the next listing has to do.
 const ATTEMPTS_MAX: usize = 8;
@@ -87,6 +87,8 @@ pub(super) struct Shared {
 pub(super) struct Hints {
     shared: Arc<Shared>,
     watcher: Option<RecommendedWatcher>,
+    /// How many directories are watched at most.
+    max: usize,
     /// The directories of the listing that is under way.
     kept: BTreeSet<PathBuf>,
     /// Whether there is no room for another watch, as far as this listing knows.
@@ -95,7 +97,7 @@ pub(super) struct Hints {
 
 impl Hints {
     /// A watcher that watches nothing yet. Where there can be none, that is the first failure.
-    pub(super) fn new(roots: &BTreeSet<Root>) -> Hints {
+    pub(super) fn new(roots: &BTreeSet<Root>, max: usize) -> Hints {
         let shared = Arc::new(Shared::default());
         let taker = Arc::clone(&shared);
         let watcher = match notify::recommended_watcher(move |event| taker.take_in(event)) {
@@ -105,7 +107,7 @@ impl Hints {
                 None
             }
         };
-        Hints { shared, watcher, kept: BTreeSet::new(), is_full: false }
+        Hints { shared, watcher, max, kept: BTreeSet::new(), is_full: false }
     }
 
     /// For [`pass_on`].
@@ -158,9 +160,9 @@ impl Hints {
         self.kept.insert(dir.to_owned());
         let is_root_or_above = usage == Use::Holds(RelPath::new()) || matches!(usage, Use::Awaits(_));
         let Some(id) = id_of(dir).filter(|_| self.watcher.is_some() && !self.is_full) else { return false };
-        let has_room = self.shared.watches().len() < WATCHES_MAX || self.shared.watches().has(dir);
+        let has_room = self.shared.watches().len() < self.max || self.shared.watches().has(dir);
         if !has_room {
-            return self.give_up(root, &format!("more than {WATCHES_MAX} directories"));
+            return self.give_up(root, &format!("more than {} directories", self.max));
         }
         // Known before it is watched, so that the first event already finds it.
         let entered = self.shared.watches().enter(root, dir, id, usage.clone());
@@ -503,6 +505,27 @@ mod tests {
             })
             .collect();
         assert_eq!(polled, [2, 1, 1, 1, 1, 2, 1, 1, 1, 1], "and the failure is not said again");
+    }
+
+    #[test]
+    fn more_directories_than_are_watched_are_polled_and_that_is_said_once() {
+        let dir = tempfile::tempdir().expect("dir");
+        (0..20).for_each(|n| fs::create_dir(dir.path().join(format!("-{n}"))).expect("made"));
+        let mut hints = Hints::new(&BTreeSet::from([PROJECTS]), 10);
+        let queue = Queue::new(vec![PROJECTS]);
+        let shared = hints.shared();
+        for nth in 0..3 {
+            hints.begin(PROJECTS, dir.path());
+            let enter = &mut |below: &str, dir: &Path| hints.enter(PROJECTS, below, dir);
+            look::list(PROJECTS.folder(), dir.path(), FILES_MAX, enter).expect("listed");
+            hints.end(PROJECTS, 0);
+            assert_eq!(shared.watches().len(), 10);
+            let said = shared.gathered(&queue, &BTreeSet::new());
+            let why = "more than 10 directories".to_owned();
+            assert_eq!(said, if nth == 0 { vec![SourceEvent::Polling { why }] } else { vec![] });
+            shared.poll(nth);
+            assert_eq!(shared.gathered(&queue, &BTreeSet::new()), [everywhere(PROJECTS)]);
+        }
     }
 
     #[tokio::test]

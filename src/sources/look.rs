@@ -399,18 +399,18 @@ mod tests {
         assert_eq!(why, io::ErrorKind::PermissionDenied);
     }
 
-    /// Ten thousand files in a thousand directories, three deep.
+    /// A thousand files in a hundred directories, three deep.
     #[test]
     fn a_large_folder_is_listed_whole() {
         let dir = tempfile::tempdir().expect("dir");
-        for day in 0..1_000 {
-            let path = dir.path().join(format!("{}/{}/{}", day / 100, day / 10 % 10, day % 10));
+        for day in 0..100 {
+            let path = dir.path().join(format!("{}/{}/{}", day / 25, day / 5 % 5, day % 5));
             fs::create_dir_all(&path).expect("made");
             (0..10).for_each(|n| fs::write(path.join(format!("{n}.jsonl")), "").expect("written"));
         }
         let mut entered = 0;
         let listing = list(codex().folder(), dir.path(), usize::MAX, &mut |_, _| entered += 1).expect("listed");
-        assert_eq!((listing.files.len(), listing.skipped, entered), (10_000, 0, 1_111));
+        assert_eq!((listing.files.len(), listing.skipped, entered), (1_000, 0, 125));
         assert!(listing.files.is_sorted_by(|a, b| a.path < b.path));
     }
 
