@@ -2,7 +2,13 @@
 
 pub mod claude;
 pub mod claude_todos;
+pub mod codex;
 mod escapes;
 pub mod files;
+mod loose;
+mod objects;
+pub mod openclaw;
+pub mod opencode;
+pub mod pi;
 pub mod run;
 pub mod tail;

@@ -1,8 +1,8 @@
 //! What a file of a tool is, by its folder and its name alone. A tool is one file of this room, one line here for each kind
 //! of file, and its lines in `model::tool`.
 
-use super::claude_todos;
 use super::run::{Run, Said};
+use super::{claude_todos, codex, openclaw, opencode, pi};
 use crate::model::tool::Root;
 
 /// Takes one whole line of a session's file into the sum; what is no sum is said.
@@ -37,7 +37,7 @@ pub enum File {
 }
 
 /// Whose session a file is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
     /// The tool's own id of the session, out of the file's name, so that it is the same wherever the file is moved.
     pub session: String,
@@ -45,6 +45,8 @@ pub struct Owner {
     pub parent: Option<String>,
     /// Whether it is a sub-agent's.
     pub is_side: bool,
+    /// How the tool calls who works in it, when the file's place says so.
+    pub agent: Option<String>,
 }
 
 /// What the file at `path` below that root is; `None`: nobody's business.
@@ -52,6 +54,10 @@ pub struct Owner {
 pub fn what(root: Root, path: &str) -> Option<File> {
     match root.folder().word {
         "claude-todos" => claude_todos::name(path).map(File::Todos),
+        "codex-sessions" | "codex-archived" => codex::file(path),
+        "pi-sessions" => pi::file(path),
+        "openclaw-agents" => openclaw::file(path),
+        "opencode-storage" => opencode::file(path),
         _ => None,
     }
 }

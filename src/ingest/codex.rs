@@ -1,0 +1,592 @@
+//! A Codex session is what its rollout says, in every form that rollouts have had; nothing stands twice in its sums because
+//! the tool wrote it twice.
+//!
+//! A rollout (FORMATS §4) opens with the session's own line; later lines of that kind are history copied from a session it
+//! was forked from, and are passed over. What a person typed stands there as an item of the model's history and, since
+//! September 2025, as an event: as soon as a file has such an event, events alone are counted, because the items also hold
+//! what the tool put in. The model's answers are counted by the items, and by events only in a file without any.
+//! [`Run::counted`] remembers which of these a file has. Copied history of a fork is counted as if it were the fork's own.
+//!
+//! The plan exists only as the call `update_plan`; it counts once its answer came and is no refusal. A call that is too
+//! large to be remembered until then counts at once.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::claude_todos::Malformed;
+use super::files::{File, Owner};
+use super::loose::{Content, Many, Maybe, Number, Text};
+use super::objects;
+use super::run::{Run, Said, moment, path, short};
+use crate::model::beat::Reported;
+use crate::model::text::Foreign;
+use crate::model::todo::{Listed, Reading, Status};
+
+/// Bytes of a session's id in a file's name; a UUID has 36.
+const ID_BYTES_MAX: usize = 128;
+/// What a file has, as [`Run::counted`] remembers it: what people typed, as events.
+const TYPED_EVENTS: char = 'e';
+/// What the model answered, as items.
+const ANSWER_ITEMS: char = 'i';
+/// When turns begin and end.
+const TURNS: char = 't';
+/// Where the request of a person begins in a prompt to which an editor's extension has added what is open there.
+const REQUEST_MARK: &str = "## My request for Codex:";
+
+/// Events that are written, or were once, and say nothing that is needed here.
+const SILENT_EVENTS: &[&str] = &[
+    "agent_reasoning",
+    "agent_reasoning_raw_content",
+    "agent_reasoning_section_break",
+    "background_event",
+    "collab_agent_interaction_begin",
+    "collab_agent_interaction_end",
+    "collab_agent_spawn_begin",
+    "collab_agent_spawn_end",
+    "collab_close_begin",
+    "collab_close_end",
+    "collab_resume_begin",
+    "collab_resume_end",
+    "collab_waiting_begin",
+    "collab_waiting_end",
+    "context_compacted",
+    "deprecation_notice",
+    "dynamic_tool_call_request",
+    "dynamic_tool_call_response",
+    "entered_review_mode",
+    "exec_command_begin",
+    "exec_command_end",
+    "exited_review_mode",
+    "guardian_assessment",
+    "hook_completed",
+    "hook_started",
+    "image_generation_begin",
+    "image_generation_end",
+    "item_started",
+    "mcp_startup_complete",
+    "mcp_startup_update",
+    "mcp_tool_call_begin",
+    "mcp_tool_call_end",
+    "model_reroute",
+    "patch_apply_begin",
+    "patch_apply_end",
+    "plan_update",
+    "raw_response_item",
+    "session_configured",
+    "shutdown_complete",
+    "stream_error",
+    "sub_agent_activity",
+    "terminal_interaction",
+    "thread_goal_updated",
+    "thread_rolled_back",
+    "thread_settings_applied",
+    "turn_diff",
+    "undo_completed",
+    "undo_started",
+    "view_image_tool_call",
+    "warning",
+    "web_search_begin",
+    "web_search_end",
+];
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Line<'a> {
+    #[serde(borrow)]
+    timestamp: Text<'a>,
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow)]
+    record_type: Text<'a>,
+    #[serde(borrow)]
+    payload: Maybe<Payload<'a>>,
+}
+
+/// What is looked at in every record.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Payload<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow)]
+    role: Text<'a>,
+    #[serde(borrow)]
+    phase: Text<'a>,
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    call_id: Text<'a>,
+    #[serde(borrow)]
+    cwd: Text<'a>,
+    #[serde(borrow)]
+    reason: Text<'a>,
+    #[serde(borrow)]
+    thread_name: Text<'a>,
+    #[serde(borrow)]
+    last_agent_message: Text<'a>,
+    error: Maybe<Nothing>,
+    info: Maybe<Info>,
+    #[serde(borrow)]
+    item: Maybe<Item<'a>>,
+}
+
+/// An object, whatever is in it.
+#[derive(Deserialize)]
+struct Nothing {}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Info {
+    total_token_usage: Maybe<Usage>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Usage {
+    input_tokens: Number,
+    output_tokens: Number,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Item<'a> {
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow)]
+    phase: Text<'a>,
+}
+
+/// What is looked at only where it is needed.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Deep<'a> {
+    #[serde(borrow)]
+    message: Text<'a>,
+    #[serde(borrow)]
+    content: Content<'a>,
+    #[serde(borrow)]
+    arguments: Text<'a>,
+    output: Value,
+    #[serde(borrow)]
+    item: Maybe<DeepItem<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct DeepItem<'a> {
+    #[serde(borrow)]
+    content: Content<'a>,
+}
+
+/// The first line of a rollout.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Meta<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    timestamp: Text<'a>,
+    #[serde(borrow)]
+    cwd: Text<'a>,
+    #[serde(borrow)]
+    git: Maybe<Git<'a>>,
+    source: Value,
+    #[serde(borrow)]
+    thread_source: Text<'a>,
+    #[serde(borrow)]
+    forked_from_id: Text<'a>,
+    #[serde(borrow)]
+    parent_thread_id: Text<'a>,
+    #[serde(borrow)]
+    agent_nickname: Text<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Git<'a> {
+    #[serde(borrow)]
+    branch: Text<'a>,
+    #[serde(borrow)]
+    repository_url: Text<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Plan<'a> {
+    #[serde(borrow)]
+    plan: Many<Step<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Step<'a> {
+    #[serde(borrow)]
+    step: Text<'a>,
+    #[serde(borrow)]
+    status: Text<'a>,
+}
+
+/// The rollout of the TypeScript program that came first, one object, rewritten each time.
+#[derive(Deserialize)]
+struct Old<'a> {
+    #[serde(borrow)]
+    session: Meta<'a>,
+    #[serde(default)]
+    items: Vec<Value>,
+}
+
+/// A record, and how to look at it again.
+struct Record<'a> {
+    bytes: &'a [u8],
+    /// Whether it stands in an envelope, with its time.
+    is_enveloped: bool,
+    at: Option<i64>,
+    payload: Payload<'a>,
+}
+
+impl Record<'_> {
+    /// The text in which to look [`again`](Record::again).
+    fn text(&self) -> Cow<'_, [u8]> {
+        objects::mended(self.bytes)
+    }
+
+    /// Reads what only few records are asked for.
+    fn again<'b, T: Deserialize<'b> + Default>(&self, text: &'b [u8]) -> T {
+        #[derive(Deserialize)]
+        #[serde(bound(deserialize = "T: Deserialize<'de>"))]
+        struct Envelope<T> {
+            payload: T,
+        }
+        if self.is_enveloped {
+            serde_json::from_slice::<Envelope<T>>(text).map(|envelope| envelope.payload).unwrap_or_default()
+        } else {
+            serde_json::from_slice(text).unwrap_or_default()
+        }
+    }
+}
+
+/// Which session the rollout at `path` is: `rollout-<time>-<uuid>.jsonl`, in day folders, flat, or archived; `.json` of the
+/// TypeScript program.
+#[must_use]
+pub fn file(path: &str) -> Option<File> {
+    let name = path.rsplit('/').next()?;
+    let (stem, whole) = match name.strip_suffix(".jsonl") {
+        Some(stem) => (stem, false),
+        None => (name.strip_suffix(".json")?, true),
+    };
+    let session = session(stem.strip_prefix("rollout-")?)?;
+    let owner = Owner { session: session.to_owned(), ..Owner::default() };
+    Some(if whole { File::Whole(owner, read) } else { File::Lines(owner, line) })
+}
+
+/// The id behind `2026-02-01T08-00-00-` or `2025-05-01-`.
+fn session(rest: &str) -> Option<&str> {
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    let (date, behind) = rest.split_at_checked(10).filter(|(date, _)| digits(date))?;
+    let time = behind.strip_prefix('T').and_then(|behind| behind.split_at_checked(8)).filter(|(time, _)| digits(time));
+    let id = time.map_or(behind, |(_, behind)| behind).strip_prefix('-')?;
+    let fine = (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    (fine && date.len() == 10).then_some(id)
+}
+
+/// Takes one line of a rollout.
+pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
+    objects::each(run, line, said, take);
+}
+
+/// Reads a rollout of the TypeScript program.
+///
+/// # Errors
+///
+/// When the bytes are no such rollout, or a torn one.
+pub fn read(bytes: &[u8]) -> Result<(Run, Vec<Said>), Malformed> {
+    let text = objects::mended(objects::bare(bytes));
+    let old: Old<'_> = objects::whole(&text)?;
+    let (mut run, mut said) = (Run::default(), Vec::new());
+    begin(&mut run, &old.session);
+    for item in &old.items {
+        // Its items are what later rollouts have as lines without an envelope.
+        line(&mut run, item.to_string().as_bytes(), &mut said);
+    }
+    Ok((run, said))
+}
+
+fn take(run: &mut Run, bytes: &[u8], said: &mut Vec<Said>) -> bool {
+    let Ok(line) = serde_json::from_slice::<Line<'_>>(bytes) else { return false };
+    let at = moment(line.timestamp.str());
+    run.dated(at);
+    let kind = line.r#type.str();
+    if let Some(payload) = line.payload.0 {
+        enveloped(run, kind, &Record { bytes, is_enveloped: true, at, payload }, said);
+    } else if line.record_type.0.is_none() {
+        let Ok(payload) = serde_json::from_slice::<Payload<'_>>(bytes) else { return false };
+        let record = Record { bytes, is_enveloped: false, at, payload };
+        match kind {
+            "" if record.payload.role.0.is_some() => item(run, "message", &record, said),
+            "" if record.payload.id.0.is_some() => meta(run, &record),
+            "" => run.strange("?"),
+            kind => item(run, kind, &record, said),
+        }
+    }
+    true
+}
+
+fn enveloped(run: &mut Run, kind: &str, record: &Record<'_>, said: &mut Vec<Said>) {
+    match kind {
+        "session_meta" => meta(run, record),
+        "response_item" => item(run, record.payload.r#type.str(), record, said),
+        "event_msg" => event(run, record),
+        "turn_context" => run.cwd = run.cwd.take().or_else(|| path(record.payload.cwd.str())),
+        "compacted" | "world_state" | "inter_agent_communication" | "inter_agent_communication_metadata" => {}
+        other => run.strange(other),
+    }
+}
+
+fn meta(run: &mut Run, record: &Record<'_>) {
+    if run.session.is_none() {
+        begin(run, &record.again(&record.text()));
+    }
+}
+
+/// The session's own first line.
+fn begin(run: &mut Run, meta: &Meta<'_>) {
+    run.session = short(meta.id.str());
+    run.started = moment(meta.timestamp.str()).or(run.started);
+    run.last = run.last.max(run.started);
+    run.cwd = path(meta.cwd.str()).or(run.cwd.take());
+    if let Some(git) = &meta.git.0 {
+        run.branch = short(git.branch.str());
+        run.remote = path(git.repository_url.str());
+    }
+    let sub = &meta.source["subagent"];
+    let spawn = &sub["thread_spawn"];
+    let text = |value: &Value| value.as_str().and_then(short);
+    run.parent = short(meta.forked_from_id.str()).or_else(|| short(meta.parent_thread_id.str()));
+    run.parent = run.parent.take().or_else(|| text(&spawn["parent_thread_id"]));
+    run.agent = short(meta.agent_nickname.str()).or_else(|| text(&spawn["agent_nickname"]));
+    run.is_side = !sub.is_null() || meta.thread_source.str() == "subagent";
+}
+
+/// One item of the model's history.
+fn item(run: &mut Run, kind: &str, record: &Record<'_>, said: &mut Vec<Said>) {
+    match kind {
+        "message" => message(run, record),
+        "function_call" | "custom_tool_call" | "local_shell_call" => call(run, kind, record, said),
+        "function_call_output" | "custom_tool_call_output" | "local_shell_call_output" => answer(run, record, said),
+        "reasoning" | "web_search_call" | "tool_search_call" | "image_generation_call" => works(run),
+        "tool_search_output" | "agent_message" | "compaction" | "compaction_summary" | "context_compaction" | "ghost_snapshot" => {}
+        other => run.strange(&format!("response_item/{other}")),
+    }
+}
+
+fn message(run: &mut Run, record: &Record<'_>) {
+    match record.payload.role.str() {
+        "user" => {
+            let text = record.text();
+            let deep: Deep<'_> = record.again(&text);
+            run.cwd = run.cwd.take().or_else(|| deep.content.texts().find_map(environment));
+            if has(run, TYPED_EVENTS) {
+                return;
+            }
+            if let Some(typed) = deep.content.typed().filter(|text| !text.starts_with("# AGENTS.md")) {
+                run.counts.users += 1;
+                prompt(run, typed);
+                works(run);
+            }
+        }
+        "assistant" => {
+            if learn(run, ANSWER_ITEMS) {
+                run.counts.assistants = 0;
+            }
+            run.counts.assistants += 1;
+            answered(run, record.payload.phase.str());
+        }
+        "developer" | "system" => {}
+        other => run.strange(&format!("message/{other}")),
+    }
+}
+
+/// Where the tool says that it works: `<cwd>…</cwd>`, and before that `Current working directory: …`.
+fn environment(text: &str) -> Option<String> {
+    let inside = text.trim_start().strip_prefix("<environment_context>")?;
+    let tagged = inside.split_once("<cwd>").and_then(|(_, behind)| behind.split_once("</cwd>")).map(|(cwd, _)| cwd);
+    let line = || inside.lines().find_map(|line| line.trim().strip_prefix("Current working directory:"));
+    path(tagged.or_else(line)?)
+}
+
+fn prompt(run: &mut Run, typed: &str) {
+    if run.prompt.is_none() {
+        let request = typed.split_once(REQUEST_MARK).map_or(typed, |(_, request)| request);
+        run.prompt = short(request);
+    }
+}
+
+/// The model said something: before the beginnings and ends of turns were written, that was how a turn ended.
+fn answered(run: &mut Run, phase: &str) {
+    if !has(run, TURNS) && phase != "commentary" {
+        run.turn = Some(Reported::Idle);
+    }
+}
+
+/// Something is done: a person's answer that was waited for has come.
+fn works(run: &mut Run) {
+    if !has(run, TURNS) || run.turn == Some(Reported::Waiting) {
+        run.turn = Some(Reported::Working);
+    }
+}
+
+fn call(run: &mut Run, kind: &str, record: &Record<'_>, said: &mut Vec<Said>) {
+    let name = record.payload.name.get().unwrap_or(kind);
+    works(run);
+    if name == "request_user_input" {
+        run.turn = Some(Reported::Waiting);
+    }
+    run.doing = short(name);
+    let id = record.payload.call_id.str();
+    if name != "update_plan" {
+        return run.called(id, run.doing.clone().unwrap_or_default());
+    }
+    let text = record.text();
+    let deep: Deep<'_> = record.again(&text);
+    let arguments = deep.arguments.str();
+    run.called(id, format!("{name}\n{arguments}"));
+    if run.calls.last().is_none_or(|(last, _)| last != id) {
+        said.extend(plan(arguments, record.at));
+    }
+}
+
+fn answer(run: &mut Run, record: &Record<'_>, said: &mut Vec<Said>) {
+    works(run);
+    let Some(call) = run.answered(record.payload.call_id.str()) else { return };
+    run.doing = run.calls.last().and_then(|(_, call)| short(call));
+    if let Some(arguments) = call.strip_prefix("update_plan\n") {
+        let text = record.text();
+        let deep: Deep<'_> = record.again(&text);
+        if !is_refusal(&deep.output) {
+            said.extend(plan(arguments, record.at));
+        }
+    }
+}
+
+/// Whether the answer of `update_plan` says that nothing was done; a good one says `Plan updated`.
+fn is_refusal(output: &Value) -> bool {
+    let text = output.as_str().or_else(|| output["content"].as_str()).or_else(|| output["text"].as_str()).unwrap_or_default();
+    let text = text.trim_start().to_ascii_lowercase();
+    let refused = ["fail", "err", "unsupported", "aborted", "update_plan is"].iter().any(|word| text.starts_with(word));
+    refused || output["success"] == false
+}
+
+/// The list in the arguments of `update_plan`.
+fn plan(arguments: &str, at: Option<i64>) -> Option<Said> {
+    let plan: Plan<'_> = serde_json::from_str(arguments).ok()?;
+    let mut reading = Reading::default();
+    for step in plan.plan.0? {
+        match step.and_then(|step| listed(&step)) {
+            Some(item) => reading.items.push(item),
+            None => reading.malformed += 1,
+        }
+    }
+    Some(Said::List { at, agent: String::new(), reading })
+}
+
+fn listed(step: &Step<'_>) -> Option<Listed> {
+    let text = Foreign::new(step.step.str());
+    let status = Status::parse(step.status.str())?;
+    (!text.is_blank()).then_some(Listed { text, status, active_form: None, priority: None, owner: None })
+}
+
+fn event(run: &mut Run, record: &Record<'_>) {
+    let payload = &record.payload;
+    match payload.r#type.str() {
+        "user_message" => typed(run, record.again::<Deep<'_>>(&record.text()).message.get()),
+        "agent_message" => said_by_model(run, payload.phase.str()),
+        "item_completed" => completed(run, record),
+        "token_count" => tokens(run, payload),
+        "task_started" | "turn_started" => {
+            learn(run, TURNS);
+            run.turn = Some(Reported::Working);
+        }
+        "task_complete" | "turn_complete" => {
+            // A turn that met an error ends all the same, without an answer.
+            let failed = payload.error.0.is_some() || (run.turn == Some(Reported::Failed) && payload.last_agent_message.0.is_none());
+            over(run, if failed { Reported::Failed } else { Reported::Idle });
+        }
+        "turn_aborted" => {
+            let by_hand = matches!(payload.reason.str(), "" | "interrupted" | "replaced" | "review_ended");
+            over(run, if by_hand { Reported::Idle } else { Reported::Failed });
+        }
+        "error" => over(run, Reported::Failed),
+        "exec_approval_request" | "apply_patch_approval_request" | "request_permissions" | "request_user_input" | "elicitation_request" => {
+            run.turn = Some(Reported::Waiting);
+        }
+        "thread_name_updated" => run.given_title = short(payload.thread_name.str()),
+        kind if SILENT_EVENTS.contains(&kind) => {}
+        kind => run.strange(&format!("event_msg/{kind}")),
+    }
+}
+
+fn typed(run: &mut Run, text: Option<&str>) {
+    if learn(run, TYPED_EVENTS) {
+        run.counts.users = 0;
+        // The item that stood before it may have been the tool's.
+        run.prompt = None;
+    }
+    run.counts.users += 1;
+    if let Some(text) = text {
+        prompt(run, text);
+    }
+    works(run);
+}
+
+fn said_by_model(run: &mut Run, phase: &str) {
+    if !has(run, ANSWER_ITEMS) {
+        run.counts.assistants += 1;
+    }
+    answered(run, phase);
+}
+
+/// Rollouts in pages have the two sides of the conversation only so.
+fn completed(run: &mut Run, record: &Record<'_>) {
+    let Some(item) = &record.payload.item.0 else { return };
+    match item.r#type.str() {
+        "UserMessage" => {
+            let text = record.text();
+            let deep: Deep<'_> = record.again(&text);
+            typed(run, deep.item.0.as_ref().and_then(|item| item.content.typed()));
+        }
+        "AgentMessage" => said_by_model(run, item.phase.str()),
+        _ => {}
+    }
+}
+
+/// The totals of the whole session so far.
+fn tokens(run: &mut Run, payload: &Payload<'_>) {
+    if let Some(usage) = payload.info.0.as_ref().and_then(|info| info.total_token_usage.0.as_ref()) {
+        run.counts.tokens_in = usage.input_tokens.get();
+        run.counts.tokens_out = usage.output_tokens.get();
+    }
+}
+
+/// A turn has ended; what it had called will not be answered.
+fn over(run: &mut Run, turn: Reported) {
+    run.turn = Some(turn);
+    run.doing = None;
+    run.calls.clear();
+}
+
+fn has(run: &Run, what: char) -> bool {
+    run.counted.as_ref().is_some_and(|has| has.contains(what))
+}
+
+/// The file has this; says whether that is news.
+fn learn(run: &mut Run, what: char) -> bool {
+    let is_news = !has(run, what);
+    if is_news {
+        run.counted.get_or_insert_default().push(what);
+    }
+    is_news
+}
