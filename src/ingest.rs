@@ -3,8 +3,12 @@
 pub mod claude;
 pub mod claude_todos;
 pub mod codex;
+mod codex_record;
 mod escapes;
 pub mod files;
+pub mod gemini;
+#[cfg(test)]
+mod laws;
 mod loose;
 mod objects;
 pub mod openclaw;

@@ -10,14 +10,11 @@
 //! The plan exists only as the call `update_plan`; it counts once its answer came and is no refusal. A call that is too
 //! large to be remembered until then counts at once.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::claude_todos::Malformed;
+use super::codex_record::{Deep, Line, Meta, Old, Payload, Plan, Record, SILENT_EVENTS, Step};
 use super::files::{File, Owner};
-use super::loose::{Content, Many, Maybe, Number, Text};
 use super::objects;
 use super::run::{Run, Said, moment, path, short};
 use crate::model::beat::Reported;
@@ -34,240 +31,6 @@ const ANSWER_ITEMS: char = 'i';
 const TURNS: char = 't';
 /// Where the request of a person begins in a prompt to which an editor's extension has added what is open there.
 const REQUEST_MARK: &str = "## My request for Codex:";
-
-/// Events that are written, or were once, and say nothing that is needed here.
-const SILENT_EVENTS: &[&str] = &[
-    "agent_reasoning",
-    "agent_reasoning_raw_content",
-    "agent_reasoning_section_break",
-    "background_event",
-    "collab_agent_interaction_begin",
-    "collab_agent_interaction_end",
-    "collab_agent_spawn_begin",
-    "collab_agent_spawn_end",
-    "collab_close_begin",
-    "collab_close_end",
-    "collab_resume_begin",
-    "collab_resume_end",
-    "collab_waiting_begin",
-    "collab_waiting_end",
-    "context_compacted",
-    "deprecation_notice",
-    "dynamic_tool_call_request",
-    "dynamic_tool_call_response",
-    "entered_review_mode",
-    "exec_command_begin",
-    "exec_command_end",
-    "exited_review_mode",
-    "guardian_assessment",
-    "hook_completed",
-    "hook_started",
-    "image_generation_begin",
-    "image_generation_end",
-    "item_started",
-    "mcp_startup_complete",
-    "mcp_startup_update",
-    "mcp_tool_call_begin",
-    "mcp_tool_call_end",
-    "model_reroute",
-    "patch_apply_begin",
-    "patch_apply_end",
-    "plan_update",
-    "raw_response_item",
-    "session_configured",
-    "shutdown_complete",
-    "stream_error",
-    "sub_agent_activity",
-    "terminal_interaction",
-    "thread_goal_updated",
-    "thread_rolled_back",
-    "thread_settings_applied",
-    "turn_diff",
-    "undo_completed",
-    "undo_started",
-    "view_image_tool_call",
-    "warning",
-    "web_search_begin",
-    "web_search_end",
-];
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Line<'a> {
-    #[serde(borrow)]
-    timestamp: Text<'a>,
-    #[serde(borrow)]
-    r#type: Text<'a>,
-    #[serde(borrow)]
-    record_type: Text<'a>,
-    #[serde(borrow)]
-    payload: Maybe<Payload<'a>>,
-}
-
-/// What is looked at in every record.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Payload<'a> {
-    #[serde(borrow)]
-    r#type: Text<'a>,
-    #[serde(borrow)]
-    role: Text<'a>,
-    #[serde(borrow)]
-    phase: Text<'a>,
-    #[serde(borrow)]
-    name: Text<'a>,
-    #[serde(borrow)]
-    id: Text<'a>,
-    #[serde(borrow)]
-    call_id: Text<'a>,
-    #[serde(borrow)]
-    cwd: Text<'a>,
-    #[serde(borrow)]
-    reason: Text<'a>,
-    #[serde(borrow)]
-    thread_name: Text<'a>,
-    #[serde(borrow)]
-    last_agent_message: Text<'a>,
-    error: Maybe<Nothing>,
-    info: Maybe<Info>,
-    #[serde(borrow)]
-    item: Maybe<Item<'a>>,
-}
-
-/// An object, whatever is in it.
-#[derive(Deserialize)]
-struct Nothing {}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Info {
-    total_token_usage: Maybe<Usage>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Usage {
-    input_tokens: Number,
-    output_tokens: Number,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Item<'a> {
-    #[serde(borrow)]
-    r#type: Text<'a>,
-    #[serde(borrow)]
-    phase: Text<'a>,
-}
-
-/// What is looked at only where it is needed.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Deep<'a> {
-    #[serde(borrow)]
-    message: Text<'a>,
-    #[serde(borrow)]
-    content: Content<'a>,
-    #[serde(borrow)]
-    arguments: Text<'a>,
-    output: Value,
-    #[serde(borrow)]
-    item: Maybe<DeepItem<'a>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct DeepItem<'a> {
-    #[serde(borrow)]
-    content: Content<'a>,
-}
-
-/// The first line of a rollout.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Meta<'a> {
-    #[serde(borrow)]
-    id: Text<'a>,
-    #[serde(borrow)]
-    timestamp: Text<'a>,
-    #[serde(borrow)]
-    cwd: Text<'a>,
-    #[serde(borrow)]
-    git: Maybe<Git<'a>>,
-    source: Value,
-    #[serde(borrow)]
-    thread_source: Text<'a>,
-    #[serde(borrow)]
-    forked_from_id: Text<'a>,
-    #[serde(borrow)]
-    parent_thread_id: Text<'a>,
-    #[serde(borrow)]
-    agent_nickname: Text<'a>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Git<'a> {
-    #[serde(borrow)]
-    branch: Text<'a>,
-    #[serde(borrow)]
-    repository_url: Text<'a>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Plan<'a> {
-    #[serde(borrow)]
-    plan: Many<Step<'a>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Step<'a> {
-    #[serde(borrow)]
-    step: Text<'a>,
-    #[serde(borrow)]
-    status: Text<'a>,
-}
-
-/// The rollout of the TypeScript program that came first, one object, rewritten each time.
-#[derive(Deserialize)]
-struct Old<'a> {
-    #[serde(borrow)]
-    session: Meta<'a>,
-    #[serde(default)]
-    items: Vec<Value>,
-}
-
-/// A record, and how to look at it again.
-struct Record<'a> {
-    bytes: &'a [u8],
-    /// Whether it stands in an envelope, with its time.
-    is_enveloped: bool,
-    at: Option<i64>,
-    payload: Payload<'a>,
-}
-
-impl Record<'_> {
-    /// The text in which to look [`again`](Record::again).
-    fn text(&self) -> Cow<'_, [u8]> {
-        objects::mended(self.bytes)
-    }
-
-    /// Reads what only few records are asked for.
-    fn again<'b, T: Deserialize<'b> + Default>(&self, text: &'b [u8]) -> T {
-        #[derive(Deserialize)]
-        #[serde(bound(deserialize = "T: Deserialize<'de>"))]
-        struct Envelope<T> {
-            payload: T,
-        }
-        if self.is_enveloped {
-            serde_json::from_slice::<Envelope<T>>(text).map(|envelope| envelope.payload).unwrap_or_default()
-        } else {
-            serde_json::from_slice(text).unwrap_or_default()
-        }
-    }
-}
 
 /// Which session the rollout at `path` is: `rollout-<time>-<uuid>.jsonl`, in day folders, flat, or archived; `.json` of the
 /// TypeScript program.
@@ -589,4 +352,180 @@ fn learn(run: &mut Run, what: char) -> bool {
         run.counted.get_or_insert_default().push(what);
     }
     is_news
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::laws;
+    use crate::model::session::Counts;
+
+    const ENVELOPED: &[u8] = include_bytes!("../../tests/data/codex-rollouts/enveloped.jsonl");
+
+    fn of(path: &str) -> Option<(String, bool)> {
+        match file(path)? {
+            File::Lines(owner, _) => Some((owner.session, false)),
+            File::Whole(owner, _) => Some((owner.session, true)),
+            File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
+        }
+    }
+
+    type List<'a> = (Option<i64>, Vec<(&'a str, Status)>, u64);
+
+    fn lists(said: &[Said]) -> Vec<List<'_>> {
+        let list = |said| match said {
+            &Said::List { at, ref agent, ref reading } if agent.is_empty() => {
+                (at, reading.items.iter().map(|item| (item.text.json(), item.status)).collect(), reading.malformed)
+            }
+            Said::List { .. } | Said::Task { .. } | Said::Ended { .. } => panic!("a list of the main thread"),
+        };
+        said.iter().map(list).collect()
+    }
+
+    #[test]
+    fn a_rollout_is_the_same_session_wherever_it_lies() {
+        let id = "019c0000-0000-7000-8000-000000000001";
+        for path in ["2026/02/01/rollout-2026-02-01T08-00-00-", "rollout-2026-02-01T08-00-00-"] {
+            assert_eq!(of(&format!("{path}{id}.jsonl")), Some((id.to_owned(), false)));
+        }
+        assert_eq!(of(&format!("rollout-2025-05-01-{id}.json")), Some((id.to_owned(), true)));
+        for other in [
+            "history.jsonl",
+            "rollout-.jsonl",
+            "rollout-2026-02-01T08-00-00.jsonl",
+            "rollout-2026-02-01T08-00-00-.jsonl",
+            "rollout-2026-02-01T08-00-00-a b.jsonl",
+            "rollout-2026-02-01T08-00-00-a.sync-conflict-1.jsonl",
+            "rollout-2026-02-01T08-00-00-a.jsonl.zst",
+            "rollout-é2026-02-01T08-00-00-a.jsonl",
+        ] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_in_envelopes_says_what_happened() {
+        let (run, said) = laws::read(line, ENVELOPED);
+        assert_eq!(run.session.as_deref(), Some("019c0000-0000-7000-8000-000000000001"));
+        assert_eq!((run.cwd.as_deref(), run.branch.as_deref()), (Some("/srv/demo"), Some("main")));
+        assert_eq!(run.remote.as_deref(), Some("https://example.org/anna/demo.git"));
+        assert_eq!((run.parent.as_ref(), run.is_side, run.agent.as_ref()), (None, false, None));
+        assert_eq!(run.started, moment("2026-02-01T07:58:41Z"), "its own, not when the file was made");
+        assert_eq!(run.last, moment("2026-02-01T08:00:14Z"));
+        assert_eq!(run.prompt.as_deref(), Some("Sort the shelves 😀"));
+        assert_eq!(run.title(), Some("Shelves"));
+        let counts = Counts { records: 31, damaged: 0, users: 1, assistants: 1, tokens_in: 300, tokens_out: 30 };
+        assert_eq!(run.counts, counts);
+        assert_eq!((run.turn, run.doing.as_ref(), run.calls.len()), (Some(Reported::Idle), None, 0));
+        let unknown: Vec<_> = run.unknown.iter().map(|(kind, times)| (kind.as_str(), *times)).collect();
+        assert_eq!(unknown, [("event_msg/dance_begin", 1), ("moon_phase", 1), ("response_item/dream_call", 1)]);
+        let steps = vec![("Read code", Status::Completed), ("Patch", Status::InProgress)];
+        assert_eq!(lists(&said), [(moment("2026-02-01T08:00:03.100Z"), steps, 1)], "what was refused is no plan");
+    }
+
+    #[test]
+    fn a_rollout_without_envelopes_is_read_as_well() {
+        let (run, said) = laws::read(line, include_bytes!("../../tests/data/codex-rollouts/legacy.jsonl"));
+        assert_eq!(run.session.as_deref(), Some("5c0e1f2a-0000-4000-8000-000000000001"));
+        assert_eq!((run.cwd.as_deref(), run.branch.as_deref()), (Some("/srv/boat"), Some("main")));
+        assert_eq!(run.remote.as_deref(), Some("git@example.org:anna/boat.git"));
+        assert_eq!((run.started, run.last), (moment("2025-07-30T08:00:00Z"), moment("2025-07-30T08:00:00Z")));
+        assert_eq!(run.title(), Some("Caulk the hull"));
+        assert_eq!((run.counts.users, run.counts.assistants, run.counts.records), (1, 1, 11));
+        assert_eq!((run.turn, run.unknown.len()), (Some(Reported::Idle), 0));
+        assert_eq!(lists(&said), [(None, vec![("Scrape", Status::InProgress), ("Caulk", Status::Pending)], 0)]);
+    }
+
+    #[test]
+    fn a_fork_is_not_what_it_was_forked_from() {
+        let (run, _) = laws::read(line, include_bytes!("../../tests/data/codex-rollouts/fork.jsonl"));
+        assert_eq!(run.session.as_deref(), Some("019c0000-0000-7000-8000-000000000003"));
+        assert_eq!(run.parent.as_deref(), Some("019c0000-0000-7000-8000-000000000001"));
+        assert_eq!((run.cwd.as_deref(), run.branch.as_ref()), (Some("/srv/fork"), None));
+        assert_eq!((run.is_side, run.agent.as_deref()), (true, Some("Robie")));
+        assert_eq!((run.turn, run.doing.as_deref()), (Some(Reported::Working), Some("shell")));
+    }
+
+    #[test]
+    fn a_rollout_in_pages_has_its_messages_as_items_of_events() {
+        let (run, said) = laws::read(line, include_bytes!("../../tests/data/codex-rollouts/paged.jsonl"));
+        assert_eq!((run.counts.users, run.counts.assistants, run.title()), (1, 1, Some("Look at the roof")));
+        assert_eq!(run.parent.as_deref(), Some("019c0000-0000-7000-8000-000000000001"));
+        assert_eq!((run.is_side, run.agent.as_deref()), (true, Some("Ada")));
+        assert_eq!(run.turn, Some(Reported::Failed), "an error, and the turn's end without an answer");
+        assert!(said.is_empty() && run.unknown.is_empty());
+    }
+
+    #[test]
+    fn the_rollout_of_the_first_program_is_read_as_a_whole() {
+        let bytes = include_bytes!("../../tests/data/codex-rollouts/old.json");
+        let (run, _) = read(bytes).expect("a rollout");
+        assert_eq!(run.session.as_deref(), Some("5c0e1f2a-0000-4000-8000-000000000002"));
+        assert_eq!((run.title(), run.started), (Some("Paint the door"), moment("2025-05-01T10:00:00Z")));
+        assert_eq!((run.counts.records, run.counts.users, run.counts.assistants), (5, 1, 1));
+        assert!((0..bytes.len() - 1).all(|end| read(&bytes[..end]).is_err()), "torn");
+        assert!(read(b"{}").is_err() && read(b"[]").is_err() && read(ENVELOPED).is_err());
+    }
+
+    #[test]
+    fn the_turn_is_what_the_last_records_say() {
+        let turn = |events: &[&str]| {
+            let (mut run, mut said) = (Run::default(), Vec::new());
+            for event in events {
+                let kind = if event.contains("call") || event.contains("role") { "response_item" } else { "event_msg" };
+                line(&mut run, format!(r#"{{"type":"{kind}","payload":{{{event}}}}}"#).as_bytes(), &mut said);
+            }
+            assert!(run.unknown.is_empty());
+            (run.turn, run.doing)
+        };
+        let begin = r#""type":"task_started""#;
+        let call = r#""type":"function_call","name":"shell","call_id":"1","arguments":"{}""#;
+        let question = r#""type":"function_call","name":"request_user_input","call_id":"2","arguments":"{}""#;
+        let answer = r#""type":"function_call_output","call_id":"2","output":"yes""#;
+        let approval = r#""type":"exec_approval_request","call_id":"1""#.replace("call_id", "id");
+        let says = r#""type":"message","role":"assistant","content":[]"#;
+        let shell = Some("shell".to_owned());
+        for (events, expected, doing) in [
+            (&[begin][..], Reported::Working, None),
+            (&[begin, call], Reported::Working, shell.clone()),
+            (&[begin, call, says], Reported::Working, shell.clone()),
+            (&[call, says], Reported::Idle, shell.clone()),
+            (&[begin, call, &approval], Reported::Waiting, shell.clone()),
+            (&[begin, call, question], Reported::Waiting, Some("request_user_input".to_owned())),
+            (&[begin, call, question, answer], Reported::Working, shell),
+            (&[begin, call, r#""type":"turn_aborted","reason":"interrupted""#], Reported::Idle, None),
+            (&[begin, call, r#""type":"turn_aborted","reason":"budget_limited""#], Reported::Failed, None),
+            (&[begin, r#""type":"error","message":"x""#, r#""type":"turn_complete","last_agent_message":null"#], Reported::Failed, None),
+            (
+                &[begin, r#""type":"error","message":"x""#, begin, r#""type":"task_complete","last_agent_message":"y""#],
+                Reported::Idle,
+                None,
+            ),
+            (&[begin, r#""type":"task_complete","error":{"message":"x"}"#], Reported::Failed, None),
+        ] {
+            assert_eq!(turn(events), (Some(expected), doing), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_typed_is_counted_once_whichever_way_it_is_written() {
+        let item = r#"{"type":"response_item","payload":{"type":"message","role":"user","content":[{"type":"input_text","text":"do"}]}}"#;
+        let event = r#"{"type":"event_msg","payload":{"type":"user_message","message":"do"}}"#;
+        for (lines, users) in
+            [(vec![item, item], 2), (vec![item, event, item, event], 2), (vec![event, item, event, item], 2), (vec![event], 1)]
+        {
+            let (run, _) = laws::read(line, format!("{}\n", lines.join("\n")).as_bytes());
+            assert_eq!((run.counts.users, run.title()), (users, Some("do")));
+        }
+    }
+
+    #[test]
+    fn a_plan_too_large_to_be_remembered_counts_when_it_is_made() {
+        let step = "x".repeat(5000);
+        let plan = serde_json::json!({ "plan": [{ "step": step, "status": "pending" }] }).to_string();
+        let call = serde_json::json!({ "type": "function_call", "name": "update_plan", "call_id": "1", "arguments": plan });
+        let answer = serde_json::json!({ "type": "function_call_output", "call_id": "1", "output": "Plan updated" });
+        let (_, said) = laws::read(line, format!("{call}\n{answer}\n").as_bytes());
+        assert_eq!(lists(&said), [(None, vec![(step.as_str(), Status::Pending)], 0)]);
+    }
 }

@@ -2,7 +2,7 @@
 //! of file, and its lines in `model::tool`.
 
 use super::run::{Run, Said};
-use super::{claude_todos, codex, openclaw, opencode, pi};
+use super::{claude_todos, codex, gemini, openclaw, opencode, pi};
 use crate::model::tool::Root;
 
 /// Takes one whole line of a session's file into the sum; what is no sum is said.
@@ -57,6 +57,7 @@ pub fn what(root: Root, path: &str) -> Option<File> {
         "codex-sessions" | "codex-archived" => codex::file(path),
         "pi-sessions" => pi::file(path),
         "openclaw-agents" => openclaw::file(path),
+        "gemini-chats" => gemini::file(path),
         "opencode-storage" => opencode::file(path),
         _ => None,
     }

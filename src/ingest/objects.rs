@@ -2,7 +2,8 @@
 //!
 //! A crash leaves zeros at a line's beginning; a tool that reopens its file appends to a torn record, so that a stub and a
 //! whole record, or two records, share one line (FORMATS §2.5, §4.4, §8.3). A stub's own inner objects are no records: one
-//! counts only when nothing but further records follows, and when it does not stand where a value of the stub would.
+//! counts only when nothing but further records follows and it begins as records do; where a value of the stub would stand
+//! it must also look like one.
 
 use std::borrow::Cow;
 
@@ -14,6 +15,23 @@ use super::run::{Run, Said};
 
 /// Places in one line at which a whole record was sought in vain, before the rest is given up: no line keeps us busy.
 const TRIES_MAX: usize = 100;
+
+/// First keys that no object but a record has.
+const OPENING_KEYS: &[&[u8]] = &[b"$set", b"$rewindTo", b"sessionId", b"record_type"];
+
+/// What at least one of stands in every record of the tools that are read here, and in few objects within one.
+#[derive(Deserialize)]
+struct Marks {
+    timestamp: Option<IgnoredAny>,
+    record_type: Option<IgnoredAny>,
+    role: Option<IgnoredAny>,
+    call_id: Option<IgnoredAny>,
+    summary: Option<IgnoredAny>,
+    #[serde(rename = "$set")]
+    set: Option<IgnoredAny>,
+    #[serde(rename = "$rewindTo")]
+    rewind_to: Option<IgnoredAny>,
+}
 
 /// Takes a record in, and says whether it could be read; if not, nothing has changed.
 pub(super) type Take = fn(&mut Run, &[u8], &mut Vec<Said>) -> bool;
@@ -96,13 +114,21 @@ fn next(damaged: &[u8], first_key: Option<&[u8]>, tries: &mut usize) -> Option<u
         };
         let behind = bare(&here[length..]);
         let is_value = matches!(damaged[..at].trim_ascii_end().last(), Some(b':' | b',' | b'['));
-        if matches!(behind.first(), None | Some(b'{')) && (!is_value || key(here) == first_key) {
+        // A stub may be too short to say.
+        let begins = first_key.is_none() || key(here) == first_key || key(here).is_some_and(|key| OPENING_KEYS.contains(&key));
+        if matches!(behind.first(), None | Some(b'{')) && begins && (!is_value || is_marked(&here[..length])) {
             return Some(at);
         }
         // Whole in itself, and so no record is hidden in it.
         at += length;
     }
     None
+}
+
+fn is_marked(object: &[u8]) -> bool {
+    let Ok(marks) = serde_json::from_slice::<Marks>(object) else { return false };
+    let Marks { timestamp, record_type, role, call_id, summary, set, rewind_to } = marks;
+    [timestamp, record_type, role, call_id, summary, set, rewind_to].iter().any(Option::is_some)
 }
 
 /// How long the object is with which `bytes` begin.
@@ -115,10 +141,11 @@ fn object_at(bytes: &[u8]) -> Option<usize> {
     Some(values.byte_offset())
 }
 
-/// The first key of what begins as an object.
+/// The first key of what begins as an object, when it is whole.
 fn key(bytes: &[u8]) -> Option<&[u8]> {
     let behind = bytes.strip_prefix(b"{\"")?;
-    behind.iter().position(|b| *b == b'"').map(|end| &behind[..end])
+    let end = behind.iter().position(|b| *b == b'"')?;
+    behind[end + 1..].trim_ascii_start().starts_with(b":").then_some(&behind[..end])
 }
 
 /// Reads what is needed of a file that is one JSON object.
@@ -145,8 +172,8 @@ mod tests {
 
     #[test]
     fn what_is_whole_is_found_and_what_is_not_is_counted() {
-        let a = r#"{"time":1,"payload":{"x":"}{ \" {"}}"#;
-        let b = r#"{"time":2,"payload":{"y":[{"z":1},{"z":2}]}}"#;
+        let a = r#"{"timestamp":1,"payload":{"x":"}{ \" {"}}"#;
+        let b = r#"{"timestamp":2,"payload":{"y":[{"z":1},{"z":2}]}}"#;
         assert_eq!(found(a), (vec![a], 0));
         assert_eq!(found(&format!("{a}{b}")), (vec![a, b], 0), "glued");
         assert_eq!(found(&format!("\0\0\0{a}")), (vec![a], 0), "after a crash");
@@ -161,11 +188,17 @@ mod tests {
 
     #[test]
     fn a_stub_before_a_record_costs_nothing_but_the_stub() {
-        let whole = r#"{"time":2,"payload":{"y":[{"z":1},{"z":2}]}}"#;
+        let whole = r#"{"timestamp":2,"payload":{"y":[{"z":1},{"z":2}]}}"#;
         for end in 1..whole.len() {
             assert_eq!(found(&format!("{}{whole}", &whole[..end])), (vec![whole], 1), "{end}");
             assert_eq!(found(&whole[..end]), (vec![], 1), "{end}");
         }
+        let torn_within = r#"{"type":"message","role":"user","content":[{"type":"input_text","text":"x"}"#;
+        let item = r#"{"type":"function_call_output","call_id":"1"}"#;
+        assert_eq!(found(torn_within), (vec![], 1));
+        assert_eq!(found(&format!("{torn_within}{item}")), (vec![item], 1));
+        let patch = r#"{"$set":{"a":1}}"#;
+        assert_eq!(found(&format!("{torn_within},{patch}")), (vec![patch], 1));
         let between = format!("{whole}{{\"a\" 1}}{whole}");
         assert_eq!(found(&between), (vec![whole, whole], 1));
     }

@@ -71,3 +71,30 @@ pub fn read(bytes: &[u8]) -> Result<(Run, Vec<Said>), Malformed> {
     run.counts.records = 1;
     Ok((run, Vec::new()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_a_small_file() {
+        let (run, said) = read(include_bytes!("../../tests/data/opencode-storage/session.json")).expect("a session");
+        assert_eq!((run.session.as_deref(), run.parent.as_deref(), run.is_side), (Some("ses_1"), Some("ses_0"), true));
+        assert_eq!((run.title(), run.cwd.as_deref()), (Some("Build a shed"), Some("/srv/demo")));
+        assert_eq!((run.started, run.last), (Some(1_769_932_800_000), Some(1_769_932_860_000)));
+        assert!(said.is_empty());
+        for none in ["", "{}", "[]", "{\"id\":\"ses_1\"", "{\"id\":7}", "null"] {
+            assert!(read(none.as_bytes()).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn only_sessions_are_sessions() {
+        for path in ["session/p/ses_1.json", "session/info/ses_1.json"] {
+            assert!(matches!(file(path), Some(File::Whole(owner, _)) if owner.session == "ses_1"), "{path}");
+        }
+        for other in ["message/ses_1/msg_1.json", "session/message/ses_1/msg_1.json", "part/m/p.json", "session/ses_1.json", "migration"] {
+            assert!(file(other).is_none(), "{other}");
+        }
+    }
+}

@@ -214,3 +214,66 @@ fn spent(run: &mut Run, usage: &Maybe<Usage>) {
     run.counts.tokens_in = run.counts.tokens_in.saturating_add(tokens_in);
     run.counts.tokens_out = run.counts.tokens_out.saturating_add(usage.output.get());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::laws;
+    use crate::model::session::Counts;
+
+    fn of(path: &str) -> Option<String> {
+        match file(path)? {
+            File::Lines(owner, _) => Some(owner.session),
+            File::Whole(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
+        }
+    }
+
+    #[test]
+    fn the_session_is_what_follows_the_time_in_the_name() {
+        assert_eq!(of("--srv-demo--/2026-03-01T09-00-00-000Z_019d-1.jsonl").as_deref(), Some("019d-1"));
+        assert_eq!(of("--srv-demo--/2026-03-01T09-00-00-000Z_my_own.jsonl").as_deref(), Some("my_own"));
+        assert_eq!(of("my_own.jsonl").as_deref(), Some("my_own"));
+        for other in ["x.json", ".jsonl", "a b.jsonl", "a.sync-conflict-1.jsonl", "2026-03-01T09-00-00-000Z_.jsonl", "é_x.jsonl"] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_all_branches_of_its_tree() {
+        let (run, said) = laws::read(line, include_bytes!("../../tests/data/pi-sessions/v3.jsonl"));
+        assert_eq!(run.session.as_deref(), Some("019d0000-0000-7000-8000-000000000001"));
+        assert_eq!(run.parent.as_deref(), Some("019d0000-0000-7000-8000-000000000000"));
+        assert_eq!((run.cwd.as_deref(), run.prompt.as_deref(), run.title()), (Some("/srv/demo"), Some("Mow the lawn"), Some("Lawn")));
+        assert_eq!((run.started, run.last), (moment("2026-03-01T09:00:00Z"), moment("2026-03-01T09:00:19Z")));
+        assert_eq!(run.counts, Counts { records: 21, damaged: 0, users: 3, assistants: 3, tokens_in: 52, tokens_out: 8 });
+        assert_eq!((run.turn, run.doing.as_deref()), (Some(Reported::Working), Some("edit")));
+        assert_eq!(run.unknown.keys().map(String::as_str).collect::<Vec<_>>(), ["message/gardener", "weather"]);
+        let [Said::List { at, agent, reading }] = &said[..] else { panic!("one list") };
+        assert_eq!((*at, agent.as_str(), reading.malformed), (moment("2026-03-01T09:00:05Z"), "", 0));
+        let items: Vec<_> = reading.items.iter().map(|item| (item.text.json(), item.status)).collect();
+        assert_eq!(items, [("Mow", Status::Completed), ("Rake", Status::Pending)]);
+    }
+
+    #[test]
+    fn older_headers_are_read_and_a_second_one_is_not() {
+        let (two, _) = laws::read(line, include_bytes!("../../tests/data/pi-sessions/v2.jsonl"));
+        assert_eq!((two.session.as_deref(), two.cwd.as_deref(), two.turn), (Some("s2"), Some("/srv/demo"), Some(Reported::Failed)));
+        let (one, _) = laws::read(line, include_bytes!("../../tests/data/pi-sessions/v1.jsonl"));
+        assert_eq!((one.session.as_deref(), one.parent.as_deref(), one.title()), (Some("s1"), Some("s0"), Some("Mow")));
+        assert_eq!((one.turn, one.counts.users, one.counts.assistants), (Some(Reported::Idle), 1, 1));
+        assert!(one.unknown.is_empty() && two.unknown.is_empty());
+    }
+
+    #[test]
+    fn a_title_can_be_taken_back_and_a_call_that_ended_is_not_being_done() {
+        let info = |name: &str| format!("{{\"type\":\"session_info\"{name}}}\n");
+        let (run, _) = laws::read(line, [info(",\"name\":\"A\""), info("")].concat().as_bytes());
+        assert_eq!(run.title(), None);
+        let call = r#"{"type":"message","message":{"role":"assistant","content":[{"type":"toolCall","id":"1","name":"read"},{"type":"toolCall","id":"2","name":"ls"}],"stopReason":"toolUse"}}"#;
+        let result = |id| format!(r#"{{"type":"message","message":{{"role":"toolResult","toolCallId":"{id}","content":"x"}}}}"#);
+        let doing = |lines: &[&str]| laws::read(line, format!("{}\n", lines.join("\n")).as_bytes()).0.doing;
+        assert_eq!(doing(&[call]).as_deref(), Some("read"));
+        assert_eq!(doing(&[call, &result(1)]).as_deref(), Some("ls"));
+        assert_eq!(doing(&[call, &result(1), &result(2)]), None);
+    }
+}
