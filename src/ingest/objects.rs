@@ -63,7 +63,7 @@ pub(super) fn objects(line: &[u8]) -> (Vec<&[u8]>, u64) {
     let first_key = key(bare(line));
     let mut rest = bare(line);
     while !rest.is_empty() {
-        if let Some(length) = object_at(rest) {
+        if let Some(length) = object_at(rest).filter(|length| may_end(&rest[*length..])) {
             found.push(&rest[..length]);
             rest = bare(&rest[length..]);
             continue;
@@ -112,17 +112,21 @@ fn next(damaged: &[u8], first_key: Option<&[u8]>, tries: &mut usize) -> Option<u
             at += 1;
             continue;
         };
-        let behind = bare(&here[length..]);
         let is_value = matches!(damaged[..at].trim_ascii_end().last(), Some(b':' | b',' | b'['));
         // A stub may be too short to say.
         let begins = first_key.is_none() || key(here) == first_key || key(here).is_some_and(|key| OPENING_KEYS.contains(&key));
-        if matches!(behind.first(), None | Some(b'{')) && begins && (!is_value || is_marked(&here[..length])) {
+        if may_end(&here[length..]) && begins && (!is_value || is_marked(&here[..length])) {
             return Some(at);
         }
         // Whole in itself, and so no record is hidden in it.
         at += length;
     }
     None
+}
+
+/// Whether a record may end before this; an object that ends elsewhere lost a quote, and its end is not its own.
+fn may_end(behind: &[u8]) -> bool {
+    matches!(behind.trim_ascii_start().first(), None | Some(b'{' | 0))
 }
 
 fn is_marked(object: &[u8]) -> bool {
