@@ -6,8 +6,18 @@ pub mod claude_process;
 mod claude_record;
 pub mod claude_tasks;
 pub mod claude_todos;
+pub mod codex;
+mod codex_record;
 mod escapes;
 pub mod files;
+pub mod gemini;
+#[cfg(test)]
+mod laws;
+mod loose;
+mod objects;
+pub mod openclaw;
+pub mod opencode;
+pub mod pi;
 pub mod run;
 mod salvage;
 pub mod tail;

@@ -3,6 +3,7 @@
 //! Every test lives in homes of its own (`support::Home`): its own directories, environment, ports and mDNS port, so that tests run side
 //! by side and never meet a daemon that somebody uses. Each waits for a condition with a limit and ends only what it began.
 
+mod agents;
 mod corpus;
 mod crash;
 mod export;

@@ -2,7 +2,7 @@
 //! of file, and its lines in `model::tool`.
 
 use super::run::{Run, Said};
-use super::{claude, claude_process, claude_tasks, claude_todos};
+use super::{claude, claude_process, claude_tasks, claude_todos, codex, gemini, openclaw, opencode, pi};
 use crate::model::tool::Root;
 
 /// Takes one whole line of a session's file into the sum; what is no sum is said.
@@ -37,7 +37,7 @@ pub enum File {
 }
 
 /// Whose session a file is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner {
     /// The tool's own id of the session, out of the file's name, so that it is the same wherever the file is moved.
     pub session: String,
@@ -45,6 +45,8 @@ pub struct Owner {
     pub parent: Option<String>,
     /// Whether it is a sub-agent's.
     pub is_side: bool,
+    /// How the tool calls who works in it, when the file's place says so.
+    pub agent: Option<String>,
 }
 
 /// What the file at `path` below that root is; `None`: nobody's business.
@@ -55,6 +57,11 @@ pub fn what(root: Root, path: &str) -> Option<File> {
         "claude-todos" => claude_todos::name(path).map(File::Todos),
         "claude-tasks" => claude_tasks::file(path),
         "claude-projects" => claude::file(path),
+        "codex-sessions" | "codex-archived" => codex::file(path),
+        "pi-sessions" => pi::file(path),
+        "openclaw-agents" => openclaw::file(path),
+        "gemini-chats" => gemini::file(path),
+        "opencode-storage" => opencode::file(path),
         _ => None,
     }
 }

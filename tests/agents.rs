@@ -1,0 +1,226 @@
+//! Agents are seen without asking them for anything: fakes of the tools write as the real ones do, and nobody reports.
+//!
+//! A fake is a shell script of `tests/data/fakes` that does one step for each line on its standard input, and says so.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, measured, skipped, text};
+
+/// A tool at work.
+struct Fake {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Fake {
+    #[track_caller]
+    fn start(home: &Home, tool: &str, root: &Path, session: &str) -> Fake {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/fakes/{tool}.sh"));
+        let cwd = home.at("work");
+        fs::create_dir_all(&cwd).expect("a directory");
+        let args = [script.display().to_string(), root.display().to_string(), session.to_owned(), cwd.display().to_string()];
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let mut command = home.command("sh", &args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh is there");
+        let (to, from) = (child.stdin.take().expect("piped"), BufReader::new(child.stdout.take().expect("piped")));
+        Fake { child, to, from }
+    }
+
+    /// Does one step; what it wrote is on disk afterwards.
+    #[track_caller]
+    fn step(&mut self, step: &str) {
+        writeln!(self.to, "{step}").expect("it listens");
+        let mut said = String::new();
+        self.from.read_line(&mut said).expect("it answers");
+        assert_eq!(said.trim(), step);
+    }
+
+    /// `kill -9`.
+    fn kill(mut self) {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("reaped");
+    }
+}
+
+const CLAUDE: &str = "5c0e1f2a-0000-4000-8000-00000000c1a0";
+const CODEX: &str = "019c0000-0000-7000-8000-0000000c0de0";
+const PI: &str = "7d0e1f2a-0000-4000-8000-000000000314";
+
+fn session(daemon: &Daemon<'_>, tool_session: &str) -> Option<Value> {
+    daemon.rows("/api/v3/sessions?limit=0").into_iter().find(|row| row["toolSession"] == tool_session)
+}
+
+#[track_caller]
+fn session_when(daemon: &Daemon<'_>, tool_session: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    eventually(SOON, what, || session(daemon, tool_session).filter(&is))
+}
+
+#[test]
+fn a_bare_claude_is_seen_from_its_first_line_to_its_end() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let mut claude = Fake::start(&home, "claude", &home.claude(), CLAUDE);
+    let began = Since::now();
+    claude.step("prompt");
+    let seen = session_when(&daemon, CLAUDE, "the session with its prompt", |row| row["title"] == "please mend the roof");
+    measured(&format!("a bare claude's session was shown after {:?} (wanted: 2 s)", began.elapsed()));
+    assert_eq!((text(&seen, "state"), text(&seen, "branch"), text(&seen, "tool")), ("working", "main", "claude"));
+    assert_eq!(text(&seen, "cwd"), home.at("work").display().to_string());
+    claude.step("todos");
+    assert_eq!(daemon.todo_is("mend the roof", "in_progress")["origins"][0]["session"], seen["id"]);
+    claude.step("torn");
+    claude.step("rest");
+    session_when(&daemon, CLAUDE, "the torn line when it is whole", |row| row["messages"]["user"] == 2);
+    claude.step("done");
+    daemon.todo_is("mend the roof", "completed");
+    let idle = session_when(&daemon, CLAUDE, "idle after its turn", |row| row["state"] == "idle");
+    assert_eq!((&idle["todosDone"], &idle["todosOpen"], &idle["damaged"]), (&Value::from(1), &Value::from(0), &Value::from(0)));
+    claude.step("leave");
+    let ended = session_when(&daemon, CLAUDE, "its end, when its process is gone", |row| row["state"] == "ended");
+    assert_eq!(text(&ended, "outcome"), "inferred");
+    fs::remove_dir_all(home.claude().join("projects")).expect("removed");
+    home.run(&["sources", "rescan"]);
+    assert_eq!(daemon.post("/api/v3/rescan", &Value::Null).status, 202);
+    assert!(session(&daemon, CLAUDE).is_some(), "what its tool deletes stays");
+    daemon.todo_is("mend the roof", "completed");
+}
+
+#[test]
+fn who_is_killed_is_over() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let codex_root = home.at("user/.codex");
+    let tools = [("claude", home.claude(), CLAUDE), ("codex", codex_root, CODEX)];
+    for (tool, root, name) in tools {
+        let mut fake = Fake::start(&home, tool, &root, name);
+        fake.step("prompt");
+        session_when(&daemon, name, "it works", |row| row["state"] == "working");
+        if tool == "codex" {
+            // Its process is known by the file that it holds open.
+            eventually(SOON, "its process", || {
+                daemon.rows("/api/v3/agents").into_iter().find(|row| row["agent"] == "codex" && row["pid"].is_u64())
+            });
+        }
+        let began = Since::now();
+        fake.kill();
+        let ended = session_when(&daemon, name, "its end", |row| row["state"] == "ended");
+        measured(&format!("{tool}: ended {:?} after kill -9 (wanted: 10 s)", began.elapsed()));
+        assert_eq!(text(&ended, "outcome"), "inferred");
+    }
+}
+
+#[test]
+fn codex_and_pi_are_seen_as_they_write() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let mut codex = Fake::start(&home, "codex", &home.at("user/.codex"), CODEX);
+    codex.step("prompt");
+    let seen = session_when(&daemon, CODEX, "the session of codex", |row| row["title"] == "read the code please");
+    assert_eq!((text(&seen, "tool"), text(&seen, "state"), text(&seen, "branch")), ("codex", "working", "main"));
+    codex.step("todos");
+    daemon.todo_is("read the code", "in_progress");
+    codex.step("done");
+    daemon.todo_is("read the code", "completed");
+    session_when(&daemon, CODEX, "idle after its turn", |row| row["state"] == "idle");
+    let mut pi = Fake::start(&home, "pi", &home.at("user/.pi/agent"), PI);
+    pi.step("prompt");
+    let seen = session_when(&daemon, PI, "the session of pi", |row| row["messages"]["assistant"] == 1);
+    assert_eq!((text(&seen, "tool"), text(&seen, "state"), text(&seen, "title")), ("pi", "working", "say hello"));
+    pi.step("done");
+    session_when(&daemon, PI, "idle after its turn", |row| row["state"] == "idle" && row["messages"]["assistant"] == 2);
+}
+
+#[test]
+fn a_line_is_on_the_paired_device_at_once() {
+    let lan = Lan::new();
+    let (anna, bert) = (lan.home("anna"), lan.home("bert"));
+    let (a, b) = (anna.up(), bert.up());
+    let invited = anna.json(&["pair", "--ticket"]);
+    bert.json(&["pair", text(&invited["data"], "ticket")]);
+    let mut claude = Fake::start(&anna, "claude", &anna.claude(), CLAUDE);
+    claude.step("prompt");
+    session_when(&b, CLAUDE, "the session on the other device", |row| row["state"] == "working");
+    let mut took = Vec::new();
+    for n in 0..30 {
+        let before = session(&b, CLAUDE).and_then(|row| row["records"].as_u64()).expect("counted");
+        let began = Since::now();
+        claude.step("line");
+        eventually(SOON, &format!("line {n}"), || session(&b, CLAUDE).filter(|row| row["records"].as_u64() > Some(before)));
+        took.push(began.elapsed());
+    }
+    took.sort();
+    measured(&format!("a line of a transcript on the paired device: median {:?}, longest of 30 {:?} (wanted: 250 ms)", took[15], took[29]));
+    drop(a);
+}
+
+/// The corpus as a home, and what an independent count finds there.
+fn laid_out(home: &Home) -> Option<(PathBuf, Value)> {
+    let named = std::env::var_os("HUBLESS_CORPUS").map(PathBuf::from);
+    let tool = named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus")).join("lay-out");
+    let user = home.at("user");
+    let ran = Command::new(tool).arg(&user).output().ok().filter(|ran| ran.status.success())?;
+    Some((user, serde_json::from_slice(&ran.stdout).expect("it prints JSON")))
+}
+
+/// Sessions, records, damaged lines and todos as they are shown.
+fn sums(daemon: &Daemon<'_>) -> Value {
+    let sessions = daemon.rows("/api/v3/sessions?limit=0");
+    let of = |tool: &str| -> Value {
+        let rows: Vec<&Value> = sessions.iter().filter(|row| row["tool"] == tool && row["records"].is_u64()).collect();
+        let records: u64 = rows.iter().filter_map(|row| row["records"].as_u64()).sum();
+        serde_json::json!({"files": rows.len(), "records": records})
+    };
+    let todos = daemon.rows("/api/v3/todos?all=1&limit=0").len();
+    serde_json::json!({"claude": of("claude"), "codex": of("codex"), "pi": of("pi"), "sessions": sessions.len(), "todos": todos})
+}
+
+#[test]
+fn real_files_show_the_numbers_of_an_independent_count() {
+    let mut home = Lan::new().home("anna");
+    let Some((user, count)) = laid_out(&home) else {
+        return skipped("real_files_show_the_numbers_of_an_independent_count", "no corpus of real files beside the project, or no python3");
+    };
+    home.set("HUBLESS_SOURCES_CLAUDE_ROOT", user.join(".claude").display());
+    let number = |path: &str| count.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("{path} in {count}"));
+    let lines = |a: &str| number(&format!("/{a}/good_lines"));
+    let files = |a: &str| number(&format!("/{a}/files"));
+    let expected = |sums: &Value| {
+        let is = |path: &str, n: u64| sums.pointer(path).and_then(Value::as_u64) == Some(n);
+        is("/claude/records", lines("claude_transcripts") + lines("claude_subagents"))
+            && is("/claude/files", files("claude_transcripts") + files("claude_subagents"))
+            && is("/codex/records", lines("codex_rollouts"))
+            && is("/codex/files", files("codex_rollouts"))
+            && is("/pi/records", lines("pi_sessions"))
+            && is("/pi/files", files("pi_sessions"))
+    };
+    let mut last = Value::Null;
+    for (n, how) in ["the first time", "after a restart", "after a rescan", "without the index"].into_iter().enumerate() {
+        if n == 3 {
+            fs::remove_dir_all(home.data().join("index")).expect("the index");
+        }
+        let daemon = home.up();
+        if n == 2 {
+            assert_eq!(daemon.post("/api/v3/rescan", &Value::Null).status, 202);
+        }
+        let mut shown = Value::Null;
+        let settled = eventually(SOON, &format!("the numbers {how}: {count}"), || {
+            shown = sums(&daemon);
+            (expected(&shown) && (last.is_null() || last == shown)).then(|| shown.clone())
+        });
+        if last.is_null() {
+            // The lists of transcripts and plans may come a moment after the sums.
+            let tasks = number("/claude_tasks/tasks");
+            let todos = number("/claude_todos/distinct_texts");
+            assert!(settled["todos"].as_u64() >= Some(todos.max(tasks)), "{settled}");
+        }
+        last = settled;
+        daemon.stop();
+    }
+    measured(&format!("real files: {last}"));
+}
