@@ -104,7 +104,7 @@ pub(super) fn file(path: &str) -> Option<File> {
         _ => return None,
     };
     let is_session = is_side || (fine(stem) && !stem.starts_with("agent-"));
-    is_session.then(|| File::Lines(Owner { session: stem.to_owned(), parent, is_side }, line))
+    is_session.then(|| File::Lines(Owner { session: stem.to_owned(), parent, is_side, ..Owner::default() }, line))
 }
 
 /// Takes one whole line into the sum.
@@ -501,8 +501,9 @@ mod tests {
 
     #[test]
     fn every_file_of_the_folder_has_its_owner_or_none() {
-        let owner =
-            |session: &str, parent: Option<&str>, is_side| Some(Owner { session: session.into(), parent: parent.map(Into::into), is_side });
+        let owner = |session: &str, parent: Option<&str>, is_side| {
+            Some(Owner { session: session.into(), parent: parent.map(Into::into), is_side, ..Owner::default() })
+        };
         let of = |path: &str| file(path).map(|file| if let File::Lines(owner, _) = file { owner } else { panic!("{file:?}") });
         assert_eq!(of(&format!("-srv-demo/{SESSION}.jsonl")), owner(SESSION, None, false));
         assert_eq!(of("-srv-demo/agent-6e4ddee3.jsonl"), owner("agent-6e4ddee3", None, true));

@@ -162,7 +162,7 @@ impl Replica {
         let about = About {
             tool,
             tool_session: &owner.session,
-            agent: run.agent.clone(),
+            agent: run.agent.clone().or_else(|| owner.agent.clone()),
             cwd: run.cwd.clone(),
             repo: repo.or(told),
             branch: run.branch.clone(),
