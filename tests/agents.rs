@@ -145,7 +145,7 @@ fn a_line_is_on_the_paired_device_at_once() {
     bert.json(&["pair", text(&invited["data"], "ticket")]);
     let mut claude = Fake::start(&anna, "claude", &anna.claude(), CLAUDE);
     claude.step("prompt");
-    session_when(&b, CLAUDE, "the session on the other device", |row| row["state"] == "working");
+    session_when(&b, CLAUDE, "the session on the other device", |row| row["state"] == "working" && row["records"].is_u64());
     let mut took = Vec::new();
     for n in 0..30 {
         let before = session(&b, CLAUDE).and_then(|row| row["records"].as_u64()).expect("counted");

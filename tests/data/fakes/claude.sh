@@ -31,7 +31,7 @@ while read -r step; do
   torn) printf '{"type":"user","uuid":"torn' >>"$file" ;;
   rest) printf '","sessionId":"%s","message":{"role":"user","content":"whole now"}}\n' "$session" >>"$file" ;;
   line) answer tool_use '{"type":"tool_use","id":"x","name":"Bash","input":{}}' ;;
-  leave) rm -f "$root/sessions/$$.json" && exit 0 ;;
+  leave) rm -f "$root/sessions/$$.json" && echo leave && exit 0 ;;
   esac
   echo "$step"
 done
