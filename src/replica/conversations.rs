@@ -44,6 +44,15 @@ impl Node {
         out.keep.apply_to(&mut kept);
         Node { r, kept }
     }
+    /// The daemon ends, however it ends, and begins again on what was kept.
+    fn reopen(&mut self, t: u64) -> Effects {
+        let life = self.r.life();
+        let me = self.r.me.clone();
+        let (r, out) = Replica::open(me, Life { counter: life.counter + 1, nonce: life.nonce + 100 }, now(t), &self.kept);
+        out.keep.apply_to(&mut self.kept);
+        self.r = r;
+        out
+    }
     fn step(&mut self, t: u64, input: Input) -> Effects {
         let out = self.r.step(now(t), input);
         out.keep.apply_to(&mut self.kept);
@@ -619,4 +628,56 @@ fn crossing_frames_fall_silent() {
     }
     println!("most frames {worst:?}");
     assert!(worst.0 < 3_000, "never silent, seed {}", worst.1);
+}
+
+/// The one list of these tests is listed, read if that is asked for, and its session looked for in vain; gives whether it was read.
+fn list_once(a: &mut Node, t: u64, stat: FileStat, bytes: &[u8]) -> bool {
+    let files = vec![Seen { path: PATH.into(), stat }];
+    let looked = SourceEvent::Looked { root: Root::ClaudeTodos, base: "/t".into(), present: true, files, skipped: 0 };
+    let asked = a.step(t, Input::Source(looked)).look.iter().any(|look| matches!(look, Look::Read { .. }));
+    if asked {
+        read_once(a, t, stat, bytes);
+    }
+    asked
+}
+
+fn read_once(a: &mut Node, t: u64, stat: FileStat, bytes: &[u8]) {
+    let read = SourceEvent::Read { root: Root::ClaudeTodos, path: PATH.into(), stat, offset: 0, bytes: bytes.into(), at_end: true };
+    let _ = a.step(t, Input::Source(read));
+    let found = SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), None)] };
+    let _ = a.step(t, Input::Source(found));
+}
+
+#[test]
+fn a_crash_right_after_a_document_was_set_aside_hides_no_loss() {
+    let mut a = Node::new(1);
+    assert!(list_once(&mut a, 2, stat(), LIST));
+    let _ = a.reopen(3);
+    assert!(!list_once(&mut a, 4, stat(), LIST), "what was read is not read again");
+    // The store sets a damaged file aside, keeps what is good of it, and dies before anything else is kept.
+    let todos = a.kept.documents.keys().find(|id| id.collection() == Collection::Todos).unwrap().clone();
+    a.kept.documents.insert(todos, super::genesis::genesis().0);
+    a.kept.aside += 1;
+    let _ = a.reopen(5);
+    assert!(list_once(&mut a, 6, stat(), LIST), "what was in the damaged document is read again");
+    assert_eq!(a.r.view().todos.len(), 1);
+    let _ = a.reopen(7);
+    assert!(!list_once(&mut a, 8, stat(), LIST), "and then no more");
+}
+
+#[test]
+fn a_document_that_comes_back_under_its_name_revives_no_mark() {
+    let mut a = Node::new(1);
+    a.add(2, "of this month", None);
+    list_once(&mut a, 2, stat(), LIST);
+    let of = |a: &Node| a.kept.documents.keys().find(|id| id.as_str() == "todos/2026-10").cloned();
+    let lost = of(&a).expect("the month of the list's file");
+    a.kept.documents.remove(&lost);
+    let _ = a.reopen(3);
+    let mut keep = crate::model::batch::Batch::default();
+    let fact = (FactKey::Item(ItemId::of(&[b"another"])), "{}".to_owned());
+    a.r.library.write("todos/2026-10", &[fact], &mut keep);
+    keep.apply_to(&mut a.kept);
+    let _ = a.reopen(4);
+    assert!(list_once(&mut a, 5, stat(), LIST), "its marks are of a document that was lost");
 }

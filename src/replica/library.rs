@@ -47,6 +47,8 @@ pub struct Library {
     /// What stands for every document that is not there; never written.
     blank: Document,
     closed: BTreeSet<DocId>,
+    /// How many files of documents lie aside, those among them that are to be set aside now.
+    aside: u64,
 }
 
 impl Library {
@@ -64,6 +66,7 @@ impl Library {
             outlived: Vec::new(),
             blank: Document::born([0xbb; 16]),
             closed: BTreeSet::new(),
+            aside: shelf.aside(),
         };
         for id in shelf.documents() {
             let Some(bytes) = shelf.document(&id) else { continue };
@@ -76,6 +79,7 @@ impl Library {
                 Err(damaged) => library.damaged.push((id, damaged)),
             }
         }
+        library.aside += library.damaged.len() as u64;
         library
     }
 
@@ -340,7 +344,8 @@ impl Library {
         facts
     }
 
-    /// A stamp of which documents of sessions and todos there are; checkpoints carry it, so that a lost document is read again.
+    /// A stamp of which documents of sessions and todos there are, and of how many files were ever set aside; checkpoints carry
+    /// it, so that what was in a lost or damaged document is read again, also after a crash before anything was kept.
     #[must_use]
     pub fn stamp(&self) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_derive_key("hubless 1 stamp of documents");
@@ -348,6 +353,7 @@ impl Library {
             hasher.update(id.as_str().as_bytes());
             hasher.update(b"\n");
         }
+        hasher.update(&self.aside.to_le_bytes());
         let mut stamp = [0; 16];
         stamp.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         stamp

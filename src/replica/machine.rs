@@ -142,6 +142,7 @@ impl Replica {
             replica.fleet_changed = true;
         }
         replica.write_members(&entries, &mut out);
+        replica.reading.drop_void(&mut out);
         replica.reading.list(now, &mut out);
         replica.introduce(&mut out);
         replica.finish(now, &mut out);

@@ -101,6 +101,17 @@ impl Reading {
         }
     }
 
+    /// Marks that carry another stamp are dropped for good: a document that comes back under its old name must not make them
+    /// count again.
+    pub fn drop_void(&mut self, out: &mut Effects) {
+        let stamp = self.stamp;
+        let void: Vec<RelPath> = self.marks.iter().filter(|(_, mark)| mark.stamp != stamp).map(|(path, _)| path.clone()).collect();
+        for path in void {
+            self.marks.remove(&path);
+            out.keep.push(Keep::Index { key: mark_key(&path), value: None });
+        }
+    }
+
     /// When everything is to be listed again.
     #[must_use]
     pub fn due(&self) -> Millis {
