@@ -681,3 +681,35 @@ fn a_document_that_comes_back_under_its_name_revives_no_mark() {
     let _ = a.reopen(4);
     assert!(list_once(&mut a, 5, stat(), LIST), "its marks are of a document that was lost");
 }
+
+#[test]
+fn a_clock_that_was_a_year_ahead_silences_no_list() {
+    const YEAR: u64 = 366 * 24 * 3_600_000;
+    let mut a = Node::new(1);
+    let at = |ms: u64, ino| FileStat { dev: 1, ino, size: 50, mtime_ms: now(ms).wall_ms };
+    let list = |status: &str| format!(r#"[{{"content":"a","status":"{status}","activeForm":"x"}}]"#).into_bytes();
+    let status = |a: &Node| a.r.view().todos.values().next().expect("it is shown").status;
+    // The clock is a year ahead, and right again when the list changes.
+    list_once(&mut a, YEAR, at(YEAR, 2), &list("pending"));
+    let back = Now { wall_ms: now(60_000).wall_ms, ..now(YEAR + 1_000) };
+    let hear = |a: &mut Node, event| {
+        let out = a.r.step(back, Input::Source(event));
+        out.keep.apply_to(&mut a.kept);
+    };
+    let stat = at(50_000, 3);
+    let bytes = list("completed");
+    hear(&mut a, SourceEvent::Read { root: Root::ClaudeTodos, path: PATH.into(), stat, offset: 0, bytes, at_end: true });
+    hear(&mut a, SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), None)] });
+    assert_eq!(status(&a), crate::model::todo::Status::Completed, "what was read under the wrong clock is no later word");
+}
+
+#[test]
+fn a_file_from_the_future_is_read_as_of_now() {
+    let mut a = Node::new(1);
+    let at = |ms: u64, ino| FileStat { dev: 1, ino, size: 50, mtime_ms: now(ms).wall_ms };
+    let list = |status: &str| format!(r#"[{{"content":"a","status":"{status}","activeForm":"x"}}]"#).into_bytes();
+    list_once(&mut a, 1_000, at(3_600_000, 2), &list("pending"));
+    assert_eq!(a.r.view().todos.values().next().expect("it is shown").created, now(1_000).wall_ms);
+    read_once(&mut a, 5_000, at(4_000, 3), &list("completed"));
+    assert_eq!(a.r.view().todos.values().next().expect("it is shown").status, crate::model::todo::Status::Completed);
+}

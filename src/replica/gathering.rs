@@ -42,6 +42,8 @@ impl Replica {
     }
 
     fn take_in(&mut self, told: Told, place: Place, now: Now, out: &mut Effects) {
+        // No file was written later than now, whatever its stamp says; so no reading of ours is, unless our clock was wrong.
+        let told = Told { at: told.at.min(now.wall_ms), ..told };
         let session = session_id(&self.me.device, TOOL, &told.session);
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
@@ -66,7 +68,7 @@ impl Replica {
         }
         let Some(list) = told.list else { return };
         let origin = List::Session { session, agent: Foreign::new(told.agent) };
-        let facts = reading::read(&self.showing.todos, &origin, self.me.device, &list, told.at);
+        let facts = reading::read(&self.showing.todos, &origin, self.me.device, &list, told.at, now.wall_ms);
         let mut shards: BTreeMap<String, Vec<(FactKey, String)>> = BTreeMap::new();
         for fact in &facts {
             shards.entry(self.shard_of(fact, told.at)).or_default().push(saved::todo(fact));

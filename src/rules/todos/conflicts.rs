@@ -206,7 +206,7 @@ mod tests {
         };
         deeds.iter().map(act).for_each(|fact| todos.learn(fact));
         for (n, status, at) in lists {
-            let facts = read(&todos, &list(*n), device(*n), &reading_of(&[(0, *status)]), *at);
+            let facts = read(&todos, &list(*n), device(*n), &reading_of(&[(0, *status)]), *at, i64::MAX);
             facts.into_iter().for_each(|fact| todos.learn(fact));
         }
         todos.from_scratch().conflicts.remove(&todo).unwrap_or_default().iter().map(|conflict| conflict.rule).collect()

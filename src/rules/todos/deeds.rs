@@ -274,7 +274,7 @@ mod tests {
 
         fn list_says(&mut self, elements: &[(usize, Status)]) {
             self.count += 10;
-            let facts = read(&self.todos, &list(0), device(0), &reading_of(elements), self.count);
+            let facts = read(&self.todos, &list(0), device(0), &reading_of(elements), self.count, i64::MAX);
             facts.into_iter().for_each(|fact| self.todos.learn(fact));
         }
 
