@@ -713,3 +713,45 @@ fn a_file_from_the_future_is_read_as_of_now() {
     read_once(&mut a, 5_000, at(4_000, 3), &list("completed"));
     assert_eq!(a.r.view().todos.values().next().expect("it is shown").status, crate::model::todo::Status::Completed);
 }
+
+#[test]
+fn of_two_machines_with_one_key_the_lower_life_is_shut_out_and_the_other_stays() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let life = Life { counter: 1, nonce: 1 };
+    let (r, _) = Replica::open(identity(2), life, now(2), &b.kept);
+    let mut clone = Node { r, kept: b.kept.clone() };
+    // Each takes the stream from the other, as the network lets the newer one.
+    let linked = |a: &mut Node, of: &mut Node, n: u64| {
+        let (l, t) = (LinkId(n), 1_000 * n);
+        let (to_a, to_of) = up(a, of, l, t);
+        talk(a, of, l, t, to_a, to_of, 5_000);
+        let stays = a.r.links.contains_key(&l) && of.r.links.contains_key(&l);
+        for node in [a, of] {
+            let _ = node.step(t, Input::Peer(PeerEvent::Down { link: l, why: "replaced".into() }));
+        }
+        stays
+    };
+    let mut n = 0;
+    let shut = loop {
+        n += 1;
+        assert!(n < 20, "a clone is not noticed");
+        let of = if n % 2 == 0 { &mut clone } else { &mut b };
+        if !linked(&mut a, of, n) {
+            break n % 2;
+        }
+        if !a.r.view().warnings.keys().any(|name| name.starts_with("clone/")) {
+            continue;
+        }
+        break 1 - n % 2;
+    };
+    for _ in 0..3 {
+        n += 1;
+        let (low, high) = if shut == 0 { (&mut clone, &mut b) } else { (&mut b, &mut clone) };
+        assert!(linked(&mut a, high, 2 * n), "one of them stays");
+        assert!(!linked(&mut a, low, 2 * n + 1), "and the other does not come between");
+    }
+    let low = if shut == 0 { &clone } else { &b };
+    assert!(low.r.view().warnings.contains_key("clone"), "who is shut out says so");
+    assert!(low.r.blocked.contains_key(&a.me()) && !a.r.blocked.contains_key(&low.me()));
+}

@@ -26,8 +26,8 @@ impl Replica {
         self.blocked.retain(|_, until| *until > now.boot_ms);
         let reached: BTreeSet<String> =
             self.links.values().flat_map(|link| link.addresses.iter().chain([&link.address]).cloned()).collect();
-        let linked = self.linked();
-        out.tell.extend(self.dialing.due(now.boot_ms, &linked, &reached));
+        let spared = self.spared();
+        out.tell.extend(self.dialing.due(now.boot_ms, &spared, &reached));
         for asker in self.pings.given_up(now.boot_ms) {
             out.reply.push((asker, Reply::Refused(Refusal::new(Code::TimedOut, "no answer came within 5 s"))));
         }

@@ -18,6 +18,8 @@ use super::saved;
 const SECRETS_MAX: usize = 64;
 /// The front of the index rows that remember which documents were written again.
 pub(super) const WRITTEN_AGAIN: &str = "written-again/";
+/// What mends two machines with one key.
+const ONE_KEY_TWICE: &str = "hubless leave, then pair again, on one of the two";
 /// Strangers on the network that are shown.
 const STRANGERS_MAX: usize = 64;
 
@@ -93,7 +95,12 @@ impl Replica {
     fn hear_message(&mut self, link: &mut Link, message: Message, now: Now, out: &mut Effects) -> Result<(), Bye> {
         match (link.stage, message) {
             (Stage::Proving, Message::Members(entries)) => self.prove(link, &entries, now, out),
-            (_, Message::Bye(why)) => Err(why),
+            (_, Message::Bye(why)) => {
+                if why == Bye::Clone && link.stage > Stage::Proving {
+                    self.hear_clone(link, now, out);
+                }
+                Err(why)
+            }
             (Stage::Proving, _) => Err(Bye::Untrusted),
             (Stage::Greeting, Message::Hello(hello)) => self.hear_hello(link, &hello, now, out),
             (Stage::Comparing, Message::Heads(heads)) => {
@@ -171,8 +178,7 @@ impl Replica {
             return Err(Bye::Left);
         }
         if !self.is_member(&link.device) {
-            self.blocked.insert(link.device, now.boot_ms + BLOCKED_MS);
-            out.tell.push(LinkAction::Block { device: link.device, for_ms: BLOCKED_MS });
+            self.block(link.device, now, out);
             return Err(Bye::Untrusted);
         }
         let device = self.showing.view.device_name(&link.device).plain();
@@ -222,19 +228,29 @@ impl Replica {
             out.note.push(Note::Restored { what: what.clone() });
             self.warn("restored", true, || Warning { what, fix: None });
         }
-        if self.lives.hear(device, hello.life, now.boot_ms, &mut out.keep) {
-            let name = self.showing.view.device_name(&device).plain();
-            let what = format!("{name} ({}) runs on two machines with one key", device.short());
-            self.warn(&format!("clone/{device}"), true, || Warning {
-                what,
-                fix: Some("hubless leave, then pair again, on one of the two".into()),
-            });
-            self.blocked.insert(device, now.boot_ms + BLOCKED_MS);
-            // The two would take the stream from each other for ever.
-            out.tell.push(LinkAction::Block { device, for_ms: BLOCKED_MS });
+        if self.lives.is_shut(&device, &hello.life, now.boot_ms) {
             return Err(Bye::Clone);
         }
-        Ok(())
+        let Some(lower) = self.lives.hear(device, hello.life, now.boot_ms, &mut out.keep) else { return Ok(()) };
+        let name = self.showing.view.device_name(&device).plain();
+        let what = format!("{name} ({}) runs on two machines with one key", device.short());
+        self.warn(&format!("clone/{device}"), true, || Warning { what, fix: Some(ONE_KEY_TWICE.into()) });
+        // The two would take the stream from each other for ever: one of them stays.
+        if lower.nonce == hello.life.nonce { Err(Bye::Clone) } else { Ok(()) }
+    }
+
+    /// Another machine runs with our key, and the other speaks to that one: we do not come between for a while.
+    fn hear_clone(&mut self, link: &Link, now: Now, out: &mut Effects) {
+        self.block(link.device, now, out);
+        self.warn("clone", true, || Warning {
+            what: "another machine runs with this device's key".into(),
+            fix: Some(ONE_KEY_TWICE.into()),
+        });
+    }
+
+    fn block(&mut self, device: DeviceId, now: Now, out: &mut Effects) {
+        self.blocked.insert(device, now.boot_ms + BLOCKED_MS);
+        out.tell.push(LinkAction::Block { device, for_ms: BLOCKED_MS });
     }
 
     fn took(&mut self, link: &mut Link, doc: &DocId, took: Took, out: &mut Effects) {

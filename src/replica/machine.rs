@@ -169,9 +169,14 @@ impl Replica {
     /// When `Input::Tick` is next due, on the boot clock.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        let linked = self.linked();
         let links = self.links.values().map(|link| link.due().min(self.patience(link)));
-        let dues = [self.showing.due(), self.dialing.deadline(&linked), self.presences.next_silence(self.now), self.pings.due()];
+        let dues = [
+            self.showing.due(),
+            self.dialing.deadline(&self.spared()),
+            self.blocked.values().min().copied(),
+            self.presences.next_silence(self.now),
+            self.pings.due(),
+        ];
         let notices = self.unseen_due();
         links.chain(dues.into_iter().flatten()).chain([self.presences.due(), self.reading.due()]).chain(notices).min()
     }
@@ -352,6 +357,11 @@ impl Replica {
 
     pub(super) fn linked(&self) -> BTreeSet<DeviceId> {
         self.links.values().filter(|link| link.stage > Stage::Proving).map(|link| link.device).collect()
+    }
+
+    /// Who is not dialled: those with a link, and those who are blocked.
+    pub(super) fn spared(&self) -> BTreeSet<DeviceId> {
+        self.linked().into_iter().chain(self.blocked.keys().copied()).collect()
     }
 
     pub(super) fn is_member(&self, device: &DeviceId) -> bool {
