@@ -755,3 +755,29 @@ fn of_two_machines_with_one_key_the_lower_life_is_shut_out_and_the_other_stays()
     assert!(low.r.view().warnings.contains_key("clone"), "who is shut out says so");
     assert!(low.r.blocked.contains_key(&a.me()) && !a.r.blocked.contains_key(&low.me()));
 }
+
+/// What was said on a link, message by message.
+fn messages(out: &Effects, l: LinkId) -> Vec<Message> {
+    let mut ear = Ear::default();
+    let heard = said(out, l).into_iter().map(|frame| ear.hear(&frame, MESSAGE_MAX).expect("our own frame"));
+    heard.filter_map(|heard| if let Heard::Whole(message) = heard { Some(message) } else { None }).collect()
+}
+
+const MESSAGE_MAX: usize = crate::model::limits::MESSAGE_BYTES_MAX;
+
+#[test]
+fn last_beats_are_told_before_the_last_word() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let l = LinkId(1);
+    let beat = |task: Option<&str>| Report { agent: "sam".into(), task: task.map(Into::into), source: "cli", ..Report::default() };
+    a.ask(2, Ask::Beat(beat(Some("one"))));
+    let (x, y) = up(&mut a, &mut b, l, 3);
+    talk(&mut a, &mut b, l, 3, x, y, 5_000);
+    a.ask(10_000, Ask::Beat(beat(None)));
+    let out = a.step(10_001, Input::Stopping);
+    let told = messages(&out, l);
+    assert!(matches!(told.last(), Some(Message::Bye(Bye::Stopping))), "{told:?}");
+    let is_beats = |message: &Message| matches!(message, Message::Changes { doc, .. } if doc.collection() == Collection::Heartbeats);
+    assert!(told.iter().any(is_beats), "{told:?}");
+}

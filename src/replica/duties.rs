@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::effects::{Effects, Note};
 use crate::model::id::DeviceId;
-use crate::model::message::{Bye, Message};
+use crate::model::message::Message;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now};
@@ -81,14 +81,11 @@ impl Replica {
         watched.map(|device| self.last_heard(&device).saturating_add(self.me.not_seen_after_ms)).min()
     }
 
-    /// Last beats are written, so that they are last words; peers are told that we go.
-    pub(super) fn stop(&mut self, out: &mut Effects) {
+    /// Last beats are written, so that they are last words: told before it is said that we go.
+    pub(super) fn write_last_beats(&mut self, out: &mut Effects) {
         let last: Vec<_> = self.presences.own().values().map(|alive| alive.beat.clone()).collect();
         for beat in last {
             self.write_beat(&beat, out);
-        }
-        for link in self.links.values_mut() {
-            link.hang_up(Bye::Stopping, out);
         }
     }
 

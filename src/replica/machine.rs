@@ -154,15 +154,19 @@ impl Replica {
         let mut out = Effects::default();
         self.now = now.boot_ms;
         self.notice_sleep(now, &mut out);
+        let stopping = input == Input::Stopping;
         match input {
             Input::Source(event) => self.hear_source(event, now, &mut out),
             Input::Peer(event) => self.hear_peer(event, now, &mut out),
             Input::Ask(asker, ask) => self.hear_ask(asker, ask, now, &mut out),
             Input::Tick => {}
-            Input::Stopping => self.stop(&mut out),
+            Input::Stopping => self.write_last_beats(&mut out),
         }
         self.do_what_is_due(now, &mut out);
         self.finish(now, &mut out);
+        if stopping {
+            self.links.values_mut().for_each(|link| link.hang_up(Bye::Stopping, &mut out));
+        }
         out
     }
 
