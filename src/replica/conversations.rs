@@ -781,3 +781,31 @@ fn last_beats_are_told_before_the_last_word() {
     let is_beats = |message: &Message| matches!(message, Message::Changes { doc, .. } if doc.collection() == Collection::Heartbeats);
     assert!(told.iter().any(is_beats), "{told:?}");
 }
+
+#[test]
+fn who_leaves_says_so_and_knows_nobody_living() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let l = LinkId(1);
+    for (node, agent) in [(&mut a, "sam"), (&mut b, "kim")] {
+        node.ask(2, Ask::Beat(Report { agent: agent.into(), task: Some("x".into()), source: "cli", ..Report::default() }));
+    }
+    let (x, y) = up(&mut a, &mut b, l, 3);
+    talk(&mut a, &mut b, l, 3, x, y, 5_000);
+    let state = |node: &Node, of: DeviceId| {
+        let view = node.r.view();
+        view.agents.iter().find(|(key, _)| key.device == of).map(|(_, agent)| agent.state)
+    };
+    use crate::model::view::AgentState::{Unknown, Working};
+    let (id_a, id_b) = (a.me(), b.me());
+    assert_eq!((state(&a, id_b), state(&b, id_a)), (Some(Working), Some(Working)));
+    let out = b.step(10, Input::Ask(Asker(1), Ask::Leave));
+    assert!(matches!(messages(&out, l).as_slice(), [.., Message::Bye(Bye::Left)]), "{:?}", messages(&out, l));
+    assert_eq!((state(&b, id_a), b.r.presences.heard().len()), (Some(Unknown), 0), "of a fleet that was left nobody is known to live");
+    for said in said(&out, l) {
+        let _ = a.step(11, frame(l, said));
+    }
+    assert_eq!(state(&a, id_b), Some(Unknown), "who left is out of reach at once");
+    let view = a.r.view();
+    assert_eq!(view.devices[&id_b].last_error.as_ref().map(|(_, why)| why.as_str()), Some("it left the fleet"));
+}

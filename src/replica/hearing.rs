@@ -96,9 +96,7 @@ impl Replica {
         match (link.stage, message) {
             (Stage::Proving, Message::Members(entries)) => self.prove(link, &entries, now, out),
             (_, Message::Bye(why)) => {
-                if why == Bye::Clone && link.stage > Stage::Proving {
-                    self.hear_clone(link, now, out);
-                }
+                self.hear_bye(link, why, now, out);
                 Err(why)
             }
             (Stage::Proving, _) => Err(Bye::Untrusted),
@@ -239,6 +237,26 @@ impl Replica {
         if lower.nonce == hello.life.nonce { Err(Bye::Clone) } else { Ok(()) }
     }
 
+    fn hear_bye(&mut self, link: &Link, why: Bye, now: Now, out: &mut Effects) {
+        if link.stage == Stage::Proving {
+            return;
+        }
+        match why {
+            Bye::Clone => self.hear_clone(link, now, out),
+            Bye::Left => {
+                // Nobody there works for this fleet any more; nothing more will come to say so.
+                self.forget_presence(&link.device);
+                self.errors.insert(link.device, (now.wall_ms, Bye::Left.to_string()));
+            }
+            Bye::Stopping | Bye::Untrusted | Bye::Version | Bye::Garbled | Bye::Silent | Bye::Slept => {}
+        }
+    }
+
+    pub(super) fn forget_presence(&mut self, device: &DeviceId) {
+        self.presences.forget(device);
+        self.showing.presence_changed(device, &self.presences);
+    }
+
     /// Another machine runs with our key, and the other speaks to that one: we do not come between for a while.
     fn hear_clone(&mut self, link: &Link, now: Now, out: &mut Effects) {
         self.block(link.device, now, out);
@@ -365,7 +383,7 @@ impl Replica {
         }
     }
 
-    fn give_up(&mut self, askers: Vec<crate::model::id::Asker>, out: &mut Effects) {
+    pub(super) fn give_up(&mut self, askers: Vec<crate::model::id::Asker>, out: &mut Effects) {
         for asker in askers {
             if self.pings.end(asker) {
                 out.reply.push((asker, Reply::Refused(Refusal::new(Code::Unreachable, "the link ended before an answer came"))));

@@ -4,6 +4,7 @@ use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{Asker, Collection, DeviceId};
 use crate::model::input::{LinkAction, Welcome};
+use crate::model::message::Bye;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
@@ -125,8 +126,9 @@ impl Replica {
         self.write_members(&genesis, out);
         self.learn_changed(now);
         self.members_changed(now);
-        for link in std::mem::take(&mut self.links).into_values() {
-            out.tell.push(LinkAction::HangUp { link: link.id, why: crate::model::message::Bye::Left });
+        for mut link in std::mem::take(&mut self.links).into_values() {
+            self.give_up(link.unanswered(), out);
+            link.hang_up(Bye::Left, out);
         }
         out.tell.push(LinkAction::Fleet(self.fleet.clone()));
         Reply::Left

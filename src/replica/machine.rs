@@ -344,6 +344,8 @@ impl Replica {
         let address = |device: &DeviceId| self.showing.devices().get(device).map(|d| d.addresses.clone()).unwrap_or_default();
         let others = members.keys().filter(|device| **device != self.me.device).map(|device| (*device, address(device))).collect();
         self.dialing.members(&others, now.boot_ms);
+        let gone: Vec<DeviceId> = self.presences.heard().keys().filter(|device| !members.contains_key(device)).copied().collect();
+        gone.iter().for_each(|device| self.forget_presence(device));
         let out_of_it = !members.contains_key(&self.me.device) && self.log.is_removed(&self.fleet.id, &self.me.device.0);
         self.warn("removed", out_of_it, || Warning {
             what: "this device was removed from its fleet; it gets nothing new".into(),
