@@ -270,7 +270,8 @@ pub enum LinkAction {
         /// For how long.
         for_ms: Millis,
     },
-    /// We are of another fleet now: listen and announce as one of it; every link ends.
+    /// We are of another fleet now: listen and announce as one of it; every link ends. Of the same one with other secrets:
+    /// announce and recognise with those.
     Fleet(super::member::Fleet),
     /// Everything is closed, sockets are opened anew, announced anew.
     Renew,

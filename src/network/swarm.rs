@@ -146,6 +146,12 @@ impl Switchboard {
             LinkAction::Say { link, frames } => self.place.lines.say(link, frames),
             LinkAction::HangUp { link, why } => self.place.lines.hang_up(link, why),
             LinkAction::Block { device, for_ms } => self.block(device, for_ms),
+            LinkAction::Fleet(fleet) if fleet.id == self.fleet.id => {
+                // Another secret: only what is announced and recognised changes.
+                self.fleet = fleet;
+                self.discovery.close();
+                self.discover();
+            }
             LinkAction::Fleet(fleet) => {
                 self.fleet = fleet;
                 self.renew("this device is in another fleet now").await;

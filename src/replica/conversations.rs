@@ -809,3 +809,29 @@ fn who_leaves_says_so_and_knows_nobody_living() {
     let view = a.r.view();
     assert_eq!(view.devices[&id_b].last_error.as_ref().map(|(_, why)| why.as_str()), Some("it left the fleet"));
 }
+
+#[test]
+fn secrets_that_are_none_keep_no_later_one_out() {
+    let (mut a, mut b, mut p) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut p);
+    let first = a.r.fleet().secrets[0];
+    let mut n = 0_u32;
+    for l in 10..40 {
+        let (x, y) = up(&mut a, &mut p, LinkId(l), l);
+        talk(&mut a, &mut p, LinkId(l), l, x, y, 5_000);
+        let before = a.r.fleet().secrets.clone();
+        let junk = (0..100).map(|_| (n += 1, *blake3::hash(&n.to_le_bytes()).as_bytes()).1).collect();
+        let _ = inject(&mut a, LinkId(l), l, Message::Secrets(junk));
+        let new = a.r.fleet().secrets.iter().filter(|secret| !before.contains(secret)).count();
+        assert!(new <= 8, "one link tells {new}");
+        let _ = a.step(l, Input::Peer(PeerEvent::Down { link: LinkId(l), why: "x".into() }));
+        let _ = p.step(l, Input::Peer(PeerEvent::Down { link: LinkId(l), why: "x".into() }));
+    }
+    let (x, y) = up(&mut a, &mut b, LinkId(1), 50);
+    talk(&mut a, &mut b, LinkId(1), 50, x, y, 5_000);
+    let out = inject(&mut a, LinkId(1), 51, Message::Secrets(vec![[7; 32], [8; 32]]));
+    let secrets = &a.r.fleet().secrets;
+    assert_eq!((secrets.len(), secrets[0], &secrets[62..]), (64, first, &[[7; 32], [8; 32]][..]));
+    assert!(out.tell.iter().any(|action| matches!(action, LinkAction::Fleet(fleet) if fleet.secrets == *secrets)));
+}

@@ -3,8 +3,8 @@
 use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{DeviceId, DocId, LinkId};
-use crate::model::input::{LinkAction, PeerEvent};
-use crate::model::limits::{BLOCKED_MS, MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, REDIAL_MAX_MS, SILENT_MS};
+use crate::model::input::PeerEvent;
+use crate::model::limits::{MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, REDIAL_MAX_MS, SILENT_MS};
 use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::time::{Millis, Now};
@@ -12,14 +12,9 @@ use crate::model::view::Warning;
 
 use super::link::{Link, Measured, Stage, Took};
 use super::machine::Replica;
-use super::saved;
 
-/// Secrets of a fleet that are remembered.
-const SECRETS_MAX: usize = 64;
 /// The front of the index rows that remember which documents were written again.
 pub(super) const WRITTEN_AGAIN: &str = "written-again/";
-/// What mends two machines with one key.
-const ONE_KEY_TWICE: &str = "hubless leave, then pair again, on one of the two";
 /// Strangers on the network that are shown.
 const STRANGERS_MAX: usize = 64;
 
@@ -126,7 +121,7 @@ impl Replica {
                 Ok(())
             }
             (_, Message::Secrets(secrets)) => {
-                self.learn_secrets(secrets, out);
+                self.learn_secrets(link, &secrets, out);
                 Ok(())
             }
             (_, Message::Held { doc }) => {
@@ -156,46 +151,6 @@ impl Replica {
         }
     }
 
-    /// The other's entries must prove it a member before anything else is heard. What they say of us counts too.
-    fn prove(&mut self, link: &mut Link, entries: &[Vec<u8>], now: Now, out: &mut Effects) -> Result<(), Bye> {
-        let fleet = self.fleet.id;
-        let mut log = self.log.clone();
-        for entry in entries {
-            // What is no entry proves nothing; what does prove is judged below.
-            let _ = log.learn(entry);
-        }
-        let of_us = log.is_removed(&fleet, &self.me.device.0) && !self.log.is_removed(&fleet, &self.me.device.0);
-        if log.proves(&fleet, &link.device.0) || of_us {
-            let known = self.log.entries();
-            let new: Vec<Vec<u8>> = log.belonging(&fleet).into_iter().filter(|entry| !known.contains(entry)).collect();
-            let facts: Vec<_> = new.iter().map(|entry| saved::member(entry)).collect();
-            self.write("fleet", &facts, out);
-            self.learn_changed(now);
-        }
-        if !self.is_member(&self.me.device) {
-            return Err(Bye::Left);
-        }
-        if !self.is_member(&link.device) {
-            self.block(link.device, now, out);
-            return Err(Bye::Untrusted);
-        }
-        let device = self.showing.view.device_name(&link.device).plain();
-        out.note.push(Note::Link { device, up: true, detail: link.address.clone() });
-        self.errors.remove(&link.device);
-        link.say(&Message::Secrets(self.fleet.secrets.clone()), out);
-        let hello = Hello {
-            versions: VERSIONS.to_vec(),
-            fleet,
-            life: self.life,
-            wall_ms: now.wall_ms,
-            all: [0; 32],
-            addresses: self.listening.clone(),
-            your_life: self.lives.counter(&link.device),
-        };
-        link.greet(hello, &self.library, out);
-        Ok(())
-    }
-
     fn hear_hello(&mut self, link: &mut Link, hello: &Hello, now: Now, out: &mut Effects) -> Result<(), Bye> {
         if hello.fleet != self.fleet.id {
             return Err(Bye::Untrusted);
@@ -214,61 +169,6 @@ impl Replica {
             }
         }
         Ok(())
-    }
-
-    /// Hears a device's life, and what it knows of ours: a restored store takes the next life, a clone is named.
-    fn notice_life(&mut self, device: DeviceId, hello: &Hello, now: Now, out: &mut Effects) -> Result<(), Bye> {
-        if hello.your_life > self.life.counter && hello.your_life < crate::model::limits::COUNT_MAX {
-            self.life.counter = hello.your_life + 1;
-            out.keep.push(Keep::Life { counter: self.life.counter });
-            self.presences.renew(self.life);
-            let what = format!("this store was restored from an older copy: others knew life {}", hello.your_life);
-            out.note.push(Note::Restored { what: what.clone() });
-            self.warn("restored", true, || Warning { what, fix: None });
-        }
-        if self.lives.is_shut(&device, &hello.life, now.boot_ms) {
-            return Err(Bye::Clone);
-        }
-        let Some(lower) = self.lives.hear(device, hello.life, now.boot_ms, &mut out.keep) else { return Ok(()) };
-        let name = self.showing.view.device_name(&device).plain();
-        let what = format!("{name} ({}) runs on two machines with one key", device.short());
-        self.warn(&format!("clone/{device}"), true, || Warning { what, fix: Some(ONE_KEY_TWICE.into()) });
-        // The two would take the stream from each other for ever: one of them stays.
-        if lower.nonce == hello.life.nonce { Err(Bye::Clone) } else { Ok(()) }
-    }
-
-    fn hear_bye(&mut self, link: &Link, why: Bye, now: Now, out: &mut Effects) {
-        if link.stage == Stage::Proving {
-            return;
-        }
-        match why {
-            Bye::Clone => self.hear_clone(link, now, out),
-            Bye::Left => {
-                // Nobody there works for this fleet any more; nothing more will come to say so.
-                self.forget_presence(&link.device);
-                self.errors.insert(link.device, (now.wall_ms, Bye::Left.to_string()));
-            }
-            Bye::Stopping | Bye::Untrusted | Bye::Version | Bye::Garbled | Bye::Silent | Bye::Slept => {}
-        }
-    }
-
-    pub(super) fn forget_presence(&mut self, device: &DeviceId) {
-        self.presences.forget(device);
-        self.showing.presence_changed(device, &self.presences);
-    }
-
-    /// Another machine runs with our key, and the other speaks to that one: we do not come between for a while.
-    fn hear_clone(&mut self, link: &Link, now: Now, out: &mut Effects) {
-        self.block(link.device, now, out);
-        self.warn("clone", true, || Warning {
-            what: "another machine runs with this device's key".into(),
-            fix: Some(ONE_KEY_TWICE.into()),
-        });
-    }
-
-    fn block(&mut self, device: DeviceId, now: Now, out: &mut Effects) {
-        self.blocked.insert(device, now.boot_ms + BLOCKED_MS);
-        out.tell.push(LinkAction::Block { device, for_ms: BLOCKED_MS });
     }
 
     fn took(&mut self, link: &mut Link, doc: &DocId, took: Took, out: &mut Effects) {
@@ -302,16 +202,6 @@ impl Replica {
             }
         }
         Ok(())
-    }
-
-    fn learn_secrets(&mut self, secrets: Vec<[u8; 32]>, out: &mut Effects) {
-        let new: Vec<_> = secrets.into_iter().filter(|secret| !self.fleet.secrets.contains(secret)).collect();
-        if new.is_empty() || self.fleet.secrets.len() + new.len() > SECRETS_MAX {
-            return;
-        }
-        self.fleet.secrets.extend(new);
-        self.fleet_changed = true;
-        out.tell.push(LinkAction::Fleet(self.fleet.clone()));
     }
 
     fn room(&mut self, id: LinkId, now: Now, out: &mut Effects) {

@@ -104,6 +104,8 @@ pub struct Link {
     pub presence_owed: bool,
     /// Whether the other knows it holds what we cannot take, or we hold what it cannot.
     pub held: BTreeSet<DocId>,
+    /// How many secrets were learnt from it.
+    pub secrets: usize,
     credit: i64,
     sent: Vec<DocHeads>,
     talking: BTreeMap<DocId, Talk>,
@@ -131,6 +133,7 @@ impl Link {
             measured: None,
             presence_owed: false,
             held: BTreeSet::new(),
+            secrets: 0,
             credit: UNSENT_BYTES_MAX as i64,
             sent: Vec::new(),
             talking: BTreeMap::new(),
