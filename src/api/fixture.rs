@@ -15,9 +15,9 @@ use crate::model::input::Input;
 use crate::model::reply::Reply;
 use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
-use crate::model::todo::{By, Status, todo_id};
+use crate::model::todo::{By, Side, Status, todo_id};
 use crate::model::view::{
-    AgentKey, AgentState, AgentView, Conflict, DeviceView, Happened, LinkView, Origin, SessionState, SessionView, Side, TodoView, View,
+    AgentKey, AgentState, AgentView, Conflict, DeviceView, Happened, LinkView, Origin, SessionState, SessionView, TodoView, View,
 };
 
 /// 2026-03-02T14:02:11Z.
