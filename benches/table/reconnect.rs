@@ -135,7 +135,7 @@ fn documents() -> Kept {
         let doc = DocId::parse(&name).expect("the name of a shard");
         let mut document = Document::born(actor(n));
         document.put(&[session(n)]);
-        kept.documents.insert(doc, document.save());
+        kept.documents.insert(doc, document.save().expect("a save reads back"));
     }
     kept
 }

@@ -47,6 +47,7 @@ pub struct Library {
     /// What stands for every document that is not there; never written.
     blank: Document,
     closed: BTreeSet<DocId>,
+    unsaved: BTreeSet<DocId>,
     /// How many files of documents lie aside, those among them that are to be set aside now.
     aside: u64,
 }
@@ -66,6 +67,7 @@ impl Library {
             outlived: Vec::new(),
             blank: Document::born([0xbb; 16]),
             closed: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
             aside: shelf.aside(),
         };
         for id in shelf.documents() {
@@ -229,6 +231,12 @@ impl Library {
         std::mem::take(&mut self.outlived)
     }
 
+    /// Documents of which a fresh save did not read back.
+    #[must_use]
+    pub fn unsaved(&self) -> &BTreeSet<DocId> {
+        &self.unsaved
+    }
+
     /// Drops every heartbeat document that was outlived before a crash let it be dropped.
     pub fn outlive_all(&mut self, keep: &mut Batch) {
         let all: Vec<DocId> = self.documents.keys().filter(|id| id.collection() == Collection::Heartbeats).cloned().collect();
@@ -311,11 +319,18 @@ impl Library {
         self.write(&name, &facts, keep)
     }
 
-    /// Saves a document afresh when what was appended outgrew what was saved.
+    /// Saves a document afresh when what was appended outgrew what was saved. While a save does not read back, the file that
+    /// does goes on to be appended to.
     fn compact(&mut self, id: &DocId, keep: &mut Batch) {
         let Some(document) = self.documents.get_mut(id) else { return };
         if document.appended_bytes() > COMPACT_BYTES_MIN.max(document.saved_bytes()) {
-            keep.push(Keep::Replace { doc: id.clone(), bytes: document.save() });
+            match document.save() {
+                Some(bytes) => {
+                    self.unsaved.remove(id);
+                    keep.push(Keep::Replace { doc: id.clone(), bytes });
+                }
+                None => drop(self.unsaved.insert(id.clone())),
+            }
         }
     }
 
