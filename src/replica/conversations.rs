@@ -835,3 +835,25 @@ fn secrets_that_are_none_keep_no_later_one_out() {
     assert_eq!((secrets.len(), secrets[0], &secrets[62..]), (64, first, &[[7; 32], [8; 32]][..]));
     assert!(out.tell.iter().any(|action| matches!(action, LinkAction::Fleet(fleet) if fleet.secrets == *secrets)));
 }
+
+#[test]
+fn what_was_held_back_on_a_link_is_not_said_any_more_when_it_ends() {
+    let (mut a, mut p) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut p);
+    a.add(2, "x", None);
+    let l = LinkId(1);
+    let (x, y) = up(&mut a, &mut p, l, 3);
+    talk(&mut a, &mut p, l, 3, x, y, 5_000);
+    let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
+    let held = |a: &Node| a.r.view().warnings.keys().filter(|name| name.starts_with("held/")).count();
+    let _ = inject(&mut a, l, 4, Message::Held { doc: d });
+    let _ = inject(&mut a, l, 4, Message::Changes { doc: doc("todos/2026-09"), bytes: b"junk".to_vec() });
+    assert_eq!(held(&a), 2);
+    for node in [&mut a, &mut p] {
+        let _ = node.step(5, Input::Peer(PeerEvent::Down { link: l, why: "x".into() }));
+    }
+    assert_eq!(held(&a), 0);
+    let (x, y) = up(&mut a, &mut p, LinkId(2), 6);
+    talk(&mut a, &mut p, LinkId(2), 6, x, y, 5_000);
+    assert!(held(&a) == 0 && a.r.is_level(), "what can be taken again is level again");
+}

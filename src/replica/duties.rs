@@ -9,7 +9,7 @@ use crate::model::message::Message;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now};
-use crate::model::view::{DeviceView, LinkView};
+use crate::model::view::{DeviceView, LinkView, Warning};
 
 use super::link::Stage;
 use super::machine::Replica;
@@ -114,7 +114,13 @@ impl Replica {
         let view = &mut self.showing.view;
         let strangers = self.sightings.clone().into_iter().collect();
         let sources = self.reading.shown.iter().map(|(root, shown)| (root.word().to_owned(), Arc::new(shown.clone()))).collect();
-        let warnings = self.warnings.clone().into_iter().collect();
+        let held = self.links.values().flat_map(|link| &link.held);
+        let held = held.map(|(doc, warning)| (format!("held/{doc}"), warning.clone()));
+        let unsaved = self.library.unsaved().iter().map(|doc| {
+            let what = format!("a fresh save of document {doc} does not read back; its file goes on to be appended to");
+            (format!("unsaved/{doc}"), Warning { what, fix: Some("hubless doctor; please report it".into()) })
+        });
+        let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).collect();
         let fleet = Some(self.fleet.id);
         let changed = view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
         (view.strangers, view.sources, view.warnings, view.fleet) = (strangers, sources, warnings, fleet);

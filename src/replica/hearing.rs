@@ -139,9 +139,9 @@ impl Replica {
         if self.library.get(&doc).is_none() {
             return;
         }
-        link.hear_held(&doc);
-        let what = format!("another device holds document {doc} back from this one");
-        self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some("hubless doctor, on both devices".into()) });
+        let name = self.showing.view.device_name(&link.device).plain();
+        let what = format!("{name} holds document {doc} back from this device");
+        link.hear_held(&doc, Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) });
         // One base name once: a peer that holds back shard after shard must not make us write for ever.
         let base = doc.as_str().split('.').next().unwrap_or_default().to_owned();
         if self.written_again.insert(base.clone()) {
@@ -177,11 +177,10 @@ impl Replica {
             self.fresh.push(((!took.released).then_some(link.id), fresh));
         }
         if let Some(why) = took.hold {
-            link.hold(doc, out);
             let name = self.showing.view.device_name(&link.device).plain();
             let what = format!("document {doc} is held back from {name}: {why}");
             out.note.push(Note::SetAside { what: what.clone() });
-            self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) });
+            link.hold(doc, Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) }, out);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::model::input::LinkAction;
 use crate::model::limits::{PING_EVERY_MS, UNSENT_BYTES_MAX};
 use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message};
 use crate::model::time::{Millis, Now};
+use crate::model::view::Warning;
 
 use super::document::Said;
 use super::guard;
@@ -102,8 +103,8 @@ pub struct Link {
     pub measured: Option<(Millis, i64)>,
     /// Whether presence found no room and is owed.
     pub presence_owed: bool,
-    /// Whether the other knows it holds what we cannot take, or we hold what it cannot.
-    pub held: BTreeSet<DocId>,
+    /// What we cannot take of the other, or it not of us; each with what is said of it while this link is up.
+    pub held: BTreeMap<DocId, Warning>,
     /// How many secrets were learnt from it.
     pub secrets: usize,
     credit: i64,
@@ -132,7 +133,7 @@ impl Link {
             shown_bytes: (0, 0),
             measured: None,
             presence_owed: false,
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             secrets: 0,
             credit: UNSENT_BYTES_MAX as i64,
             sent: Vec::new(),
@@ -221,7 +222,7 @@ impl Link {
 
     /// Tells new changes: once where the document is level, as the next message where it is talked about.
     pub fn tell(&mut self, fresh: &Fresh, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.stage < Stage::Open || self.held.contains(&fresh.doc) || fresh.doc.is_local() || library.is_outlived(&fresh.doc) {
+        if self.stage < Stage::Open || self.held.contains_key(&fresh.doc) || fresh.doc.is_local() || library.is_outlived(&fresh.doc) {
             return;
         }
         if !self.has_room() {
@@ -235,7 +236,7 @@ impl Link {
 
     /// Begins the talk about a document anew.
     pub fn talk_afresh(&mut self, doc: &DocId, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.held.contains(doc) || library.is_outlived(doc) {
+        if self.held.contains_key(doc) || library.is_outlived(doc) {
             return;
         }
         if !self.has_room() {
@@ -277,7 +278,7 @@ impl Link {
 
     /// Hears one message of a talk.
     pub fn hear_sync(&mut self, doc: &DocId, first: bool, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains(doc) || library.is_outlived(doc) {
+        if self.held.contains_key(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let (message, foreign) = match guard::sync_message(doc.collection(), bytes) {
@@ -314,7 +315,7 @@ impl Link {
 
     /// Hears new changes of a level document; one whose dependency has not come starts a talk.
     pub fn hear_changes(&mut self, doc: &DocId, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains(doc) || library.is_outlived(doc) {
+        if self.held.contains_key(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let foreign = match guard::changes(doc.collection(), bytes) {
@@ -334,18 +335,17 @@ impl Link {
     }
 
     /// No more is said of a document on this link, and the other is told so.
-    pub fn hold(&mut self, doc: &DocId, out: &mut Effects) {
-        self.talking.remove(doc);
-        self.dirty.remove(doc);
-        if self.held.insert(doc.clone()) {
+    pub fn hold(&mut self, doc: &DocId, warning: Warning, out: &mut Effects) {
+        self.forget(doc);
+        if self.held.insert(doc.clone(), warning).is_none() {
             self.say(&Message::Held { doc: doc.clone() }, out);
         }
     }
 
     /// The other holds a document back from us: no more is said of it on this link.
-    pub fn hear_held(&mut self, doc: &DocId) {
+    pub fn hear_held(&mut self, doc: &DocId, warning: Warning) {
         self.forget(doc);
-        self.held.insert(doc.clone());
+        self.held.entry(doc.clone()).or_insert(warning);
     }
 
     /// All that was said has been taken: what was dirty is talked about.
