@@ -1,5 +1,7 @@
 //! All that can happen to a replica. Whatever is not a variant here does not happen.
 
+use std::collections::BTreeSet;
+
 use super::ask::Ask;
 use super::id::{Asker, DeviceId, LinkId};
 use super::message::Bye;
@@ -302,6 +304,8 @@ pub enum LinkAction {
         ticket: String,
         /// What we say of ourselves.
         name: String,
+        /// Whose ticket alone is used, and what is answered to any other; `None`: anybody's.
+        only: Option<(BTreeSet<DeviceId>, super::reply::Refusal)>,
     },
 }
 

@@ -465,7 +465,7 @@ mod tests {
     }
 
     fn join(node: &Node, ticket: &str) {
-        node.network.tell(LinkAction::Join { asker: JOINER, ticket: ticket.to_owned(), name: "laptop".to_owned() });
+        node.network.tell(LinkAction::Join { asker: JOINER, ticket: ticket.to_owned(), name: "laptop".to_owned(), only: None });
     }
 
     async fn joining(node: &mut Node) -> (u64, DeviceId) {

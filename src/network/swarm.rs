@@ -163,8 +163,8 @@ impl Switchboard {
             }
             LinkAction::Admit { pairing, welcome } => self.windows.admit(pairing, welcome),
             LinkAction::TurnAway { pairing, why } => self.windows.turn_away(pairing, why),
-            LinkAction::Join { asker, ticket, name } => {
-                if let Some(event) = self.joins.join(asker, &ticket, name, &self.place) {
+            LinkAction::Join { asker, ticket, name, only } => {
+                if let Some(event) = self.joins.join(asker, &ticket, name, only, &self.place) {
                     self.send(event).await;
                 }
             }

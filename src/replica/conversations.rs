@@ -857,3 +857,29 @@ fn what_was_held_back_on_a_link_is_not_said_any_more_when_it_ends() {
     talk(&mut a, &mut p, LinkId(2), 6, x, y, 5_000);
     assert!(held(&a) == 0 && a.r.is_level(), "what can be taken again is level again");
 }
+
+#[test]
+fn pairing_with_a_member_succeeds_and_changes_nothing() {
+    let (mut a, mut b, mut c) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    let of = |node: &Node| (node.r.fleet().clone(), node.r.log.members(&node.r.fleet().id).len());
+    let before = (of(&a), of(&b));
+    pair(&mut a, &mut b);
+    pair(&mut b, &mut a);
+    assert_eq!((of(&a), of(&b)), before);
+    let join = |node: &mut Node| {
+        let out = node.step(9, Input::Ask(Asker(1), Ask::Join { ticket: "t".into() }));
+        let only = out.tell.into_iter().find_map(|action| if let LinkAction::Join { only, .. } = action { Some(only) } else { None });
+        only.expect("the network is asked")
+    };
+    assert_eq!(join(&mut c), None, "who is alone uses any ticket");
+    let (devices, refusal) = join(&mut b).expect("who is not");
+    assert!(devices.contains(&a.me()) && !devices.contains(&c.me()), "uses that of a member");
+    assert_eq!(refusal.code, crate::model::reply::Code::AlreadyPaired);
+    // And what comes of another's is not taken.
+    let out = c.step(10, Input::Peer(PeerEvent::Joining { pairing: 1, device: b.me(), name: "b".into() }));
+    let welcome = out.tell.into_iter().find_map(|t| if let LinkAction::Admit { welcome, .. } = t { Some(welcome) } else { None }).unwrap();
+    let out = b.step(10, Input::Peer(PeerEvent::Welcomed { asker: Asker(1), device: c.me(), welcome }));
+    assert!(matches!(out.reply.as_slice(), [(_, Reply::Refused(why))] if why.code == crate::model::reply::Code::AlreadyPaired));
+    assert_eq!(of(&b), before.1);
+}
