@@ -109,6 +109,8 @@ pub struct LinkView {
     pub bytes_out: u64,
     /// Whether both hold the same.
     pub level: bool,
+    /// Messages of a kind that is not known here: the other is of a newer version. They were skipped.
+    pub unknown: u64,
 }
 
 /// A row of an agent.

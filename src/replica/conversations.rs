@@ -883,3 +883,65 @@ fn pairing_with_a_member_succeeds_and_changes_nothing() {
     assert!(matches!(out.reply.as_slice(), [(_, Reply::Refused(why))] if why.code == crate::model::reply::Code::AlreadyPaired));
     assert_eq!(of(&b), before.1);
 }
+
+#[test]
+fn of_strangers_at_one_address_one_is_heard_at_a_time() {
+    let mut a = Node::new(1);
+    let mut held = Vec::new();
+    let mut come = |a: &mut Node, n: u64, device: DeviceId, address: &str| {
+        let out = a.step(n, Input::Peer(PeerEvent::Up { link: LinkId(n), device, address: address.into() }));
+        let hung_up = out.tell.iter().filter(|action| matches!(action, LinkAction::HangUp { .. })).count();
+        held.push((a.r.links.len(), hung_up));
+    };
+    for n in 0..20 {
+        come(&mut a, n, identity(20 + n as u8).device, &format!("10.0.0.9:{n}"));
+    }
+    come(&mut a, 30, identity(60).device, "10.0.0.8:1");
+    assert_eq!(held[0], (1, 0));
+    assert!(held[1..20].iter().all(|held| *held == (1, 1)), "{held:?}");
+    assert_eq!(held[20], (2, 0), "another address has its own turn");
+}
+
+#[test]
+fn members_at_one_address_are_all_heard() {
+    let (mut a, mut b, mut c) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut c);
+    for (n, device) in [(1, b.me()), (2, c.me())] {
+        let _ = a.step(5, Input::Peer(PeerEvent::Up { link: LinkId(n), device, address: format!("127.0.0.1:{n}") }));
+    }
+    assert_eq!(a.r.links.len(), 2);
+}
+
+#[test]
+fn messages_of_an_unknown_kind_are_skipped_counted_and_shown() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let l = LinkId(1);
+    let (x, y) = up(&mut a, &mut b, l, 3);
+    talk(&mut a, &mut b, l, 3, x, y, 5_000);
+    for _ in 0..3 {
+        let _ = a.step(4, frame(l, vec![77, 0, 1, 2, 3]));
+    }
+    let out = a.step(20_000, Input::Tick);
+    talk(&mut a, &mut b, l, 20_000, VecDeque::new(), said(&out, l).into(), 100);
+    let view = a.r.view();
+    assert_eq!(view.devices[&b.me()].link.as_ref().map(|link| link.unknown), Some(3));
+}
+
+#[test]
+fn another_network_makes_every_dial_due() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let (id, t) = (b.me(), 600_000);
+    a.r.dialing.told(&id, &["1.2.3.4:5".to_owned()]);
+    let dials = |out: &Effects| out.tell.iter().filter(|t| matches!(t, LinkAction::Dial { .. })).count();
+    let listening = |address: &str| Input::Peer(PeerEvent::Listening { addresses: vec![address.into()] });
+    let _ = a.step(10, listening("10.0.0.1:4826"));
+    for n in 1..t / 1_000 {
+        let _ = a.step(n * 1_000, Input::Tick);
+    }
+    let _ = a.step(t, Input::Tick);
+    assert_eq!(dials(&a.step(t + 1, listening("10.0.0.1:4826"))), 0, "nothing is new");
+    assert_eq!(dials(&a.step(t + 2, listening("192.168.7.1:4826"))), 1);
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::model::effects::{Effects, Note};
 use crate::model::id::DeviceId;
+use crate::model::input::LinkAction;
 use crate::model::message::Message;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
@@ -27,6 +28,11 @@ impl Replica {
         let reached: BTreeSet<String> =
             self.links.values().flat_map(|link| link.addresses.iter().chain([&link.address]).cloned()).collect();
         let spared = self.spared();
+        let alone = self.linked().is_empty() && self.others().any(|device| !spared.contains(&device));
+        if self.dialing.is_stuck(alone, now.boot_ms) {
+            out.tell.push(LinkAction::Renew);
+            self.dialing.at_once(now.boot_ms);
+        }
         out.tell.extend(self.dialing.due(now.boot_ms, &spared, &reached));
         for asker in self.pings.given_up(now.boot_ms) {
             out.reply.push((asker, Reply::Refused(Refusal::new(Code::TimedOut, "no answer came within 5 s"))));
@@ -151,6 +157,7 @@ impl Replica {
                 bytes_in: link.shown_bytes.0,
                 bytes_out: link.shown_bytes.1,
                 level,
+                unknown: link.shown_unknown,
             }),
             they_miss: if own || level { Some(0) } else { self.behind.get(&device).copied().filter(|_| link.is_none()) },
             we_miss: (own || level).then_some(0),

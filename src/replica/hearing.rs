@@ -22,6 +22,10 @@ impl Replica {
     pub(super) fn hear_peer(&mut self, event: PeerEvent, now: Now, out: &mut Effects) {
         match event {
             PeerEvent::Listening { addresses } => {
+                if !self.listening.is_empty() && self.listening != addresses {
+                    // Another network: what could not be reached there may be here.
+                    self.dialing.at_once(now.boot_ms);
+                }
                 self.listening = addresses;
                 self.introduce(out);
             }
@@ -60,8 +64,24 @@ impl Replica {
             link.hang_up(Bye::Untrusted, out);
             return;
         }
+        self.make_room_at(&link, now, out);
         link.say(&Message::Members(self.log.belonging(&self.fleet.id)), out);
         self.links.insert(id, link);
+    }
+
+    /// Of those at one address whose keys we do not know, one at a time is heard: who opens many connections at once costs no
+    /// more than who opens one.
+    fn make_room_at(&mut self, link: &Link, now: Now, out: &mut Effects) {
+        if self.is_member(&link.device) {
+            return;
+        }
+        let host = |address: &str| address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
+        let unproved = self.links.values().filter(|other| other.stage == Stage::Proving && host(&other.address) == host(&link.address));
+        let older: Vec<LinkId> = unproved.filter(|other| !self.is_member(&other.device)).map(|other| other.id).collect();
+        for mut older in older.into_iter().filter_map(|id| self.links.remove(&id)).collect::<Vec<_>>() {
+            older.hang_up(Bye::Silent, out);
+            self.lost(&older, "another connection from its address took its place", now, out);
+        }
     }
 
     fn hear_frame(&mut self, id: LinkId, bytes: &[u8], now: Now, out: &mut Effects) {
@@ -74,7 +94,11 @@ impl Replica {
         };
         let ended = match link.ear.hear(bytes, limit) {
             Ok(Heard::Whole(message)) => self.hear_message(&mut link, message, now, out).err(),
-            Ok(Heard::More | Heard::Unknown) => None,
+            Ok(Heard::More) => None,
+            Ok(Heard::Unknown) => {
+                link.unknown += 1;
+                None
+            }
             Err(_) => Some(Bye::Garbled),
         };
         match ended {

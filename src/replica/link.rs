@@ -99,6 +99,10 @@ pub struct Link {
     pub bytes: (u64, u64),
     /// `bytes` as of the last pong: what is shown, so that not every frame changes the view.
     pub shown_bytes: (u64, u64),
+    /// Messages of kinds that we do not know.
+    pub unknown: u64,
+    /// As `shown_bytes`.
+    pub shown_unknown: u64,
     /// There and back, and the other's clock minus ours, when measured.
     pub measured: Option<(Millis, i64)>,
     /// Whether presence found no room and is owed.
@@ -131,6 +135,8 @@ impl Link {
             addresses: Vec::new(),
             bytes: (0, 0),
             shown_bytes: (0, 0),
+            unknown: 0,
+            shown_unknown: 0,
             measured: None,
             presence_owed: false,
             held: BTreeMap::new(),
@@ -381,7 +387,7 @@ impl Link {
         let rtt_ms = now.mono_ms.saturating_sub(ping.at.mono_ms);
         let skew_ms = wall_ms.saturating_sub(ping.at.wall_ms.saturating_add(rtt_ms as i64 / 2));
         self.measured = Some((rtt_ms, skew_ms));
-        self.shown_bytes = self.bytes;
+        (self.shown_bytes, self.shown_unknown) = (self.bytes, self.unknown);
         Some(Measured { rtt_ms, skew_ms, askers: ping.askers })
     }
 
