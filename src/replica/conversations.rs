@@ -15,6 +15,7 @@ use crate::model::id::*;
 use crate::model::input::*;
 use crate::model::message::*;
 use crate::model::reply::Reply;
+use crate::model::text::Foreign;
 use crate::model::time::Now;
 
 struct Node {
@@ -944,4 +945,45 @@ fn another_network_makes_every_dial_due() {
     let _ = a.step(t, Input::Tick);
     assert_eq!(dials(&a.step(t + 1, listening("10.0.0.1:4826"))), 0, "nothing is new");
     assert_eq!(dials(&a.step(t + 2, listening("192.168.7.1:4826"))), 1);
+}
+
+#[test]
+fn branch_and_title_are_the_last_that_were_read_and_the_project_is_the_first() {
+    let mut a = Node::new(1);
+    let source = |a: &mut Node, t: u64, event: SourceEvent| drop(a.step(t, Input::Source(event)));
+    let mut ino = 10;
+    let mut read = |a: &mut Node, t: u64, line: Option<String>, repo: Option<Repo>| {
+        ino += 1;
+        let (stat, bytes) = (FileStat { ino, ..stat() }, LIST.to_vec());
+        source(a, t, SourceEvent::Read { root: Root::ClaudeTodos, path: PATH.into(), stat, offset: 0, bytes, at_end: true });
+        let path = line.as_ref().map(|_| "p/s1.jsonl".to_owned());
+        source(a, t, SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), path)] });
+        let Some(line) = line else { return };
+        let (root, path, bytes) = (Root::ClaudeProjects, "p/s1.jsonl".to_owned(), line.into_bytes());
+        source(a, t, SourceEvent::Read { root, path, stat, offset: 0, bytes, at_end: true });
+        source(a, t, SourceEvent::Repo { cwd: "/w".into(), repo });
+    };
+    let line = |branch: &str| {
+        format!(
+            "{{\"type\":\"user\",\"cwd\":\"/w\",\"sessionId\":\"s1\",\"gitBranch\":\"{branch}\",\"timestamp\":\"2026-10-14T00:00:00Z\"}}\n"
+        )
+    };
+    let repo = |name: &str| Some(Repo { remote: Some(format!("https://x.example/{name}")), root: "/w".into(), branch: None });
+    let session = |a: &Node| {
+        let view = a.r.view();
+        let fact = &view.sessions.values().next().expect("it is shown").fact;
+        (fact.branch.as_ref().map(Foreign::plain), fact.project.clone())
+    };
+    read(&mut a, 2, Some(line("main")), repo("one"));
+    let first = session(&a);
+    assert_eq!(first.0.as_deref(), Some("main"));
+    // After the next start its transcript says another branch, and the remote has moved.
+    a.kept.index.clear();
+    let _ = a.reopen(3);
+    read(&mut a, 4, Some(line("fix/it")), repo("two"));
+    assert_eq!(session(&a), (Some("fix/it".to_owned()), first.1.clone()));
+    a.kept.index.clear();
+    let _ = a.reopen(5);
+    read(&mut a, 6, None, None);
+    assert_eq!(session(&a), (Some("fix/it".to_owned()), first.1), "what is not found any more takes nothing back");
 }
