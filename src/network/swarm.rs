@@ -146,15 +146,10 @@ impl Switchboard {
             LinkAction::Say { link, frames } => self.place.lines.say(link, frames),
             LinkAction::HangUp { link, why } => self.place.lines.hang_up(link, why),
             LinkAction::Block { device, for_ms } => self.block(device, for_ms),
-            LinkAction::Fleet(fleet) if fleet.id == self.fleet.id => {
-                // Another secret: only what is announced and recognised changes.
-                self.fleet = fleet;
-                self.discovery.close();
-                self.discover();
-            }
             LinkAction::Fleet(fleet) => {
-                self.fleet = fleet;
-                self.renew("this device is in another fleet now").await;
+                let is_same = std::mem::replace(&mut self.fleet, fleet).id == self.fleet.id;
+                // Of another secret only what is announced and recognised changes.
+                if is_same { self.discover() } else { self.renew("this device is in another fleet now").await }
             }
             LinkAction::Renew => self.renew("all connections are made anew").await,
             LinkAction::Invite { asker } => {
@@ -415,6 +410,7 @@ impl Switchboard {
     }
 
     fn discover(&mut self) {
+        self.discovery.close();
         let Place { discovery, port, inbox, tasks, .. } = &self.place;
         self.discovery = Discovery::start(discovery, *port, &self.fleet, inbox, tasks);
     }

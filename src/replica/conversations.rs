@@ -987,3 +987,43 @@ fn branch_and_title_are_the_last_that_were_read_and_the_project_is_the_first() {
     read(&mut a, 6, None, None);
     assert_eq!(session(&a), (Some("fix/it".to_owned()), first.1), "what is not found any more takes nothing back");
 }
+
+#[test]
+fn facts_of_a_later_version_are_kept_handed_on_and_not_shown() {
+    // a is of a later version; b and c are of this one, and c hears of a through b alone.
+    let (mut a, mut b, mut c) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut c);
+    a.add(2, "x", None);
+    let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
+    let later = |a: &mut Node, facts: &[(&str, &str)]| {
+        let facts: Vec<_> = facts.iter().map(|(key, value)| (key.parse::<FactKey>().expect("a later kind"), (*value).to_owned())).collect();
+        let mut keep = crate::model::batch::Batch::default();
+        a.r.library.write(d.as_str(), &facts, &mut keep);
+        keep.apply_to(&mut a.kept);
+    };
+    later(&mut a, &[("vote/t-1/a", "yes"), ("claim~/t-1", "{\"rev\":1}")]);
+    later(&mut a, &[("claim~/t-1", "{\"rev\":2}")]);
+    let before = b.r.export();
+    let meet = |x: &mut Node, y: &mut Node, l: u64| {
+        let (to_x, to_y) = up(x, y, LinkId(l), l);
+        talk(x, y, LinkId(l), l, to_x, to_y, 5_000);
+        assert!(x.r.is_level() && y.r.is_level(), "nothing is held back");
+        for node in [x, y] {
+            let _ = node.step(l, Input::Peer(PeerEvent::Down { link: LinkId(l), why: "x".into() }));
+        }
+    };
+    meet(&mut a, &mut b, 10);
+    meet(&mut b, &mut c, 20);
+    assert_eq!(a.r.library.heads_of(&d), c.r.library.heads_of(&d));
+    meet(&mut c, &mut a, 25);
+    let (of_a, of_c) = (a.r.library.facts(), c.r.library.facts());
+    assert_eq!((of_a.export(), of_a.unknown()), (of_c.export(), 2));
+    assert!(of_c.export().contains("claim~/t-1 {\"rev\":2}\n"));
+    assert_eq!(of_c, &c.r.library.facts_from_scratch());
+    assert_eq!(c.r.export(), a.r.export());
+    assert_ne!(b.r.export(), before, "the todo beside them is shown");
+    assert!(c.r.view().warnings.contains_key("newer"));
+    let _ = c.reopen(30);
+    assert_eq!(c.r.library.facts().unknown(), 2, "they are on its disk");
+}

@@ -126,7 +126,12 @@ impl Replica {
             let what = format!("a fresh save of document {doc} does not read back; its file goes on to be appended to");
             (format!("unsaved/{doc}"), Warning { what, fix: Some("hubless doctor; please report it".into()) })
         });
-        let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).collect();
+        let newer = Some(self.library.facts().unknown()).filter(|n| *n > 0).map(|n| {
+            let facts = if n == 1 { "1 entry".to_owned() } else { format!("{n} entries") };
+            let what = format!("{facts} of kinds that this version does not know: kept and handed on, not shown");
+            ("newer".to_owned(), Warning { what, fix: Some("update hubless on this device".into()) })
+        });
+        let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).collect();
         let fleet = Some(self.fleet.id);
         let changed = view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
         (view.strangers, view.sources, view.warnings, view.fleet) = (strangers, sources, warnings, fleet);

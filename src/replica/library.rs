@@ -336,7 +336,7 @@ impl Library {
 
     fn join(&mut self, id: &DocId, keys: Vec<FactKey>) {
         let Some(document) = self.documents.get(id) else { return };
-        for key in keys.into_iter().filter(|key| key.collection() == id.collection()) {
+        for key in keys.into_iter().filter(|key| key.belongs_to(id.collection())) {
             for value in document.values(&key) {
                 if self.facts.join(&key, &value) {
                     self.changed.insert(key.clone());
@@ -350,7 +350,7 @@ impl Library {
     pub fn facts_from_scratch(&self) -> Facts {
         let mut facts = Facts::default();
         for (id, document) in &self.documents {
-            for key in document.keys().into_iter().filter(|key| key.collection() == id.collection()) {
+            for key in document.keys().into_iter().filter(|key| key.belongs_to(id.collection())) {
                 for value in document.values(&key) {
                     facts.join(&key, &value);
                 }

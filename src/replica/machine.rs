@@ -323,7 +323,8 @@ impl Replica {
             | FactKey::Beat(..)
             | FactKey::Item(_)
             | FactKey::Rank(..)
-            | FactKey::Act(_) => false,
+            | FactKey::Act(_)
+            | FactKey::Other(_) => false,
         };
         if ours && self.foreign && self.outdone.insert(key.clone()) {
             self.healing = true;
