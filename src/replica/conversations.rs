@@ -1027,3 +1027,23 @@ fn facts_of_a_later_version_are_kept_handed_on_and_not_shown() {
     let _ = c.reopen(30);
     assert_eq!(c.r.library.facts().unknown(), 2, "they are on its disk");
 }
+
+#[test]
+fn what_cannot_be_read_is_read_three_times_more_and_then_its_former_value_stays() {
+    let mut a = Node::new(1);
+    list_once(&mut a, 2, stat(), LIST);
+    let asked = |out: &Effects| out.look.iter().filter(|look| matches!(look, Look::Read { .. })).count();
+    read_once(&mut a, 10, FileStat { ino: 3, size: 0, ..stat() }, b"");
+    for n in 1..=3 {
+        let t = 10 + 50 * n;
+        assert_eq!(a.r.deadline(), Some(now(t).boot_ms), "try {n}");
+        assert_eq!((asked(&a.step(t - 1, Input::Tick)), asked(&a.step(t, Input::Tick))), (0, 1), "try {n}");
+        read_once(&mut a, t, FileStat { ino: 3, size: 1, ..stat() }, b"[");
+    }
+    assert!(a.r.deadline() > Some(now(1_000).boot_ms), "then only a hint or a listing");
+    assert_eq!(a.r.view().todos.values().next().expect("it stays").status, crate::model::todo::Status::Completed);
+    read_once(&mut a, 2_000, FileStat { ino: 4, size: 0, ..stat() }, b"");
+    assert_eq!(asked(&a.step(2_050, Input::Tick)), 1);
+    read_once(&mut a, 2_050, FileStat { ino: 4, ..stat() }, LIST);
+    assert!(a.r.deadline() > Some(now(3_000).boot_ms), "what could be read is not tried again");
+}

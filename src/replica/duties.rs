@@ -21,9 +21,7 @@ impl Replica {
         for link in self.links.values_mut() {
             link.tick(now, &mut self.library, out);
         }
-        if self.reading.due() <= now.boot_ms {
-            self.reading.list(now, out);
-        }
+        self.reading.tick(now, out);
         self.blocked.retain(|_, until| *until > now.boot_ms);
         let reached: BTreeSet<String> =
             self.links.values().flat_map(|link| link.addresses.iter().chain([&link.address]).cloned()).collect();
