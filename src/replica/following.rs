@@ -97,6 +97,8 @@ pub struct Following {
     queued: BTreeSet<At>,
     asked: BTreeSet<At>,
     again: BTreeSet<At>,
+    /// Keys of rows that are void.
+    void: Vec<String>,
 }
 
 impl Following {
@@ -108,17 +110,30 @@ impl Following {
             let row: Row = postcard::from_bytes(&shelf.get(key)?).ok().filter(|row: &Row| row.stamp == stamp)?;
             Some(((Root::named(root)?, path.to_owned()), row))
         };
-        let rows: BTreeMap<At, Row> = shelf.keys(FRONT).iter().filter_map(read).collect();
+        let (mut rows, mut void) = (BTreeMap::new(), Vec::new());
+        for key in shelf.keys(FRONT) {
+            match read(&key) {
+                Some((at, row)) => drop(rows.insert(at, row)),
+                None => void.push(key),
+            }
+        }
         let mut firsts: BTreeMap<String, BTreeSet<At>> = BTreeMap::new();
         for (at, row) in &rows {
             firsts.entry(row.run.first.clone().unwrap_or_default()).or_default().insert(at.clone());
         }
-        Following { rows, firsts, queue: VecDeque::new(), queued: BTreeSet::new(), asked: BTreeSet::new(), again: BTreeSet::new() }
+        Following { rows, firsts, queue: VecDeque::new(), queued: BTreeSet::new(), asked: BTreeSet::new(), again: BTreeSet::new(), void }
     }
 
     /// The sums of all files that were read, for what is shown of their sessions.
     pub fn runs(&self) -> impl Iterator<Item = (&At, &Run)> {
         self.rows.iter().map(|(at, row)| (at, &row.run))
+    }
+
+    /// Rows of other documents are dropped for good.
+    pub fn drop_void(&mut self, out: &mut Effects) {
+        for key in std::mem::take(&mut self.void) {
+            out.keep.push(Keep::Index { key, value: None });
+        }
     }
 
     /// Another file with that first record.

@@ -145,9 +145,9 @@ impl Replica {
         let (todos, me) = (&self.showing.todos, self.me.device);
         let facts = match told.what {
             What::Nothing => return,
-            What::List(reading) => reading::read(todos, &list, me, &reading, at),
-            What::Task(change) => reading::change(todos, &list, me, &[change], at),
-            What::Finished(upto) => reading::finished(todos, &list, me, upto, at),
+            What::List(reading) => reading::read(todos, &list, me, &reading, at, now.wall_ms),
+            What::Task(change) => reading::change(todos, &list, me, &[change], at, now.wall_ms),
+            What::Finished(upto) => reading::finished(todos, &list, me, upto, at, now.wall_ms),
         };
         self.write_todos(&facts, at, now, out);
     }
@@ -205,9 +205,9 @@ impl Replica {
             let (facts, at) = match said {
                 Said::List { at, agent, reading } => {
                     let agent = if agent.is_empty() { main } else { agent };
-                    (self.list_facts(of, agent, reading, time(*at)), time(*at))
+                    (self.list_facts(of, agent, reading, time(*at), now), time(*at))
                 }
-                Said::Task { at, change } => (self.task_facts(of, change, time(*at)), time(*at)),
+                Said::Task { at, change } => (self.task_facts(of, change, time(*at), now), time(*at)),
                 Said::Ended { at, outcome } => {
                     ended = Some((time(*at), outcome.clone()));
                     continue;
@@ -218,14 +218,14 @@ impl Replica {
         ended
     }
 
-    fn list_facts(&self, session: SessionId, agent: &str, reading: &ListReading, at: i64) -> Vec<TodoFact> {
+    fn list_facts(&self, session: SessionId, agent: &str, reading: &ListReading, at: i64, now: Now) -> Vec<TodoFact> {
         let list = List::Session { session, agent: Foreign::new(agent) };
-        reading::read(&self.showing.todos, &list, self.me.device, reading, at)
+        reading::read(&self.showing.todos, &list, self.me.device, reading, at, now.wall_ms)
     }
 
-    fn task_facts(&self, session: SessionId, change: &Change, at: i64) -> Vec<TodoFact> {
+    fn task_facts(&self, session: SessionId, change: &Change, at: i64, now: Now) -> Vec<TodoFact> {
         let list = List::Session { session, agent: Foreign::new(TASKS) };
-        reading::change(&self.showing.todos, &list, self.me.device, std::slice::from_ref(change), at)
+        reading::change(&self.showing.todos, &list, self.me.device, std::slice::from_ref(change), at, now.wall_ms)
     }
 
     fn write_todos(&mut self, facts: &[TodoFact], at: i64, now: Now, out: &mut Effects) {

@@ -47,6 +47,9 @@ pub struct Library {
     /// What stands for every document that is not there; never written.
     blank: Document,
     closed: BTreeSet<DocId>,
+    unsaved: BTreeSet<DocId>,
+    /// How many files of documents lie aside, those among them that are to be set aside now.
+    aside: u64,
 }
 
 impl Library {
@@ -64,6 +67,8 @@ impl Library {
             outlived: Vec::new(),
             blank: Document::born([0xbb; 16]),
             closed: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
+            aside: shelf.aside(),
         };
         for id in shelf.documents() {
             let Some(bytes) = shelf.document(&id) else { continue };
@@ -76,6 +81,7 @@ impl Library {
                 Err(damaged) => library.damaged.push((id, damaged)),
             }
         }
+        library.aside += library.damaged.len() as u64;
         library
     }
 
@@ -225,6 +231,12 @@ impl Library {
         std::mem::take(&mut self.outlived)
     }
 
+    /// Documents of which a fresh save did not read back.
+    #[must_use]
+    pub fn unsaved(&self) -> &BTreeSet<DocId> {
+        &self.unsaved
+    }
+
     /// Drops every heartbeat document that was outlived before a crash let it be dropped.
     pub fn outlive_all(&mut self, keep: &mut Batch) {
         let all: Vec<DocId> = self.documents.keys().filter(|id| id.collection() == Collection::Heartbeats).cloned().collect();
@@ -307,17 +319,24 @@ impl Library {
         self.write(&name, &facts, keep)
     }
 
-    /// Saves a document afresh when what was appended outgrew what was saved.
+    /// Saves a document afresh when what was appended outgrew what was saved. While a save does not read back, the file that
+    /// does goes on to be appended to.
     fn compact(&mut self, id: &DocId, keep: &mut Batch) {
         let Some(document) = self.documents.get_mut(id) else { return };
         if document.appended_bytes() > COMPACT_BYTES_MIN.max(document.saved_bytes()) {
-            keep.push(Keep::Replace { doc: id.clone(), bytes: document.save() });
+            match document.save() {
+                Some(bytes) => {
+                    self.unsaved.remove(id);
+                    keep.push(Keep::Replace { doc: id.clone(), bytes });
+                }
+                None => drop(self.unsaved.insert(id.clone())),
+            }
         }
     }
 
     fn join(&mut self, id: &DocId, keys: Vec<FactKey>) {
         let Some(document) = self.documents.get(id) else { return };
-        for key in keys.into_iter().filter(|key| key.collection() == id.collection()) {
+        for key in keys.into_iter().filter(|key| key.belongs_to(id.collection())) {
             for value in document.values(&key) {
                 if self.facts.join(&key, &value) {
                     self.changed.insert(key.clone());
@@ -331,7 +350,7 @@ impl Library {
     pub fn facts_from_scratch(&self) -> Facts {
         let mut facts = Facts::default();
         for (id, document) in &self.documents {
-            for key in document.keys().into_iter().filter(|key| key.collection() == id.collection()) {
+            for key in document.keys().into_iter().filter(|key| key.belongs_to(id.collection())) {
                 for value in document.values(&key) {
                     facts.join(&key, &value);
                 }
@@ -340,7 +359,8 @@ impl Library {
         facts
     }
 
-    /// A stamp of which documents of sessions and todos there are; checkpoints carry it, so that a lost document is read again.
+    /// A stamp of which documents of sessions and todos there are, and of how many files were ever set aside; checkpoints carry
+    /// it, so that what was in a lost or damaged document is read again, also after a crash before anything was kept.
     #[must_use]
     pub fn stamp(&self) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_derive_key("hubless 1 stamp of documents");
@@ -348,6 +368,7 @@ impl Library {
             hasher.update(id.as_str().as_bytes());
             hasher.update(b"\n");
         }
+        hasher.update(&self.aside.to_le_bytes());
         let mut stamp = [0; 16];
         stamp.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         stamp

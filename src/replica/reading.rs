@@ -23,6 +23,10 @@ use crate::model::view::SourceView;
 use super::following::{At, Following, Piece, Progress};
 use super::placing::{Place, Placed, Placing};
 
+/// How often an empty or unparsable file is read again, and after how long each time (FORMATS §8.7).
+const TRIES_MAX: u8 = 3;
+const TRY_AGAIN_MS: Millis = 50;
+
 /// One small file, read whole.
 pub struct Told {
     /// Whose list it is.
@@ -83,6 +87,7 @@ struct Whole {
     stat: FileStat,
     /// All of it; nothing when there is more than may be.
     bytes: Vec<u8>,
+    at_end: bool,
 }
 
 /// The state of the sources.
@@ -94,6 +99,8 @@ pub struct Reading {
     /// Files of lines.
     pub following: Following,
     malformed: BTreeMap<At, u64>,
+    /// What could not be read as a whole: how often that was tried, and when it is tried again.
+    again: BTreeMap<At, (u8, Millis)>,
     roots: BTreeSet<Root>,
     listing: BTreeSet<Root>,
     listed: bool,
@@ -117,6 +124,7 @@ impl Reading {
             placing: Placing::default(),
             following: Following::open(stamp, shelf),
             malformed: BTreeMap::new(),
+            again: BTreeMap::new(),
             roots: TOOLS.iter().flat_map(|tool| Root::of(tool.name, 0)).collect(),
             listing: BTreeSet::new(),
             listed: false,
@@ -125,10 +133,44 @@ impl Reading {
         }
     }
 
-    /// When everything is to be listed again.
+    /// Marks that carry another stamp are dropped for good: a document that comes back under its old name must not make them
+    /// count again.
+    pub fn drop_void(&mut self, out: &mut Effects) {
+        let stamp = self.stamp;
+        let void: Vec<At> = self.marks.iter().filter(|(_, mark)| mark.stamp != stamp).map(|(at, _)| at.clone()).collect();
+        for at in void {
+            self.marks.remove(&at);
+            out.keep.push(Keep::Index { key: mark_key(&at), value: None });
+        }
+        self.following.drop_void(out);
+    }
+
+    /// When something is to be looked at again.
     #[must_use]
     pub fn due(&self) -> Millis {
-        self.due
+        self.again.values().map(|(_, due)| *due).chain([self.due]).min().unwrap_or(self.due)
+    }
+
+    /// Looks again at what is due.
+    pub fn tick(&mut self, now: Now, out: &mut Effects) {
+        if self.due <= now.boot_ms {
+            self.list(now, out);
+        }
+        let due = |(at, (_, due)): (&At, &(u8, Millis))| (*due <= now.boot_ms).then(|| at.clone());
+        for at in self.again.iter().filter_map(due).collect::<Vec<_>>() {
+            // Due no more until the answer comes; should it get lost, a hint or a listing reads it.
+            self.again.entry(at.clone()).and_modify(|(_, due)| *due = Millis::MAX);
+            self.read(at, out);
+        }
+    }
+
+    /// A file that could not be read may have been in the middle of being written: it is read a few times more, then what it
+    /// said before stays.
+    fn tried(&mut self, at: &At, enough: bool, now: Now) {
+        let tries = self.again.remove(at).map_or(1, |(tries, _)| tries + 1);
+        if !enough && tries <= TRIES_MAX {
+            self.again.insert(at.clone(), (tries, now.boot_ms + TRY_AGAIN_MS));
+        }
     }
 
     /// Lists everything again.
@@ -187,7 +229,7 @@ impl Reading {
                 self.placing.read_head(stem(&path), &bytes, out, &mut placed);
             }
             SourceEvent::Read { root, path, stat, bytes, at_end, .. } => {
-                let read = Whole { at: (root, path), stat, bytes: if at_end { bytes } else { Vec::new() } };
+                let read = Whole { at: (root, path), stat, bytes: if at_end { bytes } else { Vec::new() }, at_end };
                 self.read_whole(read, stamp, now, out, &mut gathered, &mut placed);
             }
             SourceEvent::Followed { root, path, stat, head, behind, offset, bytes, at_end } => {
@@ -269,7 +311,7 @@ impl Reading {
 
     fn read_whole(
         &mut self,
-        Whole { at, stat, bytes }: Whole,
+        Whole { at, stat, bytes, at_end }: Whole,
         stamp: [u8; 16],
         now: Now,
         out: &mut Effects,
@@ -286,22 +328,28 @@ impl Reading {
             File::Process { .. } => {
                 let process = claude_process::parse(&bytes);
                 let malformed = u64::from(process.is_err());
+                self.tried(&at, process.is_ok() || !at_end, now);
                 // Without a mark: after a restart it is asked again which of them live.
                 gathered.processes.extend(process.map(|process| (at.clone(), process, stat.mtime_ms)));
                 malformed
             }
             File::Whole(owner, read) => match read(&bytes) {
                 Ok((run, said)) => {
+                    self.tried(&at, true, now);
                     self.mark(at.clone(), mark, gathered);
                     self.placing.advanced(Progress::whole(at.clone(), owner.clone(), run, said, stat.mtime_ms), out, placed);
                     0
                 }
-                Err(_) => 1,
+                Err(_) => {
+                    self.tried(&at, !at_end, now);
+                    1
+                }
             },
             File::Lines(..) => return,
             File::Todos(_) | File::Task { .. } | File::HighMark { .. } => {
                 let (what, malformed) = read_list(&file, &at.1, &bytes);
                 let Some(of) = of(&file) else { return };
+                self.tried(&at, what != What::Nothing || !at_end, now);
                 let told = Told { of: of.clone(), what, at: stat.mtime_ms };
                 match of {
                     Of::Named(_) => placed.told.push((told, at.clone(), mark, Place::default())),
@@ -335,10 +383,14 @@ impl Reading {
             }
             Some(File::Process { .. }) => {
                 self.reading.remove(&at);
+                self.again.remove(&at);
                 gathered.ended = true;
             }
             // A file that is gone says nothing; only its name is forgotten.
-            Some(_) | None => drop(self.reading.remove(&at)),
+            Some(_) | None => {
+                self.reading.remove(&at);
+                self.again.remove(&at);
+            }
         }
     }
 

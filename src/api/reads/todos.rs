@@ -11,8 +11,8 @@ use super::find;
 use super::query::{LIST, Query};
 use crate::api::problem::Problem;
 use crate::model::id::TodoId;
-use crate::model::todo::{By, Status};
-use crate::model::view::{Conflict, Origin, Side, TodoView, View};
+use crate::model::todo::{By, Side, Status};
+use crate::model::view::{Conflict, Origin, TodoView, View};
 
 /// One todo.
 pub(crate) fn todo(view: &View, todo: &TodoView) -> Value {
