@@ -26,6 +26,7 @@ mod duties;
 mod gathering;
 mod hearing;
 mod joining;
+mod places;
 #[cfg(test)]
 mod samples;
 

@@ -50,7 +50,7 @@ pub enum Kind {
 }
 
 /// The table.
-pub const KEYS: [Key; 13] = [
+pub const KEYS: [Key; 14] = [
     Key { name: "device.name", default: "(the host's name)", kind: Kind::Name, what: "this device's label on all devices" },
     Key { name: "http.port", default: "4825", kind: Kind::Port, what: "the page and the API on loopback; 0: any free port" },
     Key { name: "network.port", default: "4826", kind: Kind::Port, what: "where other devices reach this one; 0: any free port" },
@@ -65,6 +65,7 @@ pub const KEYS: [Key; 13] = [
         what: "where Claude Code keeps its files",
     },
     Key { name: "alerts.not_seen_after", default: "2h", kind: Kind::Span, what: "say so when a device is out of reach for so long" },
+    Key { name: "hooks.session_note", default: "true", kind: Kind::Truth, what: "tell a session that begins who else works there" },
     Key { name: "log.format", default: "text", kind: Kind::Word(&["text", "json"]), what: "how a line of the log looks" },
     Key {
         name: "log.level",

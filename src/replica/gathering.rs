@@ -22,6 +22,9 @@ const TOOL: &str = "claude";
 
 impl Replica {
     pub(super) fn hear_source(&mut self, event: SourceEvent, now: Now, out: &mut Effects) {
+        if let SourceEvent::Repo { cwd, repo } = &event {
+            self.learn_place(cwd, repo.as_ref(), now, out);
+        }
         let present = |replica: &Replica| replica.reading.shown.get(&Root::ClaudeTodos).is_some_and(|shown| shown.present);
         let before = present(self);
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);

@@ -27,6 +27,7 @@ use super::hearing::WRITTEN_AGAIN;
 use super::library::{Fresh, Library};
 use super::link::{Link, Stage};
 use super::pinging::Pings;
+use super::places::Places;
 use super::presence::Presences;
 use super::reading::Reading;
 use super::saved;
@@ -60,6 +61,7 @@ pub struct Replica {
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) dialing: Dialing,
     pub(super) reading: Reading,
+    pub(super) places: Places,
     pub(super) lives: Lives,
     pub(super) log: Log,
     pub(super) fleet: Fleet,
@@ -103,6 +105,7 @@ impl Replica {
             links: BTreeMap::new(),
             dialing: Dialing::new(me.device, life.nonce),
             reading: Reading::open(library.stamp(), shelf),
+            places: Places::default(),
             lives: Lives::open(shelf),
             log: Log::default(),
             hlc: Stamp::default(),
