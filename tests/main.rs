@@ -6,6 +6,7 @@
 mod corpus;
 mod crash;
 mod export;
+mod hooks;
 mod logs;
 mod one_device;
 mod reading;

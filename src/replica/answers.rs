@@ -92,7 +92,9 @@ impl Replica {
         if let Some(cwd) = report.cwd.filter(|cwd| !cwd.is_blank()) {
             self.place_session(session, cwd, now, out);
         }
-        self.presences.report(beat.clone(), said.boot_ms, transition);
+        // A hook that says *working* has just seen a tool's result: it goes on, even if what it is at stays the same.
+        let goes_on = report.source == "hook" && report.state == Some(Reported::Working);
+        self.presences.report(beat.clone(), said.boot_ms, transition || goes_on);
         self.showing.presence_changed(&self.me.device, &self.presences);
         if durable {
             self.write_beat(&beat, out);
