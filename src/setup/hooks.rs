@@ -267,7 +267,7 @@ fn cut(text: &str, whole: &Node, parts: Vec<(Range<usize>, Fate)>) -> Fate {
     if let (Some((first, _)), Some((last, _)), true) = (parts.first(), parts.last(), all_go) {
         // One that we made begins with a new line; one that was there empty stays as it was.
         let is_made = text[whole.span.start + 1..first.start].contains('\n');
-        return if is_made { Fate::Goes } else { Fate::Shrinks(vec![first.start..last.end]) };
+        return if is_made { Fate::Goes } else { Fate::Shrinks(std::iter::once(first.start..last.end).collect()) };
     }
     let mut cuts = Vec::new();
     let mut kept: Option<usize> = None;
