@@ -465,6 +465,14 @@ mod tests {
                 && uninstall(&text, Tool::Claude) == Ok(Some(settings.0.clone()))
         }
 
+        /// Wherever ours stand between others, they go with one comma each and the others stay.
+        fn only_ours_go_from_between_others(ours: Vec<bool>) -> bool {
+            let group = |ours: &bool| if *ours { format!("{{\"hooks\": [{{\"command\": \"{COMMAND}\"}}]}}") } else { "{\"hooks\": [7]}".to_owned() };
+            let settings = |groups: Vec<String>| format!("{{\"hooks\": {{\"Stop\": [{}], \"X\": [] }} }}", groups.join(" , "));
+            let left = ours.iter().filter(|ours| !**ours).map(group).collect();
+            uninstall(&settings(ours.iter().map(group).collect()), Tool::Claude) == Ok(Some(settings(left)))
+        }
+
         fn no_text_panics(text: String) -> bool {
             install(Some(&text), Tool::Claude, COMMAND, None).is_ok() == uninstall(&text, Tool::Claude).is_ok()
         }
@@ -520,6 +528,7 @@ mod tests {
     fn what_a_tool_spaced_anew_or_somebody_mixed_is_taken_out_all_the_same() {
         let value: Value = serde_json::from_str(&installed(r#"{"a": 1}"#)).expect("JSON");
         for text in [value.to_string(), serde_json::to_string_pretty(&value).expect("JSON")] {
+            assert_eq!(installed(&text), text, "what is there already is not moved about");
             let left = uninstall(&text, Tool::Claude).expect("JSON").expect("something is left");
             let left: Value = serde_json::from_str(&left).expect("JSON");
             assert!(!left.to_string().contains("hubless") && left["a"] == 1, "{left}");
