@@ -25,8 +25,8 @@ use crate::model::ask::Ask;
 pub const REPORTS_MAX: usize = 1_000;
 /// Bytes of one report; a hook's longest has some 20 kB.
 const REPORT_BYTES_MAX: u64 = 64 * 1024;
-/// How often it is looked at though nobody reported.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked at though nobody reported: whoever found us slow has left its report and is gone.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How a report is named until it is whole.
 const UNFINISHED: char = '.';
 /// After so long nobody is still writing it, milliseconds.

@@ -3,7 +3,8 @@
 /// How every extension of ours begins, whatever its version.
 const MARK: &str = "// hubless: ";
 
-/// The extension. It imports nothing of pi, whose package has changed its name before; it never throws and never waits long.
+/// The extension: plain JavaScript, which is TypeScript too. It imports nothing of pi, whose package has changed its name before; it
+/// never throws and never waits long.
 const EXTENSION: &str = r#"// hubless: reports pi's sessions to hubless on this machine, and shows it who else works on the project.
 // Made by `hubless hooks install pi`; `hubless hooks uninstall pi` takes it away. What is changed here is lost.
 import { spawn } from "node:child_process";
@@ -12,7 +13,7 @@ const PROGRAM = @PROGRAM@;
 const HOME = @HOME@;
 const WAIT_MS = 500;
 
-function report(ctx: any, event: string, more: object = {}): Promise<string> {
+function report(ctx, event, more = {}) {
   return new Promise((done) => {
     let said = "";
     try {
@@ -22,7 +23,7 @@ function report(ctx: any, event: string, more: object = {}): Promise<string> {
       enough.unref();
       child.on("error", () => done(""));
       child.on("close", () => done(said));
-      child.stdout.on("data", (bytes: any) => (said += bytes));
+      child.stdout.on("data", (bytes) => (said += bytes));
       child.stdin.on("error", () => {});
       const session = ctx.sessionManager.getSessionId();
       child.stdin.end(JSON.stringify({ hook_event_name: event, session_id: session, cwd: ctx.cwd, ...more }));
@@ -32,22 +33,22 @@ function report(ctx: any, event: string, more: object = {}): Promise<string> {
   });
 }
 
-export default function (pi: any) {
-  const files = new Map<string, unknown>();
-  pi.on("session_start", async (event: any, ctx: any) => {
+export default function (pi) {
+  const files = new Map();
+  pi.on("session_start", async (event, ctx) => {
     const note = await report(ctx, "SessionStart", { source: event?.reason ?? "startup" });
     return note ? { systemPromptAppend: note } : undefined;
   });
-  pi.on("before_agent_start", (event: any, ctx: any) => void report(ctx, "UserPromptSubmit", { prompt: event?.prompt }));
-  pi.on("agent_start", (_event: any, ctx: any) => void report(ctx, "UserPromptSubmit"));
-  pi.on("tool_execution_start", (event: any) => void files.set(event?.toolCallId, event?.args?.path));
-  pi.on("tool_execution_end", (event: any, ctx: any) => {
+  pi.on("before_agent_start", (event, ctx) => void report(ctx, "UserPromptSubmit", { prompt: event?.prompt }));
+  pi.on("agent_start", (_event, ctx) => void report(ctx, "UserPromptSubmit"));
+  pi.on("tool_execution_start", (event) => void files.set(event?.toolCallId, event?.args?.path));
+  pi.on("tool_execution_end", (event, ctx) => {
     const file_path = files.get(event?.toolCallId);
     files.delete(event?.toolCallId);
     void report(ctx, "PostToolUse", { tool_name: event?.toolName, tool_input: { file_path } });
   });
-  pi.on("agent_end", (_event: any, ctx: any) => void report(ctx, "Stop"));
-  pi.on("session_shutdown", async (_event: any, ctx: any) => void (await report(ctx, "SessionEnd")));
+  pi.on("agent_end", (_event, ctx) => void report(ctx, "Stop"));
+  pi.on("session_shutdown", async (_event, ctx) => void (await report(ctx, "SessionEnd")));
 }
 "#;
 

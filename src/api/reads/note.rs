@@ -8,7 +8,7 @@ use super::envelope::{Answer, iso, text};
 use super::query::Query;
 use crate::api::problem::Problem;
 use crate::model::id::SessionId;
-use crate::model::session::session_id;
+use crate::model::session::{SessionFact, session_id};
 use crate::model::todo::Status;
 use crate::model::view::{AgentKey, AgentState, AgentView, TodoView, View};
 
@@ -24,9 +24,15 @@ pub(crate) fn note(view: &View, query: &str) -> Result<Answer, Problem> {
         return Err(Problem::bad("“tool” and “session” are needed").fix("?tool=claude&session=ID"));
     };
     let session = session_id(&view.me, tool, session);
-    let project = view.sessions.get(&session).and_then(|session| session.fact.project.clone());
+    let project = view.sessions.get(&session).and_then(|asker| asker.fact.project.clone().or_else(|| of_directory(view, &asker.fact)));
     let data = project.map_or(Value::Null, |project| of_project(view, session, &project));
     Ok(Answer::one(data, query))
+}
+
+/// The project of any session of this device in the same directory: a new one's own is not looked up yet.
+fn of_directory(view: &View, fact: &SessionFact) -> Option<String> {
+    let same = |other: &&SessionFact| other.device == fact.device && other.cwd.is_some() && other.cwd == fact.cwd;
+    view.sessions.values().map(|session| &session.fact).filter(same).find_map(|other| other.project.clone())
 }
 
 fn of_project(view: &View, asker: SessionId, project: &str) -> Value {
@@ -82,7 +88,6 @@ mod tests {
     use crate::api::fixture::{Fleet, MBP, MINI, NOW, beat, todo};
     use crate::api::reads::answer;
     use crate::model::beat::Reported;
-    use crate::model::session::SessionFact;
     use crate::model::view::{SessionState, SessionView};
 
     /// An agent in a session of a project.
@@ -138,6 +143,15 @@ mod tests {
         let fleet = at(Fleet::new(), MBP, "me", AgentState::Working, None);
         assert_eq!((ask(&fleet, "me"), ask(&fleet, "nobody")), (Value::Null, Value::Null));
         assert_eq!(answer(&fleet.0, NOW, "daemon", "/api/v3/note", "tool=x").expect_err("no session").status, 400);
+        // In a directory that is known already, nobody waits for a look.
+        let mut fleet = at(at(fleet, MBP, "before", AgentState::Idle, Some("web")), MINI, "there", AgentState::Idle, Some("other"));
+        assert_eq!(ask(&fleet, "me"), Value::Null);
+        for (device, name) in [(MBP, "me"), (MBP, "before"), (MINI, "there")] {
+            let id = session_id(&device, "custom", name);
+            let session = fleet.0.sessions.get_mut(&id).expect("there");
+            Arc::make_mut(session).fact.cwd = Some("/w".into());
+        }
+        assert_eq!(ask(&fleet, "me")["project"], "web");
     }
 
     #[test]
