@@ -15,7 +15,7 @@ const SESSION: &str = "5c0e9a52-0000-4000-8000-000000000001";
 
 /// Runs `hubless hook TOOL` with these bytes on stdin; it must end with 0 and without a word on stderr.
 #[track_caller]
-fn said(home: &Home, tool: &str, bytes: &[u8]) -> Ran {
+pub(crate) fn said(home: &Home, tool: &str, bytes: &[u8]) -> Ran {
     let mut command = home.command(hubless(), &["hook", tool]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     // Who does not read to the end may close the pipe.

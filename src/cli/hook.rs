@@ -25,6 +25,8 @@ use crate::setup::Tool;
 
 /// The word that makes a command line a hook's.
 const VERB: &str = "hook";
+/// Flags that may stand before a verb and have no value, which could be called `hook` as well.
+const BARE_FLAGS: [&str; 6] = ["--json", "--jsonl", "-q", "--quiet", "-v", "--no-input"];
 /// How long the daemon has, for the report and the note together. With what a process costs it stays under 50 ms.
 const WITHIN: Duration = Duration::from_millis(40);
 /// How long the report may take of that: on any doubt it is spooled, and taken twice it does no harm.
@@ -40,7 +42,7 @@ const AGENT_VARIABLE: &str = "HUBLESS_AGENT";
 
 /// Whether this command line is a hook's; if so, it is carried out.
 pub(crate) fn is_one(args: impl IntoIterator<Item = OsString>) -> bool {
-    let mut words = args.into_iter().skip(1).filter(|arg| !arg.to_string_lossy().starts_with('-'));
+    let mut words = args.into_iter().skip(1).skip_while(|arg| arg.to_str().is_some_and(|arg| BARE_FLAGS.contains(&arg)));
     if words.next().is_none_or(|word| word != VERB) {
         return false;
     }
@@ -139,7 +141,14 @@ mod tests {
 
     #[test]
     fn only_a_hooks_line_is_one() {
-        for line in ["hubless", "hubless hooks install", "hubless status hook", "hubless help hook", "hubless --json status"] {
+        for line in [
+            "hubless",
+            "hubless hooks install",
+            "hubless status hook",
+            "hubless help hook",
+            "hubless --json status",
+            "hubless --device hook status",
+        ] {
             assert!(!is_one(line.split(' ').map(OsString::from)), "{line}");
         }
     }
