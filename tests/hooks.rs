@@ -377,6 +377,8 @@ fn every_tool_that_is_here_is_found() {
     assert!(rows.iter().all(|row| row["installed"] == true && row["current"] == true), "{status}");
     assert_eq!((&rows[1]["trusted"], &rows[2]["trusted"]), (&json!(false), &Value::Null), "not heard yet");
     assert!(home.run(&["hooks", "status"]).out.contains("not trusted"));
+    let doctor = home.run(&["doctor"]).out;
+    assert!(doctor.contains("hooks of codex: installed, not trusted") && !doctor.contains("hooks of pi"), "{doctor}");
     home.json(&["hooks", "uninstall"]);
     for file in ["user/.codex/hooks.json", "user/.pi/agent/extensions/hubless.ts"] {
         assert!(!home.at(file).exists(), "{file}");

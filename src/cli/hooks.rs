@@ -257,26 +257,45 @@ fn told(tool: Tool, plan: &Plan, deed: Deed, dry: bool, copy: Option<&Path>) -> 
 }
 
 fn status(context: &Context, which: Which) -> anyhow::Result<()> {
+    let wanted: Vec<Tool> = match which {
+        Which::All => Tool::ALL.to_vec(),
+        Which::Claude | Which::Codex | Which::Pi => which.found(context)?.into_iter().map(|(tool, _)| tool).collect(),
+    };
+    let rows = rows(context, &wanted)?;
+    let envelope = json!({
+        "schema": 1, "asOf": ages::exact(context.now_ms), "source": "disk", "total": rows.len(), "truncated": false, "next": null,
+        "warnings": [], "data": rows,
+    });
+    context.out.show(&envelope, |out| table(out, fields::rows(&envelope), context.now_ms))
+}
+
+/// What is not as it should be with the hooks that are installed: the tool, what, and what mends it.
+pub(crate) fn complaints(context: &Context) -> Vec<(&'static str, String, String)> {
+    let rows = rows(context, &Tool::ALL).unwrap_or_default();
+    let complaint = |(tool, row): (Tool, &Value)| {
+        let is_ours = fields::yes(row, "installed") || !row["problem"].is_null();
+        let (tint, _, words) = verdict(row, context.now_ms);
+        (is_ours && tint != Tint::Plain).then(|| (tool.word(), words, format!("hubless hooks status {}", tool.word())))
+    };
+    Tool::ALL.into_iter().zip(&rows).filter_map(complaint).collect()
+}
+
+fn rows(context: &Context, tools: &[Tool]) -> anyhow::Result<Vec<Value>> {
     let heard = context.ask_quietly("/api/v3/agents?limit=0").ok();
     let mut rows = Vec::new();
-    for tool in Tool::ALL {
-        if which != Which::All && which.found(context)?.iter().all(|(wanted, _)| *wanted != tool) {
-            continue;
-        }
+    for tool in tools.iter().copied() {
         let dir = directory(tool, context)?;
         let installed = dir.is_dir();
-        let status = setup::status(tool, &dir, &caller(tool, Deed::Install)?);
+        // Its version matters, and is asked, only where there is something of ours.
+        let there = setup::status(tool, &dir, &caller(tool, Deed::Uninstall)?);
+        let status = if matches!(there, Ok(Some(_))) { setup::status(tool, &dir, &caller(tool, Deed::Install)?) } else { there };
         // What is wrong with one says nothing of the others.
         let problem = status.as_ref().err().map(|error| trouble(error).problem.to_json());
         let mut row = row(tool, &dir, installed, status.ok().flatten(), heard.as_ref().and_then(|heard| last_heard(heard, tool)));
         row["problem"] = json!(problem);
         rows.push(row);
     }
-    let envelope = json!({
-        "schema": 1, "asOf": ages::exact(context.now_ms), "source": "disk", "total": rows.len(), "truncated": false, "next": null,
-        "warnings": [], "data": rows,
-    });
-    context.out.show(&envelope, |out| table(out, fields::rows(&envelope), context.now_ms))
+    Ok(rows)
 }
 
 /// When a hook of this tool on this device was last heard, milliseconds since 1970.
