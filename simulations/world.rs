@@ -27,7 +27,7 @@ const TURNS_MAX: u64 = 60_000;
 /// What is to happen.
 pub(crate) enum Event {
     /// An input for a device, while that process of it runs.
-    Input(usize, u64, Input),
+    Input(usize, u64, Box<Input>),
     /// A device does what waits for it.
     Turn(usize, u64),
     /// A deadline, set for this time.
@@ -151,7 +151,7 @@ impl World {
         match event {
             Event::Input(d, process, input) => {
                 if self.devices[d].process == process && self.devices[d].replica.is_some() {
-                    self.devices[d].inbox.push_back(input);
+                    self.devices[d].inbox.push_back(*input);
                     self.plan_turn(d);
                 }
             }
@@ -178,7 +178,7 @@ impl World {
             Event::Wake(d) => self.wake(d),
             Event::Look(d, process, look) => {
                 let answer = self.devices[d].files.look(&look);
-                self.happen(Event::Input(d, process, Input::Source(answer)))?;
+                self.happen(Event::Input(d, process, Box::new(Input::Source(answer))))?;
             }
             Event::Arrive(wire, side) => self.arrive(wire, side)?,
             Event::Room(wire, side) => self.room(wire, side)?,
@@ -200,7 +200,7 @@ impl World {
     /// Gives a device an input, soon.
     pub(crate) fn give(&mut self, d: usize, after: u64, input: Input) {
         let process = self.devices[d].process;
-        self.at(self.time + after, Event::Input(d, process, input));
+        self.at(self.time + after, Event::Input(d, process, Box::new(input)));
     }
 
     /// One turn of the daemon's loop: what waits is stepped through, kept once, then shown, looked at, told and answered.

@@ -19,6 +19,7 @@ pub mod problem;
 pub mod reads;
 mod respond;
 mod routes;
+pub mod spool;
 mod stream;
 mod writes;
 
@@ -43,6 +44,8 @@ pub struct Options {
     pub http_port: u16,
     /// Where `ctl.sock` and `http.json` stand; made with mode 0700 when it is not there.
     pub run_dir: PathBuf,
+    /// Where reports wait that nobody could take ([`spool`]).
+    pub spool_dir: PathBuf,
 }
 
 /// The doors, open.
@@ -84,6 +87,7 @@ pub async fn start(
     tasks.spawn(events::follow(desk.feed.clone(), desk.views(), stop.clone()));
     let app = routes::router(desk.clone(), doorman::Door::Socket);
     tasks.spawn(listen::serve_socket(socket, app, desk.clone()));
+    tasks.spawn(spool::follow(desk.clone(), options.spool_dir));
     let room = listen::room();
     for listener in loopback {
         let app = routes::router(desk.clone(), doorman::Door::Loopback);

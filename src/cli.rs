@@ -14,6 +14,10 @@ mod export;
 mod fields;
 mod globals;
 mod help;
+mod hook;
+mod hook_event;
+mod hook_note;
+mod hooks;
 pub mod logging;
 mod output;
 mod pair;
@@ -32,6 +36,10 @@ use clap::error::ErrorKind;
 /// Reads the command line, carries it out, and says how it ended (`hubless help exit-codes`).
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything that could refuse the line.
+    if hook::is_one(std::env::args_os()) {
+        return ExitCode::SUCCESS;
+    }
     let line = match verbs::Line::try_parse() {
         Ok(line) => line,
         Err(error) => return unread(&error),

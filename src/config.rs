@@ -43,6 +43,8 @@ pub struct Config {
     pub tools: Vec<ToolDirectories>,
     /// `alerts.not_seen_after`, milliseconds: how long a device is out of reach before that is said.
     pub not_seen_after_ms: Setting<Millis>,
+    /// `hooks.session_note`: whether a session that begins is told who else works there.
+    pub session_note: Setting<bool>,
     /// How the log is written.
     pub log: Log,
     values: Values,
@@ -134,6 +136,7 @@ impl Config {
             },
             tools: TOOLS.iter().map(|tool| directories(&values, tool, env)).collect::<Result<_, Error>>()?,
             not_seen_after_ms: number(&values, "alerts.not_seen_after"),
+            session_note: truth(&values, "hooks.session_note"),
             log: Log {
                 format: word(&values, "log.format"),
                 level: word(&values, "log.level"),
@@ -176,7 +179,7 @@ impl Config {
     /// For `api::start`.
     #[must_use]
     pub fn api_options(&self) -> api::Options {
-        api::Options { http_port: self.http_port.value, run_dir: self.home.run_dir.clone() }
+        api::Options { http_port: self.http_port.value, run_dir: self.home.run_dir.clone(), spool_dir: self.home.spool_dir() }
     }
 
     /// For `sources::start`.
@@ -412,7 +415,7 @@ mod tests {
 
     #[test]
     fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
-        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
+        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\nhooks.session_note = false\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
             peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n"
             .to_owned();
         let mut env: Vec<(String, String)> = [
@@ -424,6 +427,7 @@ mod tests {
             ("HUBLESS_NETWORK_MDNS", "off"),
             ("HUBLESS_NETWORK_INTERFACES", "tailscale0, br0,"),
             ("HUBLESS_NETWORK_PEERS", "10.0.0.2:4826,[fe80::1]:1"),
+            ("HUBLESS_HOOKS_SESSION_NOTE", "no"),
             ("HUBLESS_LOG_FORMAT", "json"),
             ("HUBLESS_LOG_LEVEL", "trace"),
             ("HUBLESS_LOG_MAX_SIZE", "65536"),

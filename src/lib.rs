@@ -20,6 +20,8 @@ pub mod daemon;
 #[cfg(feature = "daemon")]
 pub mod network;
 #[cfg(feature = "daemon")]
+pub mod setup;
+#[cfg(feature = "daemon")]
 pub mod sources;
 #[cfg(feature = "daemon")]
 pub mod store;

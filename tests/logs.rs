@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::hooks::said;
 use crate::support::{Daemon, Detached, Home, Lan, SOON, Since, eventually, text};
 
 /// Words that stand in what agents and people write, and nowhere else.
@@ -149,6 +150,21 @@ fn tell_secrets(home: &Home, daemon_is_up: bool) {
         return;
     }
     home.json(&["beat", "sam", "zq-task-secret", "src/zq-file-secret.rs", "--msg", "zq-note-secret"]);
+    for event in [
+        json!({"hook_event_name": "UserPromptSubmit", "session_id": session, "cwd": home.at("work"), "prompt": "zq-task-secret"}),
+        json!({"hook_event_name": "Notification", "session_id": session, "message": "zq-note-secret"}),
+        json!({"hook_event_name": "PostToolUse", "session_id": session, "tool_name": "Edit", "tool_input": {"file_path": "zq-file-secret"}}),
+        json!({"hook_event_name": "Stop", "session_id": ["zq-todo-secret"]}),
+    ] {
+        said(home, "claude", event.to_string().as_bytes());
+    }
+    for left in [
+        "{\"agent\": \"zq-todo-secret",
+        "{\"agent\": \"sam\", \"state\": \"zq-todo-secret\"}",
+        "{\"agent\": \"sam\", \"task\": \"zq-task-secret\"}",
+    ] {
+        home.write(&home.data().join(format!("spool/{}", left.len())), left);
+    }
     let added = home.json(&["todos", "add", "zq-todo-secret by hand", "--project", "secret-is-no-content-here"]);
     let id = text(&added["data"], "id");
     home.json(&["todos", "edit", id, "--text", "zq-edit-secret"]);

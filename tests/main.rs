@@ -7,6 +7,7 @@ mod agents;
 mod corpus;
 mod crash;
 mod export;
+mod hooks;
 mod logs;
 mod one_device;
 mod reading;

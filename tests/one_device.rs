@@ -147,7 +147,6 @@ fn with_the_daemon_down_the_same_queries_answer_from_disk_and_writes_say_no() {
         &["todos", "add", "x"][..],
         &["todos", "done", &todo],
         &["todos", "undo", &todo],
-        &["beat", "sam", "x"],
         &["pair", "--ticket"],
         &["leave"],
         &["devices", "ping", "x"],

@@ -80,6 +80,13 @@ impl Fields {
         number.map(Some).ok_or_else(|| wrong(name, "a whole number", &value))
     }
 
+    /// A moment in milliseconds since 1970.
+    pub(crate) fn moment(&mut self, name: &str) -> Result<Option<i64>, Problem> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let moment = value.as_i64().filter(|moment| *moment >= 0);
+        moment.map(Some).ok_or_else(|| wrong(name, "milliseconds since 1970", &value))
+    }
+
     /// An object, as JSON text that comes back as it was given.
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Foreign>, Problem> {
         let Some(value) = self.take(name) else { return Ok(None) };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) feed: Arc<Feed>,
     /// Room for streams of events.
     pub(crate) streams: Arc<Semaphore>,
+    /// Somebody reported: the spool is worth a look.
+    pub(crate) spooled: Notify,
     next: AtomicU64,
     waiting: Mutex<BTreeMap<Asker, oneshot::Sender<Reply>>>,
 }
@@ -61,7 +63,8 @@ impl Desk {
     ) -> Desk {
         let boot = format!("{:x}.{:x}", clock(), std::process::id());
         let (feed, streams) = (Arc::new(Feed::new()), Arc::new(Semaphore::new(STREAMS_MAX)));
-        Desk { inbox, view, clock, boot, socket, trouble, tasks, stop, feed, streams, next: AtomicU64::new(1), waiting: Mutex::default() }
+        let (spooled, next, waiting) = (Notify::new(), AtomicU64::new(1), Mutex::default());
+        Desk { inbox, view, clock, boot, socket, trouble, tasks, stop, feed, streams, spooled, next, waiting }
     }
 
     /// What is shown now.

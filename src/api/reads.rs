@@ -7,6 +7,7 @@ mod agents;
 mod devices;
 mod envelope;
 mod find;
+mod note;
 mod overview;
 mod query;
 mod sessions;
@@ -56,6 +57,7 @@ fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope:
         ["todos", typed] => todos::show(view, typed, query),
         ["todos", typed, "history"] => todos::history(view, typed, query),
         ["conflicts"] => todos::conflicts(view, query),
+        ["note"] => note::note(view, query),
         ["sync"] => devices::sync(view, query),
         ["sources"] => devices::sources(view, query),
         _ => Err(no_route(&format!("/api/v3/{}", parts.join("/")))),

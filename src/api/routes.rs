@@ -18,7 +18,7 @@ use crate::model::text::Foreign;
 use crate::model::view::View;
 
 /// What both doors answer from the view.
-const READS: [&str; 16] = [
+const READS: [&str; 17] = [
     "/v2/syncOverview",
     "/v2/deviceSessions",
     "/v2/agentSessions",
@@ -33,6 +33,7 @@ const READS: [&str; 16] = [
     "/api/v3/todos/{id}",
     "/api/v3/todos/{id}/history",
     "/api/v3/conflicts",
+    "/api/v3/note",
     "/api/v3/sync",
     "/api/v3/sources",
 ];

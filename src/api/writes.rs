@@ -143,10 +143,13 @@ pub(crate) async fn beat(State(desk): State<Arc<Desk>>, headers: HeaderMap, body
     let reply = desk.ask(Ask::Beat(report), ANSWER_WITHIN).await?;
     let Reply::Beat { session, updated, durable, told } = reply else { return Err(unexpected(&reply)) };
     let told = json!({"success": true, "sessionId": session, "updated": updated, "durable": durable, "replicatedTo": told});
+    // Whoever reports may have left something while we were slow to answer.
+    desk.spooled.notify_one();
     Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))
 }
 
-fn report(headers: &HeaderMap, fields: &mut Fields) -> Result<Report, Problem> {
+/// Reads an agent's report.
+pub(crate) fn report(headers: &HeaderMap, fields: &mut Fields) -> Result<Report, Problem> {
     let agent = acting(headers, fields)?.ok_or_else(|| Problem::bad("“agent” is missing"))?;
     let state = fields.text("state")?.map(|word| reported(&word)).transpose()?;
     let source = match fields.text("source")?.as_ref().map(Foreign::json) {
@@ -167,6 +170,8 @@ fn report(headers: &HeaderMap, fields: &mut Fields) -> Result<Report, Problem> {
         device: None,
         metadata: fields.object("metadata")?,
         source,
+        cwd: fields.text("cwd")?.filter(|cwd| !cwd.is_blank()),
+        at: fields.moment("at")?,
     })
 }
 
@@ -372,6 +377,7 @@ mod tests {
             ("POST /api/v3/beats", r#"{"agent": "sam", "pid": -1}"#, 400, "pid"),
             ("POST /api/v3/beats", r#"{"agent": "sam", "intervalS": "60"}"#, 400, "intervalS"),
             ("POST /api/v3/beats", r#"{"agent": "sam", "metadata": "x"}"#, 400, "metadata"),
+            ("POST /api/v3/beats", r#"{"agent": "sam", "at": "now"}"#, 400, "at"),
         ] {
             let problem = refused(&house, line, body).await;
             assert_eq!(problem["status"], json!(status), "{line} {body}");
@@ -389,7 +395,8 @@ mod tests {
     async fn a_beat_says_where_it_got_to() {
         let mut house = House::open(Fleet::busy().0).await;
         let body = json!({"agent": "sam", "task": "AGT-280", "file": "src/retry.rs", "state": "waiting", "note": "approve?", "session": "7e1f",
-            "tool": "Claude", "intervalS": 60, "pid": 812, "metadata": {"branch": "main"}, "source": "cli"});
+            "tool": "Claude", "intervalS": 60, "pid": 812, "metadata": {"branch": "main"}, "source": "cli",
+            "cwd": "/w/api", "at": 1_772_460_131_000_i64});
         let reply = Reply::Beat { session: leos(), updated: true, durable: true, told: vec!["mac-mini".into()] };
         let (raw, ask) = write(&mut house, "POST /api/v3/beats", &body.to_string(), |_| reply).await;
         let Ask::Beat(report) = ask else { panic!("not a beat") };
@@ -406,6 +413,8 @@ mod tests {
             device: None,
             metadata: Some(Foreign::new(r#"{"branch":"main"}"#)),
             source: "cli",
+            cwd: Some("/w/api".into()),
+            at: Some(1_772_460_131_000),
         };
         assert_eq!(report, expected);
         let told = json!({"success": true, "sessionId": leos(), "updated": true, "durable": true, "replicatedTo": ["mac-mini"]});

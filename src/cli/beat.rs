@@ -1,7 +1,8 @@
 //! `beat`: an agent reports, once or in a loop that is tied to a process.
 //!
 //! A tick of the loop carries no task and no file, so it never overwrites what the agent reported meanwhile; when the process
-//! is gone, or a person ends the loop, the end is said. So nobody is *active* after its death.
+//! is gone, or a person ends the loop, the end is said. So nobody is *active* after its death. What is said while no daemon
+//! runs waits for the next one; ticks do not, since a sign of life is of its moment.
 
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use super::fields;
 use super::output::remark;
 use super::problem::Trouble;
 use crate::api::client::{self, Client};
+use crate::api::problem::Problem;
+use crate::api::spool;
+use crate::daemon::clock;
+use crate::model::beat::Reported;
 use crate::model::reply::Code;
 use crate::model::text::Foreign;
 
@@ -68,7 +73,8 @@ impl Beat {
             return Err(Trouble::usage("AGENT must not be blank").fix("hubless beat NAME [TASK] [FILE]").into());
         }
         let within = context.globals.timeout.unwrap_or(client::WRITE_WITHIN);
-        let told = block_on(send(&context.client(), &self.report(), within))??;
+        let sent = block_on(send(&context.client(), &self.report(), within))?;
+        let told = or_spooled(context, self.report(), sent)?;
         context.out.done(told.clone(), &self.line(&told))?;
         match self.every {
             Some(every) if !self.ends() => block_on(self.go_on(context, every, within))?,
@@ -159,7 +165,8 @@ impl Beat {
                 }
             }
         };
-        let told = send(&client, &self.end(), within.min(END_WITHIN)).await?;
+        let sent = send(&client, &self.end(), within.min(END_WITHIN)).await;
+        let told = or_spooled(context, self.end(), sent)?;
         let line = format!("✓ {}: done ({})", Foreign::new(self.agent.as_str()).plain(), went(&told));
         context.out.done(told, &line)?;
         Ok(exit)
@@ -177,8 +184,28 @@ async fn send(client: &Client, body: &Value, within: Duration) -> anyhow::Result
     Ok(answer.get("data").cloned().unwrap_or(answer))
 }
 
+/// A report that nobody could take waits for the next daemon. Where there was never one, nobody would come for it.
+fn or_spooled(context: &Context, mut report: Value, sent: anyhow::Result<Value>) -> anyhow::Result<Value> {
+    let down = match sent {
+        Err(why) if why.downcast_ref::<Trouble>().is_some_and(|trouble| trouble.exit == Code::DaemonDown.exit()) => why,
+        told => return told,
+    };
+    if let Some(word) = report["state"].as_str().filter(|word| Reported::parse(word).is_none()) {
+        return Err(Trouble::from(Problem::of(Code::BadRequest, format!("“{}” is no state", Foreign::new(word).plain()))).into());
+    }
+    let now_ms = clock::wall_ms();
+    report["at"] = json!(now_ms);
+    match spool::leave(&context.config.home.spool_dir(), now_ms, &report) {
+        Ok(()) => Ok(json!({"success": true, "spooled": true, "sessionId": null, "updated": null, "durable": false, "replicatedTo": []})),
+        Err(_) => Err(down),
+    }
+}
+
 /// Where a report went: `saved; told mac-mini`, or that it lives in memory until the next transition.
 fn went(told: &Value) -> String {
+    if fields::yes(told, "spooled") {
+        return "the daemon is not running; it takes this when it starts: hubless up".to_owned();
+    }
     let kept = if fields::yes(told, "durable") { "saved" } else { "heard; written at the next change" };
     let names = fields::texts(told, "replicatedTo");
     if names.is_empty() { format!("{kept}; no other device in reach") } else { format!("{kept}; told {}", names.join(", ")) }
@@ -250,6 +277,7 @@ mod tests {
             "✓ s\\u{1b}m: as before (heard; written at the next change; no other device in reach)"
         );
         assert_eq!(read(&["sam", "", ""]).line(&told), "✓ sam: done (saved; told mac-mini)");
+        assert!(read(&["sam"]).line(&json!({"spooled": true})).contains("takes this when it starts"));
     }
 
     #[test]

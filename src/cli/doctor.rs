@@ -11,7 +11,7 @@ use super::context::Context;
 use super::fields;
 use super::output::{Form, Out, Tint, counted};
 use super::problem::{CHECK_SAYS_NO, of_daemon};
-use super::{ages, devices};
+use super::{ages, devices, hooks};
 use crate::daemon::offline;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<u8> {
     if let Some(overview) = &overview {
         checks.extend(said_by_daemon(&overview["data"], context.now_ms));
     }
+    let hooks = hooks::complaints(context).into_iter();
+    checks.extend(hooks.map(|(tool, what, fix)| Check::remark("hooks", format!("hooks of {tool}: {what}"), fix)));
     let fine = checks.iter().all(|check| check.severity != Severity::Wrong);
     let envelope = json!({
         "schema": 1, "asOf": ages::exact(context.now_ms), "source": if overview.is_some() { "daemon" } else { "disk" },

@@ -75,7 +75,9 @@ In a pipe: NAME: active|idle|offline [(stale)] - TASK (AGE ago)
 const ENV: &str = "\
 HUBLESS_HOME              everything (config, data, socket, logs) under this directory
 HUBLESS_<SECTION>_<KEY>   sets a key of the configuration: HUBLESS_HTTP_PORT is http.port
+HUBLESS_AGENT             what an agent is called whose tool was started with it (hooks)
 CLAUDE_CONFIG_DIR         where Claude Code keeps its files
+CODEX_HOME, PI_CODING_AGENT_DIR   where Codex and pi keep theirs (hubless hooks)
 XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR
 NO_COLOR, TERM=dumb       no colours
 ";

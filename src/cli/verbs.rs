@@ -11,6 +11,7 @@ use super::doctor;
 use super::export::Export;
 use super::globals::Globals;
 use super::help::Help;
+use super::hooks::Hooks;
 use super::pair::{self, Pair};
 use super::problem::Trouble;
 use super::sessions::Sessions;
@@ -55,6 +56,8 @@ pub(crate) enum Verb {
     /// An agent reports
     #[command(visible_alias = "heartbeat")]
     Beat(Beat),
+    /// Lets the tools report by themselves what they do
+    Hooks(Hooks),
     /// How far apart the devices are
     Sync(Sync),
     /// Everything in one document
@@ -88,6 +91,7 @@ impl Line {
             Verb::Devices(devices) => devices.run(&context),
             Verb::Sessions(sessions) => sessions.run(&context),
             Verb::Todos(todos) => todos.run(&context),
+            Verb::Hooks(hooks) => hooks.run(&context),
             Verb::Sync(sync) => sync.run(&context),
             Verb::Export(export) => export.run(&context),
             Verb::Version => begin::version(&context),
@@ -108,6 +112,7 @@ impl Line {
             | Verb::Pair(_)
             | Verb::Leave
             | Verb::Beat(_)
+            | Verb::Hooks(_)
             | Verb::Export(_)
             | Verb::Version
             | Verb::Help(_) => (false, false),
@@ -124,6 +129,7 @@ impl Line {
             | Verb::Leave
             | Verb::Status(_)
             | Verb::Beat(_)
+            | Verb::Hooks(_)
             | Verb::Sync(_)
             | Verb::Export(_)
             | Verb::Doctor
@@ -217,6 +223,9 @@ mod tests {
             "x todos conflicts",
             "x beat sam AGT-280 src/retry.rs --every 60s --pid 7",
             "x heartbeat sam",
+            "x hooks install claude --dry-run",
+            "x hooks uninstall all --yes",
+            "x hooks status",
             "x sync status",
             "x export --format automerge -o out",
             "x doctor",

@@ -62,6 +62,12 @@ impl Home {
         self.run_dir.join("ctl.sock")
     }
 
+    /// Where reports wait for a daemon.
+    #[must_use]
+    pub fn spool_dir(&self) -> PathBuf {
+        self.data_dir.join("spool")
+    }
+
     /// The file with the page's address.
     #[must_use]
     pub fn http_json(&self) -> PathBuf {

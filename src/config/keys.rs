@@ -79,6 +79,7 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     keys.extend(TOOLS.iter().flat_map(of_tool));
     keys.extend([
         Key::new("alerts.not_seen_after", "2h", Kind::Span, "say so when a device is out of reach for so long"),
+        Key::new("hooks.session_note", "true", Kind::Truth, "tell a session that begins who else works there"),
         Key::new("log.format", "text", Kind::Word(&["text", "json"]), "how a line of the log looks"),
         Key::new("log.level", "info", Kind::Word(&["error", "warn", "info", "debug", "trace"]), "the least that is logged"),
         Key::new("log.max_size", "10 MiB", Kind::Size, "a log file of that size is followed by a new one"),

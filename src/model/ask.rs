@@ -57,6 +57,10 @@ pub struct Report {
     pub metadata: Option<Foreign>,
     /// `cli`, `api`, `hook`.
     pub source: &'static str,
+    /// Where its session works; the first one known stays.
+    pub cwd: Option<Foreign>,
+    /// When it was said, milliseconds since 1970; `None`: now. What waited in a spool never takes the place of a later word.
+    pub at: Option<i64>,
 }
 
 /// What is to be done to a todo, by whom.

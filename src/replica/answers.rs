@@ -77,14 +77,23 @@ impl Replica {
         let fact = FactKey::Beat(session, agent);
         let written = self.library.facts().get(&fact).map_or(0, Joined::rev);
         let before = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
-        let beat = self.next_beat(&report, session, claimed_device, before.as_ref(), written, now);
+        let said = said_at(report.at, now);
+        if report.at.is_some() && before.as_ref().is_some_and(|before| said.wall_ms < before.at) {
+            return Ok(Reply::Beat { session, updated: true, durable: false, told: Vec::new() });
+        }
+        let beat = self.next_beat(&report, session, claimed_device, before.as_ref(), written, said);
         let transition = before.as_ref().is_none_or(|before| !same_work(before, &beat));
         let last_written = self.showing.beat(&key).map_or(i64::MIN, |beat| beat.at);
         let due =
             now.wall_ms.saturating_sub(last_written) >= i64::try_from(BEAT_FACT_EVERY_MS).unwrap_or(i64::MAX) || now.wall_ms < last_written;
         let durable = transition || due;
         self.begin_session(&beat, &tool, tool_session, now, out);
-        self.presences.report(beat.clone(), now.boot_ms, transition);
+        if let Some(cwd) = report.cwd.filter(|cwd| !cwd.is_blank()) {
+            self.place_session(session, cwd, now, out);
+        }
+        // A hook that says *working* has just seen a tool's result: it goes on, even if what it is at stays the same.
+        let goes_on = report.source == "hook" && report.state == Some(Reported::Working);
+        self.presences.report(beat.clone(), said.boot_ms, transition || goes_on);
         self.showing.presence_changed(&self.me.device, &self.presences);
         if durable {
             self.write_beat(&beat, out);
@@ -174,7 +183,7 @@ impl Replica {
             title: None,
             parent: None,
             side: false,
-            started: now.wall_ms,
+            started: beat.at,
         };
         self.write(&format!("sessions/{}", saved::month(fact.started)), &[(key, saved::json(&fact))], out);
         self.learn_changed(now);
@@ -271,6 +280,13 @@ impl Replica {
             }
         }
     }
+}
+
+/// When a report was said: never later than now, and as long ago by the clock that ages are measured on. What waited while no
+/// daemon ran is no sign of life of this moment.
+fn said_at(at: Option<i64>, now: Now) -> Now {
+    let age = at.map_or(0, |at| now.wall_ms.saturating_sub(at).max(0));
+    Now { wall_ms: now.wall_ms - age, boot_ms: now.boot_ms.saturating_sub(age.unsigned_abs()), ..now }
 }
 
 /// Whether two reports say the same but for their time: then the later one is only a sign of life.

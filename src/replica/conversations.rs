@@ -634,6 +634,11 @@ fn crossing_frames_fall_silent() {
 
 /// The one list of these tests is listed, read if that is asked for, and its session looked for in vain; gives whether it was read.
 fn list_once(a: &mut Node, t: u64, stat: FileStat, bytes: &[u8]) -> bool {
+    // Nobody configured the other directories.
+    let others = crate::model::tool::TOOLS.iter().flat_map(|tool| Root::of(tool.name, 0)).filter(|root| *root != Root::CLAUDE_TODOS);
+    for root in others {
+        let _ = a.step(t, Input::Source(SourceEvent::Denied { root, path: None, why: "not configured".into() }));
+    }
     let files = vec![Seen { path: PATH.into(), stat }];
     let looked = SourceEvent::Looked { root: Root::CLAUDE_TODOS, base: "/t".into(), present: true, files, skipped: 0 };
     let asked = a.step(t, Input::Source(looked)).look.iter().any(|look| matches!(look, Look::Read { .. }));

@@ -55,6 +55,9 @@ pub(super) struct About<'a> {
 
 impl Replica {
     pub(super) fn hear_source(&mut self, event: SourceEvent, now: Now, out: &mut Effects) {
+        if let SourceEvent::Repo { cwd, repo } = &event {
+            self.learn_place(cwd, repo.as_ref(), now, out);
+        }
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
         self.unconsolidated |= !gathered.told.is_empty() || gathered.progress.iter().any(|(progress, _)| !progress.said.is_empty());
         for (told, place) in gathered.told {

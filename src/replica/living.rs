@@ -174,12 +174,14 @@ impl Replica {
             tool,
             tool_session,
             agent: None,
-            cwd: process.cwd.clone(),
             title: process.name.clone(),
             started: process.started.unwrap_or(at),
             ..super::gathering::About::default()
         };
         self.learn_session(about, now, out);
+        if let Some(cwd) = &process.cwd {
+            self.place_session(session, Foreign::new(&**cwd), now, out);
+        }
         let agent = self.showing.session(&session).map_or_else(|| Foreign::new(tool), |fact| fact.agent.clone());
         let state = process.status.unwrap_or(Reported::Idle);
         self.sight(&Sight { session, agent: &agent, state, at, counts: None, pid: Some(process.pid) }, now, out);

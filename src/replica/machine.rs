@@ -28,6 +28,7 @@ use super::library::{Fresh, Library};
 use super::link::{Link, Stage};
 use super::living::Living;
 use super::pinging::Pings;
+use super::places::Places;
 use super::presence::Presences;
 use super::reading::Reading;
 use super::saved;
@@ -63,6 +64,7 @@ pub struct Replica {
     pub(super) reading: Reading,
     pub(super) living: Living,
     pub(super) watching: usize,
+    pub(super) places: Places,
     pub(super) lives: Lives,
     pub(super) log: Log,
     pub(super) fleet: Fleet,
@@ -108,6 +110,7 @@ impl Replica {
             living: Living::default(),
             watching: 0,
             reading: Reading::open(library.stamp(), shelf),
+            places: Places::default(),
             lives: Lives::open(shelf),
             log: Log::default(),
             hlc: Stamp::default(),
