@@ -28,6 +28,7 @@ mod hearing;
 mod joining;
 #[cfg(test)]
 mod samples;
+mod writing;
 
 pub use document::Damaged;
 pub use machine::{Identity, Replica};

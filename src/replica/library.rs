@@ -117,8 +117,14 @@ impl Library {
     /// One document as it is spoken of: one that is not there has nothing in it but the genesis. A name alone, which any
     /// peer can make up, makes no document.
     #[must_use]
-    pub fn spoken(&self, id: &DocId) -> &Document {
-        self.documents.get(id).unwrap_or(&self.blank)
+    pub fn spoken(&mut self, id: &DocId) -> &Document {
+        match self.documents.get_mut(id) {
+            Some(document) => {
+                document.settle();
+                document
+            }
+            None => &self.blank,
+        }
     }
 
     /// Hears a message of a talk about one document, whose changes have been applied already.
@@ -161,16 +167,22 @@ impl Library {
         let Some(id) = self.writable(shard) else { return Vec::new() };
         let mut fresh = Vec::new();
         for facts in facts.chunks(OWN_CHANGE_OPS_MAX) {
-            let document = self.own(&id);
-            let (born, chunk) = (document.changes() == 1, document.put(facts));
+            let actor = self.actor(&id);
+            let document = self.documents.entry(id.clone()).or_insert_with(|| Document::born(actor));
+            let born = document.changes() == 1;
+            let (written, chunk) = document.write(facts, |key| self.facts.get(key).is_some());
             if chunk.is_empty() {
                 continue; // all of it stood here already, as the entries of a fleet that is joined again
+            }
+            for (key, value) in written.into_iter().filter(|(key, _)| key.collection() == id.collection()) {
+                if self.facts.join(key, value) {
+                    self.changed.insert(key.clone());
+                }
             }
             let with_genesis = if born { [&super::genesis::genesis().0[..], &chunk].concat() } else { chunk.clone() };
             keep.push(Keep::Append { doc: id.clone(), chunk: with_genesis });
             fresh.push(Fresh { doc: id.clone(), chunk, changes: 1 });
         }
-        self.join(&id, facts.iter().map(|(key, _)| key.clone()).collect());
         self.compact(&id, keep);
         self.outlive(&id, keep);
         fresh
@@ -200,8 +212,16 @@ impl Library {
 
     /// The document that the next write into `shard` goes to, as far as it is there.
     #[must_use]
-    pub fn next_of(&self, shard: &str) -> Option<&Document> {
-        self.documents.get(&self.writable(shard)?)
+    pub fn next_of(&mut self, shard: &str) -> Option<&Document> {
+        let id = self.writable(shard)?;
+        self.settled(&id)
+    }
+
+    /// One document, to be looked into.
+    pub fn settled(&mut self, id: &DocId) -> Option<&Document> {
+        let document = self.documents.get_mut(id)?;
+        document.settle();
+        Some(document)
     }
 
     fn newest_heartbeats(&self, name: &str) -> u64 {
@@ -237,8 +257,9 @@ impl Library {
         let front = format!("{name}/");
         let old: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front) && self.is_outlived(id)).cloned().collect();
         for id in old {
-            let Some(document) = self.documents.remove(&id) else { continue };
+            let Some(mut document) = self.documents.remove(&id) else { continue };
             keep.push(Keep::Drop { doc: id.clone() });
+            document.settle();
             let keys = document.keys();
             keys.iter().for_each(|key| self.facts.forget(key));
             let left: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front)).cloned().collect();
@@ -300,9 +321,10 @@ impl Library {
             Collection::Heartbeats => id.as_str().rsplit_once('/').map(|(name, _)| name.to_owned()),
             Collection::Sessions | Collection::Todos => id.as_str().split('.').next().map(str::to_owned),
         };
-        let (Some(name), Some(document)) = (name, self.documents.get(id)) else { return Vec::new() };
+        let (Some(name), Some(document)) = (name, self.settled(id)) else { return Vec::new() };
+        let keys = document.keys();
         let values = |key: FactKey| self.facts.get(&key).map(|joined| (key, joined.shown().to_owned()));
-        let facts: Vec<_> = document.keys().into_iter().filter_map(values).collect();
+        let facts: Vec<_> = keys.into_iter().filter_map(values).collect();
         self.closed.insert(id.clone());
         self.write(&name, &facts, keep)
     }
@@ -316,7 +338,8 @@ impl Library {
     }
 
     fn join(&mut self, id: &DocId, keys: Vec<FactKey>) {
-        let Some(document) = self.documents.get(id) else { return };
+        let Some(document) = self.documents.get_mut(id) else { return };
+        document.settle();
         for key in keys.into_iter().filter(|key| key.collection() == id.collection()) {
             for value in document.values(&key) {
                 if self.facts.join(&key, &value) {
