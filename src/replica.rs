@@ -28,6 +28,7 @@ mod hearing;
 mod joining;
 #[cfg(test)]
 mod samples;
+mod tidying;
 mod writing;
 
 pub use document::Damaged;

@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 /// The four bytes before every chunk.
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+/// The type of a whole document's chunk.
+const DOCUMENT: u8 = 0;
 /// The type of a plain change chunk.
 const PLAIN: u8 = 1;
 /// The type of a deflated change chunk.
@@ -218,6 +220,19 @@ pub fn next_change(from: &mut Reader<'_>, allowance: &mut u64) -> Result<Vec<u8>
     *allowance = allowance.checked_sub(body.len() as u64).ok_or(Broken::Bomb)?;
     let chunk = seal(body);
     if chunk[4..8] != *checksum { Err(Broken::Checksum) } else { Ok(chunk) }
+}
+
+/// Bytes at the front of a document's file that are a save of it; what stands behind was appended.
+#[must_use]
+pub fn saved_bytes(file: &[u8]) -> usize {
+    let save = || {
+        let mut from = Reader::new(file);
+        let (magic, _checksum, kind) = (from.take(4)?, from.take(4)?, from.byte()?);
+        from.counted()?;
+        let is_save = magic == MAGIC && kind == DOCUMENT;
+        Ok::<usize, Broken>(if is_save { file.len() - from.rest().len() } else { 0 })
+    };
+    save().unwrap_or(0)
 }
 
 fn inflate(data: &[u8], allowance: u64) -> Result<Vec<u8>, Broken> {

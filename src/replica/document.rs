@@ -20,6 +20,7 @@ use crate::model::fact::FactKey;
 use crate::model::limits::{ORPHAN_BYTES_MAX, ORPHANS_MAX};
 use crate::model::message::Head;
 
+use super::chunks;
 use super::genesis;
 use super::guard::Checked;
 use super::lineage;
@@ -113,7 +114,15 @@ impl Document {
         if doc.get_change_meta_by_hash(&ChangeHash(genesis::HASH)).is_none() {
             return Err(Damaged("it does not begin with the genesis".into()));
         }
-        Ok(Document::around(doc.with_actor(ActorId::from(&actor[..])), bytes.len()))
+        let saved_bytes = chunks::saved_bytes(bytes);
+        let document = Document::around(doc.with_actor(ActorId::from(&actor[..])), saved_bytes);
+        Ok(Document { appended_bytes: bytes.len() - saved_bytes, ..document })
+    }
+
+    /// Whether the library has not seen all of it.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        !self.ahead.is_empty()
     }
 
     /// Shows the library what is ahead of it.

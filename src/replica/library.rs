@@ -12,14 +12,12 @@ use crate::model::fact::FactKey;
 use crate::model::id::{Collection, DeviceId, DocId, Life};
 use crate::model::limits::{DOCUMENTS_MAX, HEARTBEAT_CHANGES_MAX, OWN_CHANGE_OPS_MAX, SHARD_BYTES_MAX};
 use crate::model::message::{DocHeads, Head};
+use crate::model::time::Millis;
 
 use super::document::{Applied, Damaged, Document};
 use super::facts::Facts;
 use super::guard::Checked;
-
-/// Appended bytes below which a document is not saved afresh. Raw changes are four to five times as long as their save, so
-/// a save for every 128 KiB of them was a sixth of the time of a cold start (docs/benchmarks.md).
-const COMPACT_BYTES_MIN: usize = 512 * 1024;
+use super::{tidying, writing};
 
 /// How many heartbeat documents a device may be ahead of what we know of it: 100 000 are 200 million changes.
 const HEARTBEATS_AHEAD_MAX: u64 = 100_000;
@@ -39,7 +37,7 @@ pub struct Fresh {
 pub struct Library {
     me: DeviceId,
     life: Life,
-    documents: BTreeMap<DocId, Document>,
+    pub(super) documents: BTreeMap<DocId, Document>,
     facts: Facts,
     changed: BTreeSet<FactKey>,
     damaged: Vec<(DocId, Damaged)>,
@@ -47,6 +45,9 @@ pub struct Library {
     /// What stands for every document that is not there; never written.
     blank: Document,
     closed: BTreeSet<DocId>,
+    /// Documents to be saved afresh, and when the next step of that is due.
+    pub(super) untidy: BTreeSet<DocId>,
+    pub(super) tidy_due: Option<Millis>,
 }
 
 impl Library {
@@ -64,6 +65,8 @@ impl Library {
             outlived: Vec::new(),
             blank: Document::born([0xbb; 16]),
             closed: BTreeSet::new(),
+            untidy: BTreeSet::new(),
+            tidy_due: None,
         };
         for id in shelf.documents() {
             let Some(bytes) = shelf.document(&id) else { continue };
@@ -72,6 +75,7 @@ impl Library {
                     let keys = document.keys();
                     library.documents.insert(id.clone(), document);
                     library.join(&id, keys);
+                    library.note_untidy(&id);
                 }
                 Err(damaged) => library.damaged.push((id, damaged)),
             }
@@ -166,7 +170,7 @@ impl Library {
     pub fn write(&mut self, shard: &str, facts: &[(FactKey, String)], keep: &mut Batch) -> Vec<Fresh> {
         let Some(id) = self.writable(shard) else { return Vec::new() };
         let mut fresh = Vec::new();
-        for facts in facts.chunks(OWN_CHANGE_OPS_MAX) {
+        for facts in writing::between_items(facts, OWN_CHANGE_OPS_MAX) {
             let actor = self.actor(&id);
             let document = self.documents.entry(id.clone()).or_insert_with(|| Document::born(actor));
             let born = document.changes() == 1;
@@ -183,7 +187,7 @@ impl Library {
             keep.push(Keep::Append { doc: id.clone(), chunk: with_genesis });
             fresh.push(Fresh { doc: id.clone(), chunk, changes: 1 });
         }
-        self.compact(&id, keep);
+        self.note_untidy(&id);
         self.outlive(&id, keep);
         fresh
     }
@@ -203,7 +207,7 @@ impl Library {
         let full = |document: &Document| match heartbeats {
             _ if name == "fleet" => false,
             true => document.changes() > HEARTBEAT_CHANGES_MAX,
-            false => document.saved_bytes() >= SHARD_BYTES_MAX,
+            false => tidying::would_save(document) >= SHARD_BYTES_MAX,
         };
         let id_k = id(k)?;
         let full = self.closed.contains(&id_k) || self.documents.get(&id_k).is_some_and(full);
@@ -293,7 +297,7 @@ impl Library {
         let chunk = if born { [&super::genesis::genesis().0[..], &applied.chunk].concat() } else { applied.chunk.clone() };
         keep.push(Keep::Append { doc: id.clone(), chunk });
         self.join(id, applied.keys.iter().cloned().collect());
-        self.compact(id, keep);
+        self.note_untidy(id);
         if !self.is_own_heartbeats(id) {
             // Ours are outlived only by what we write, which says all that still counts.
             self.outlive(id, keep);
@@ -324,16 +328,15 @@ impl Library {
         let (Some(name), Some(document)) = (name, self.settled(id)) else { return Vec::new() };
         let keys = document.keys();
         let values = |key: FactKey| self.facts.get(&key).map(|joined| (key, joined.shown().to_owned()));
-        let facts: Vec<_> = keys.into_iter().filter_map(values).collect();
+        let mut facts: Vec<_> = keys.into_iter().filter_map(values).collect();
+        facts.sort_by_cached_key(|(key, _)| writing::item(key));
         self.closed.insert(id.clone());
         self.write(&name, &facts, keep)
     }
 
-    /// Saves a document afresh when what was appended outgrew what was saved.
-    fn compact(&mut self, id: &DocId, keep: &mut Batch) {
-        let Some(document) = self.documents.get_mut(id) else { return };
-        if document.appended_bytes() > COMPACT_BYTES_MIN.max(document.saved_bytes()) {
-            keep.push(Keep::Replace { doc: id.clone(), bytes: document.save() });
+    fn note_untidy(&mut self, id: &DocId) {
+        if self.documents.get(id).is_some_and(tidying::is_untidy) {
+            self.untidy.insert(id.clone());
         }
     }
 

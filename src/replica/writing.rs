@@ -12,6 +12,7 @@ use automerge::{ActorId, Change, ChangeHash, ExpandedChange, ScalarValue};
 
 use super::genesis;
 use crate::model::fact::FactKey;
+use crate::model::id::ItemId;
 
 /// Where a change goes on.
 #[derive(Debug, Clone)]
@@ -72,4 +73,32 @@ pub(super) fn once_each(facts: &[(FactKey, String)]) -> Vec<&(FactKey, String)> 
         }
     }
     each
+}
+
+/// Facts in portions of at most `most`, cut between items: the neighbouring facts of one item stay together.
+pub(super) fn between_items(mut facts: &[(FactKey, String)], most: usize) -> Vec<&[(FactKey, String)]> {
+    let mut portions = Vec::new();
+    while facts.len() > most {
+        let apart = |at: &usize| item(&facts[*at].0).is_none_or(|of| item(&facts[*at - 1].0) != Some(of));
+        let cut = (1..=most).rev().find(apart).unwrap_or(most);
+        let (portion, rest) = facts.split_at(cut);
+        portions.push(portion);
+        facts = rest;
+    }
+    portions.extend((!facts.is_empty()).then_some(facts));
+    portions
+}
+
+/// The item that a fact is about.
+pub(super) fn item(key: &FactKey) -> Option<ItemId> {
+    match key {
+        FactKey::Item(item) | FactKey::Rank(item, ..) | FactKey::Seen(item) => Some(*item),
+        FactKey::Member(_)
+        | FactKey::Device(_)
+        | FactKey::Choice(_)
+        | FactKey::Session(_)
+        | FactKey::End(..)
+        | FactKey::Beat(..)
+        | FactKey::Act(_) => None,
+    }
 }
