@@ -28,6 +28,7 @@ mod hearing;
 mod joining;
 #[cfg(test)]
 mod samples;
+mod shards;
 mod tidying;
 mod writing;
 

@@ -121,7 +121,8 @@ mod tests {
     #[test]
     fn what_is_written_is_what_is_answered() {
         let fleet = Fleet::busy();
-        for (path, query) in [("/api/v3/todos", "limit=2"), ("/api/v3/todos", "all=1"), ("/api/v3/overview", ""), ("/v2/syncOverview", "")] {
+        for (path, query) in [("/api/v3/todos", "limit=2"), ("/api/v3/todos", "all=1"), ("/api/v3/overview", ""), ("/v2/syncOverview", "")]
+        {
             let answered = answer(&fleet.0, NOW, "daemon", path, query).expect("an answer");
             let bytes = written(&fleet.0, NOW, None, path, query).expect("an answer");
             assert_eq!(String::from_utf8_lossy(&bytes), answered.to_string(), "{path}?{query}");

@@ -380,6 +380,15 @@ mod tests {
         assert_eq!(next(&deflate(&[0xff, 0xff]), 99), Err(Broken::Deflate));
     }
 
+    #[test]
+    fn a_save_is_told_from_what_was_appended_to_it() {
+        let save = [&MAGIC[..], &[1, 2, 3, 4, DOCUMENT, 3, 7, 7, 7]].concat();
+        let change = seal(&[1, 2, 3]);
+        assert_eq!(saved_bytes(&[&save[..], &change].concat()), save.len());
+        assert_eq!(saved_bytes(&[&change[..], &save].concat()), 0, "changes alone");
+        assert_eq!((saved_bytes(&save[..save.len() - 1]), saved_bytes(b"")), (0, 0));
+    }
+
     quickcheck! {
         fn a_number_reads_back_what_was_written(number: u64, shift: u8) -> bool {
             let number = number >> (shift % 64);

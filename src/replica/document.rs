@@ -146,7 +146,7 @@ impl Document {
     /// Writes facts that belong together as one change, and gives its raw chunk; empty when nothing of it is new.
     ///
     /// A once fact that stands here already is not written again: a second value would replace the first, and no device
-    /// takes a change that does.
+    /// takes a change that does. Nor is a latest one whose value stands here, and no other.
     pub fn put(&mut self, facts: &[(FactKey, String)]) -> Vec<u8> {
         self.write(facts, |_| true).1
     }
@@ -157,7 +157,7 @@ impl Document {
         let mut new = writing::once_each(facts);
         if new.iter().any(|(key, _)| known(key)) {
             self.settle();
-            new.retain(|(key, _)| !key.is_once() || !known(key) || self.replaced(&key.to_string()).is_empty());
+            new.retain(|(key, value)| !known(key) || !self.says(key, value));
         }
         if new.is_empty() {
             return (new, Vec::new());
@@ -173,6 +173,13 @@ impl Document {
         self.ahead.push(change);
         self.appended_bytes += chunk.len();
         (new, chunk)
+    }
+
+    /// Whether writing this would say nothing new: a once fact has a value, a latest one just this.
+    fn says(&self, key: &FactKey, value: &str) -> bool {
+        let name = key.to_string();
+        let all = self.doc.get_all(bucket_of(&name), name).unwrap_or_default();
+        if key.is_once() { !all.is_empty() } else { matches!(all.as_slice(), [(one, _)] if one.as_str() == Some(value)) }
     }
 
     /// Joins heads until one change may name them all, and gives the raw chunks of the changes that do.
@@ -192,7 +199,9 @@ impl Document {
     /// The operations that give a fact its values now, of all that the library has seen.
     fn replaced(&self, name: &str) -> Vec<OpId> {
         let all = self.doc.get_all(bucket_of(name), name).unwrap_or_default();
-        all.into_iter().filter_map(|(_, id)| if let ObjId::Id(counter, actor, _) = id { Some(OpId(counter, actor)) } else { None }).collect()
+        all.into_iter()
+            .filter_map(|(_, id)| if let ObjId::Id(counter, actor, _) = id { Some(OpId(counter, actor)) } else { None })
+            .collect()
     }
 
     /// Takes foreign changes, those that waited for them too. What is unfit is left out and named; on an error the document
@@ -269,8 +278,7 @@ impl Document {
     #[must_use]
     pub fn since(&self, heads: &[Head]) -> (Vec<u8>, u64) {
         let doc = self.whole();
-        let known: Vec<ChangeHash> =
-            heads.iter().map(|h| ChangeHash(*h)).filter(|h| doc.get_change_meta_by_hash(h).is_some()).collect();
+        let known: Vec<ChangeHash> = heads.iter().map(|h| ChangeHash(*h)).filter(|h| doc.get_change_meta_by_hash(h).is_some()).collect();
         let changes = doc.get_changes(&known);
         let mut bytes = Vec::new();
         for change in &changes {

@@ -1,7 +1,5 @@
 //! What was read in the tools' files, turned into facts: sessions first, then their lists, then the marks.
 
-use std::collections::BTreeMap;
-
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
 use crate::model::input::{Root, SourceEvent};
@@ -30,8 +28,10 @@ impl Replica {
         }
         self.unconsolidated |= !gathered.told.is_empty();
         for (told, place) in gathered.told {
-            self.take_in(told, place, now, out);
+            self.take_in(told, place, now);
         }
+        let fresh = self.library.write_gathered(&mut out.keep);
+        self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
         for mark in gathered.marks {
             out.keep.push(mark);
         }
@@ -41,7 +41,7 @@ impl Replica {
         }
     }
 
-    fn take_in(&mut self, told: Told, place: Place, now: Now, out: &mut Effects) {
+    fn take_in(&mut self, told: Told, place: Place, now: Now) {
         let session = session_id(&self.me.device, TOOL, &told.session);
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
@@ -61,18 +61,19 @@ impl Replica {
         };
         if before != Some(&fact) {
             let fact = SessionFact { rev: rev + 1, ..fact };
-            self.write(&format!("sessions/{}", saved::month(fact.started)), &[(key, saved::json(&fact))], out);
+            if self.library.gather(&format!("sessions/{}", saved::month(fact.started)), &key, saved::json(&fact)) {
+                self.showing.learn(&key, self.library.facts());
+            }
             self.learn_changed(now);
         }
         let Some(list) = told.list else { return };
         let origin = List::Session { session, agent: Foreign::new(told.agent) };
         let facts = reading::read(&self.showing.todos, &origin, self.me.device, &list, told.at);
-        let mut shards: BTreeMap<String, Vec<(FactKey, String)>> = BTreeMap::new();
-        for fact in &facts {
-            shards.entry(self.shard_of(fact, told.at)).or_default().push(saved::todo(fact));
-        }
-        for (shard, facts) in shards {
-            self.write(&shard, &facts, out);
+        for fact in facts {
+            let (key, value) = saved::todo(&fact);
+            if self.library.gather(&self.shard_of(&fact, told.at), &key, value) {
+                self.showing.todos.learn(fact);
+            }
         }
         self.learn_changed(now);
     }

@@ -170,7 +170,13 @@ impl Replica {
     pub fn deadline(&self) -> Option<Millis> {
         let linked = self.linked();
         let links = self.links.values().map(|link| link.due().min(self.patience(link)));
-        let dues = [self.showing.due(), self.dialing.deadline(&linked), self.presences.next_silence(self.now), self.pings.due(), self.library.tidy_due()];
+        let dues = [
+            self.showing.due(),
+            self.dialing.deadline(&linked),
+            self.presences.next_silence(self.now),
+            self.pings.due(),
+            self.library.tidy_due(),
+        ];
         let notices = self.unseen_due();
         links.chain(dues.into_iter().flatten()).chain([self.presences.due(), self.reading.due()]).chain(notices).min()
     }

@@ -75,6 +75,9 @@ pub struct Reading {
     waiting: BTreeMap<String, Vec<(Told, RelPath, FileMark)>>,
     sessions: BTreeMap<String, Looking>,
     malformed: BTreeMap<RelPath, u64>,
+    malformed_in_all: u64,
+    /// How many sessions wait for the repository above a working directory.
+    asked: BTreeMap<String, usize>,
     listed: bool,
     due: Millis,
     /// What is shown of each root.
@@ -95,6 +98,8 @@ impl Reading {
             waiting: BTreeMap::new(),
             sessions: BTreeMap::new(),
             malformed: BTreeMap::new(),
+            malformed_in_all: 0,
+            asked: BTreeMap::new(),
             listed: false,
             due: 0,
             shown: BTreeMap::new(),
@@ -215,17 +220,8 @@ impl Reading {
             return;
         }
         let parsed = if at_end { claude_todos::parse(bytes) } else { claude_todos::parse(&[]) };
-        let list = match parsed {
-            Ok(list) => {
-                self.malformed.insert(path.clone(), list.malformed);
-                Some(list)
-            }
-            Err(_) => {
-                self.malformed.insert(path.clone(), 1);
-                None
-            }
-        };
-        self.count_malformed();
+        let list = parsed.ok();
+        self.count_malformed(&path, list.as_ref().map_or(1, |list| list.malformed));
         let mark = FileMark::new(stat, bytes, stamp, now.wall_ms);
         let told = Told { session: session.clone(), agent, list, at: stat.mtime_ms };
         self.waiting.entry(session.clone()).or_default().push((told, path, mark));
@@ -233,17 +229,35 @@ impl Reading {
             Some(Looking::Settled(place)) if place.cwd.is_some() => self.release(&session, gathered),
             Some(Looking::Finding | Looking::Head | Looking::Repo(_)) => {}
             Some(Looking::Settled(_)) | None => {
-                self.sessions.insert(session.clone(), Looking::Finding);
+                self.looks(session.clone(), Looking::Finding);
                 out.look.push(Look::Find { root: Root::ClaudeProjects, names: vec![format!("{session}.jsonl")] });
             }
         }
         gathered.complete |= self.is_complete();
     }
 
-    fn count_malformed(&mut self) {
-        let malformed = self.malformed.values().sum();
+    fn count_malformed(&mut self, path: &str, now: u64) {
+        let before = self.malformed.insert(path.to_owned(), now).unwrap_or(0);
+        self.malformed_in_all = self.malformed_in_all - before + now;
         if let Some(shown) = self.shown.get_mut(&Root::ClaudeTodos) {
-            shown.malformed = malformed;
+            shown.malformed = self.malformed_in_all;
+        }
+    }
+
+    /// How far the look for a session is now. Who waits for which repository is counted, not searched for: sessions are many.
+    fn looks(&mut self, session: String, looking: Looking) {
+        let cwd = |looking: &Looking| if let Looking::Repo(place) = looking { place.cwd.clone() } else { None };
+        if let Some(cwd) = cwd(&looking) {
+            *self.asked.entry(cwd).or_default() += 1;
+        }
+        let before = self.sessions.insert(session, looking);
+        if let Some(cwd) = before.as_ref().and_then(cwd)
+            && let Some(count) = self.asked.get_mut(&cwd)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.asked.remove(&cwd);
+            }
         }
     }
 
@@ -252,7 +266,7 @@ impl Reading {
             let session = name.trim_end_matches(".jsonl").to_owned();
             match path {
                 Some(path) => {
-                    self.sessions.insert(session, Looking::Head);
+                    self.looks(session, Looking::Head);
                     out.look.push(Look::Read { root: Root::ClaudeProjects, path, offset: 0, max: HEAD_BYTES_MAX });
                 }
                 None => self.settle(&session, Place::default(), gathered),
@@ -267,8 +281,8 @@ impl Reading {
         let place = Place { cwd: head.cwd, branch: head.branch, title: head.title, started: head.started, repo: None };
         match place.cwd.clone() {
             Some(cwd) => {
-                let asked = self.sessions.values().any(|l| matches!(l, Looking::Repo(other) if other.cwd == place.cwd));
-                self.sessions.insert(session, Looking::Repo(place));
+                let asked = self.asked.contains_key(&cwd);
+                self.looks(session, Looking::Repo(place));
                 if !asked {
                     out.look.push(Look::Repo { cwd });
                 }
@@ -281,14 +295,15 @@ impl Reading {
         let asks = |looking: &Looking| matches!(looking, Looking::Repo(place) if place.cwd.as_deref() == Some(cwd));
         let sessions: Vec<String> = self.sessions.iter().filter(|(_, l)| asks(l)).map(|(s, _)| s.clone()).collect();
         for session in sessions {
-            if let Some(Looking::Repo(place)) = self.sessions.remove(&session) {
-                self.settle(&session, Place { repo: repo.clone(), ..place }, gathered);
+            if let Some(Looking::Repo(place)) = self.sessions.get(&session) {
+                let place = Place { repo: repo.clone(), ..place.clone() };
+                self.settle(&session, place, gathered);
             }
         }
     }
 
     fn settle(&mut self, session: &str, place: Place, gathered: &mut Gathered) {
-        self.sessions.insert(session.to_owned(), Looking::Settled(place));
+        self.looks(session.to_owned(), Looking::Settled(place));
         self.release(session, gathered);
         gathered.complete |= self.is_complete();
     }

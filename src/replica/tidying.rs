@@ -59,3 +59,80 @@ impl Library {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::batch::Kept;
+    use crate::model::fact::FactKey;
+    use crate::model::id::{DeviceId, DocId, ItemId, Life};
+    use crate::model::limits::SHARD_BYTES_MAX;
+
+    fn open(kept: &Kept, counter: u64) -> Library {
+        Library::open(DeviceId([1; 32]), Life { counter, nonce: 1 }, kept)
+    }
+
+    /// Writes facts until so many bytes were appended, and keeps them.
+    fn rush(library: &mut Library, kept: &mut Kept, bytes: usize) {
+        let mut keep = Batch::default();
+        for n in 0..bytes / 1_000 {
+            let key = FactKey::Item(ItemId::of(&[&n.to_le_bytes(), &library.facts().iter().count().to_le_bytes()]));
+            library.write("todos/2026-11", &[(key, format!("{{\"n\":{n},\"text\":\"{}\"}}", "make it so ".repeat(85)))], &mut keep);
+        }
+        keep.apply_to(kept);
+    }
+
+    /// Steps of tidying until none is due, and how many there were.
+    fn until_tidy(library: &mut Library, kept: &mut Kept) -> usize {
+        let (mut now, mut steps) = (1_000, 0);
+        loop {
+            let mut keep = Batch::default();
+            library.tidy(now, &mut keep);
+            steps += usize::from(!keep.is_empty());
+            keep.apply_to(kept);
+            match library.tidy_due() {
+                Some(due) => now = due,
+                None => return steps,
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_is_saved_afresh_after_the_rush_and_says_the_same() {
+        let (mut kept, doc) = (Kept::default(), DocId::parse("todos/2026-11").unwrap());
+        let mut library = open(&kept, 1);
+        rush(&mut library, &mut kept, 100_000);
+        assert_eq!(until_tidy(&mut library, &mut kept), 0, "a little is not worth it");
+        rush(&mut library, &mut kept, 2 * APPENDED_BYTES_MIN);
+        let raw = kept.documents[&doc].len();
+        let mut keep = Batch::default();
+        library.tidy(5, &mut keep);
+        library.tidy(4 + AFTER_MS, &mut keep);
+        assert!(keep.is_empty() && library.tidy_due() == Some(5 + AFTER_MS), "not while the rush may go on");
+        let before = (library.heads_of(&doc), library.facts().export());
+        assert_eq!(until_tidy(&mut library, &mut kept), 1);
+        assert!(kept.documents[&doc].len() * RAW_PER_SAVED < raw);
+        let again = open(&kept, 2);
+        assert_eq!((again.heads_of(&doc), again.facts().export()), before);
+        assert_eq!((library.heads_of(&doc), library.facts_from_scratch().export()), before);
+    }
+
+    #[test]
+    fn what_a_crash_left_untidy_is_tidied_in_the_next_life() {
+        let (mut kept, doc) = (Kept::default(), DocId::parse("todos/2026-11").unwrap());
+        rush(&mut open(&Kept::default(), 1), &mut kept, 2 * APPENDED_BYTES_MIN);
+        let raw = kept.documents[&doc].len();
+        let mut library = open(&kept, 2);
+        assert_eq!(until_tidy(&mut library, &mut kept), 1);
+        assert!(kept.documents[&doc].len() < raw);
+        assert_eq!(until_tidy(&mut open(&kept, 3), &mut kept), 0);
+    }
+
+    #[test]
+    fn a_rush_goes_on_in_the_next_shard_before_anything_is_saved() {
+        let mut kept = Kept::default();
+        rush(&mut open(&Kept::default(), 1), &mut kept, SHARD_BYTES_MAX * (RAW_PER_SAVED + 1));
+        let names: Vec<&str> = kept.documents.keys().map(DocId::as_str).collect();
+        assert_eq!(names, ["todos/2026-11", "todos/2026-11.2"]);
+    }
+}
