@@ -82,7 +82,7 @@ fn two_full_shards_merged() {
     for n in 0..count {
         if n == count * 7 / 8 {
             // How little noise is compressed is seen when the documents are saved afresh, after the rush.
-            wait(&mut world, 1);
+            wait(&mut world, 10);
         }
         for d in 0..2 {
             let text = noise(&mut chance, 16_000);
