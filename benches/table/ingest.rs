@@ -160,14 +160,15 @@ fn parse_all(root: &Path) -> usize {
     names(&dir).into_iter().map(parse).sum()
 }
 
-/// Ingests a whole set into an empty store, `times` times.
+/// Ingests a whole set into an empty store, `times` times. What it takes to forget all of it again is not counted: a daemon keeps it.
 fn cold(base: &Path, set: &TodoSet, size: Size, times: usize) -> (Samples, Samples) {
-    each_on_cpu(times, |n| {
-        let dir = base.join(format!("cold-{}-{n}", size.files));
-        let desk = Desk::open(&dir, &set.root);
+    let mut desks = Vec::with_capacity(times);
+    let samples = each_on_cpu(times, |n| desks.push(Desk::open(&base.join(format!("cold-{}-{n}", size.files)), &set.root)));
+    for desk in desks {
         assert_eq!(desk.replica.view().todos.len(), size.groups, "every group is shown");
         assert_eq!(desk.replica.view().sessions.len(), size.files, "every session is known");
-    })
+    }
+    samples
 }
 
 /// Time on a core that saving a cold set afresh takes afterwards, and the longest step of it.

@@ -76,8 +76,8 @@ pub struct Reading {
     sessions: BTreeMap<String, Looking>,
     malformed: BTreeMap<RelPath, u64>,
     malformed_in_all: u64,
-    /// How many sessions wait for the repository above a working directory.
-    asked: BTreeMap<String, usize>,
+    /// Which sessions wait for the repository above a working directory.
+    asked: BTreeMap<String, BTreeSet<String>>,
     listed: bool,
     due: Millis,
     /// What is shown of each root.
@@ -244,21 +244,21 @@ impl Reading {
         }
     }
 
-    /// How far the look for a session is now. Who waits for which repository is counted, not searched for: sessions are many.
+    /// How far the look for a session is now. Who waits for which repository is noted, not searched for: sessions are many.
     fn looks(&mut self, session: String, looking: Looking) {
         let cwd = |looking: &Looking| if let Looking::Repo(place) = looking { place.cwd.clone() } else { None };
-        if let Some(cwd) = cwd(&looking) {
-            *self.asked.entry(cwd).or_default() += 1;
-        }
-        let before = self.sessions.insert(session, looking);
-        if let Some(cwd) = before.as_ref().and_then(cwd)
-            && let Some(count) = self.asked.get_mut(&cwd)
+        if let Some(cwd) = self.sessions.get(&session).and_then(cwd)
+            && let Some(waiting) = self.asked.get_mut(&cwd)
         {
-            *count -= 1;
-            if *count == 0 {
+            waiting.remove(&session);
+            if waiting.is_empty() {
                 self.asked.remove(&cwd);
             }
         }
+        if let Some(cwd) = cwd(&looking) {
+            self.asked.entry(cwd).or_default().insert(session.clone());
+        }
+        self.sessions.insert(session, looking);
     }
 
     fn found(&mut self, files: Vec<(String, Option<RelPath>)>, out: &mut Effects, gathered: &mut Gathered) {
@@ -292,8 +292,7 @@ impl Reading {
     }
 
     fn learn_repo(&mut self, cwd: &str, repo: Option<Repo>, gathered: &mut Gathered) {
-        let asks = |looking: &Looking| matches!(looking, Looking::Repo(place) if place.cwd.as_deref() == Some(cwd));
-        let sessions: Vec<String> = self.sessions.iter().filter(|(_, l)| asks(l)).map(|(s, _)| s.clone()).collect();
+        let sessions = self.asked.get(cwd).cloned().unwrap_or_default();
         for session in sessions {
             if let Some(Looking::Repo(place)) = self.sessions.get(&session) {
                 let place = Place { repo: repo.clone(), ..place.clone() };
