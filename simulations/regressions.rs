@@ -33,3 +33,9 @@ fn who_hangs_up_at_once_is_dialled_ever_more_rarely() {
 fn nobody_is_let_in_by_who_was_removed() {
     ends_well(include_str!("cases/invited-by-who-was-removed.txt"));
 }
+
+/// A beat that one device heard and the other no longer takes stood in the export of one of them.
+#[test]
+fn an_export_holds_no_presence() {
+    ends_well(include_str!("cases/a-beat-on-the-way-of-who-is-removed.txt"));
+}

@@ -59,7 +59,7 @@ impl Replica {
     /// One automerge document with maps `sessions`, `heartbeats`, `todos`, as they are shown.
     #[must_use]
     pub fn export(&self) -> Vec<u8> {
-        super::export::export(&self.showing.view)
+        super::export::export(&self.showing.view, self.library.facts())
     }
 
     fn beat(&mut self, report: Report, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {
