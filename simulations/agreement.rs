@@ -166,7 +166,7 @@ impl World {
         let mut once: BTreeMap<&FactKey, BTreeSet<&str>> = BTreeMap::new();
         let mut latest: BTreeMap<&FactKey, (u64, &str)> = BTreeMap::new();
         for written in hashes.iter().filter_map(|hash| self.book.get(hash)) {
-            for (key, value) in written.puts.iter().filter(|(key, _)| key.collection() == written.doc.collection()) {
+            for (key, value) in written.puts.iter().filter(|(key, _)| key.belongs_to(written.doc.collection())) {
                 match (key.is_once(), rev_of(value)) {
                     (true, _) => drop(once.entry(key).or_default().insert(value)),
                     (false, Some(rev)) => {

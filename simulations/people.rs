@@ -1,8 +1,10 @@
 //! People and agents: what they ask of their own device, how devices are paired, restarted and removed.
 
+use std::collections::BTreeSet;
+
 use hubless::model::ask::{Ask, Keeping, Report, TodoAsk, TodoDeed};
 use hubless::model::beat::Reported;
-use hubless::model::id::Asker;
+use hubless::model::id::{Asker, DeviceId};
 use hubless::model::input::{Input, PeerEvent};
 use hubless::model::message::Message;
 use hubless::model::reply::{Code, Refusal, Reply};
@@ -109,7 +111,11 @@ impl World {
         self.give(d, MS, Input::Peer(PeerEvent::Invited { asker, ticket, until_ms }));
     }
 
-    pub(crate) fn join(&mut self, d: usize, asker: Asker, ticket: &str, name: &str) {
+    pub(crate) fn join(&mut self, d: usize, asker: Asker, ticket: &str, name: &str, only: Option<(BTreeSet<DeviceId>, Refusal)>) {
+        let of = self.tickets.get(ticket).map(|inviter| self.devices[*inviter].id);
+        if let Some((_, why)) = only.filter(|(devices, _)| of.is_some_and(|of| !devices.contains(&of))) {
+            return self.give(d, MS, Input::Peer(PeerEvent::PairingFailed { asker, why }));
+        }
         let Some(inviter) = self.tickets.remove(ticket).filter(|inviter| self.is_up(*inviter)) else {
             let why = Refusal::new(Code::TicketSpent, "nobody is at the window");
             return self.give(d, MS, Input::Peer(PeerEvent::PairingFailed { asker, why }));

@@ -132,7 +132,11 @@ impl World {
             5 => twist(&|change| change.deps = vec![automerge::ChangeHash([7; 32])]),
             6 => twist(&|change| change.seq = 77),
             7 => twist(&|change| change.actor_id = automerge::ActorId::from(&[0; 16][..])),
-            8 => born.put(&[(FactKey::Seen(item), "{\"rev\":1e99}".into()), (FactKey::Item(item), "no json".into())]),
+            8 => born.put(&[
+                (FactKey::Seen(item), "{\"rev\":1e99}".into()),
+                (FactKey::Item(item), "no json".into()),
+                (FactKey::Other("vote/x".into()), "of a later version".into()),
+            ]),
             _ => {
                 let held = self.devices[d].replica.as_ref().and_then(|r| r.library().get(&doc)).map(|doc| doc.since(&[]).0);
                 held.unwrap_or(fine.clone())

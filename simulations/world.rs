@@ -365,7 +365,7 @@ impl World {
             LinkAction::Fleet(fleet) => self.change_fleet(d, fleet),
             LinkAction::Renew => self.end_lines(d, "everything is opened anew"),
             LinkAction::Invite { asker } => self.invite(d, asker),
-            LinkAction::Join { asker, ticket, name } => self.join(d, asker, &ticket, &name),
+            LinkAction::Join { asker, ticket, name, only } => self.join(d, asker, &ticket, &name, only),
             LinkAction::Admit { pairing, welcome } => self.admit(d, pairing, welcome),
             LinkAction::TurnAway { pairing, why } => self.turn_away(pairing, why),
         }

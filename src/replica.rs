@@ -26,6 +26,7 @@ mod duties;
 mod gathering;
 mod hearing;
 mod joining;
+mod proving;
 #[cfg(test)]
 mod samples;
 mod shards;

@@ -141,6 +141,10 @@ impl Shelf for Store {
     fn fleet(&self) -> Option<Vec<u8>> {
         self.home.fleet()
     }
+
+    fn aside(&self) -> u64 {
+        repair::aside(self.home.dir())
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +189,7 @@ mod tests {
     fn shown(store: &Store) -> Kept {
         let documents = Shelf::documents(store).into_iter().map(|doc| (doc.clone(), store.document(&doc).unwrap())).collect();
         let index = store.keys("").into_iter().map(|key| (key.clone(), store.get(&key).unwrap())).collect();
-        Kept { documents, index, fleet: store.fleet(), life: store.home.life() }
+        Kept { documents, index, fleet: store.fleet(), life: store.home.life(), aside: store.aside() }
     }
 
     #[derive(Debug, Clone)]

@@ -21,10 +21,11 @@ const KILLS: u64 = 100;
 const KILL_WITHIN_MS: u64 = 150;
 /// The latest moment of a kill that comes while it opens.
 const OPENING_MS: u64 = 80;
-/// How long a start may take until it answers, of which the median must stay below a second (issue 2). A single one may be longer on a
-/// machine that compiles meanwhile.
-const OPEN_WITHIN: Duration = Duration::from_secs(5);
-const OPEN_MEDIAN: Duration = Duration::from_secs(1);
+/// How long a start may take until it answers (issue 2), not counting what it waited for a processor: on a machine that compiles
+/// meanwhile that is nine tenths of it (measured: 1.65 s, of which 1.48 s waiting, with 12 waiting for 2 processors).
+const OPEN_WITHIN: Duration = Duration::from_secs(1);
+/// Waiting included. The median stays below [`OPEN_WITHIN`] as well.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// What was acknowledged: the state of a todo, and the last word of an agent.
 #[derive(Default)]
@@ -93,13 +94,18 @@ fn killed_a_hundred_times_during_writes_it_loses_nothing() {
     let home = Lan::new().home("anna");
     let acknowledged = Mutex::new(Acknowledged::default());
     let mut chance = Chance::new(0x6b69_6c6c);
-    let mut took = Vec::new();
+    let (mut took, mut worked) = (Vec::new(), Vec::new());
     for round in 0..KILLS {
         if round % 4 == 3 {
             kill_while_opening(&home, Duration::from_millis(chance.below(OPENING_MS)));
         }
         let daemon = home.up();
-        assert!(daemon.took < OPEN_WITHIN, "kill {round}: it answered after {:?}", daemon.took);
+        assert!(daemon.took < ANSWER_WITHIN, "kill {round}: it answered after {:?}", daemon.took);
+        if let Some(waited) = daemon.waited {
+            let own = daemon.took.saturating_sub(waited);
+            assert!(own <= OPEN_WITHIN, "kill {round}: it opened in {own:?}, and waited {waited:?} for a processor");
+            worked.push(own);
+        }
         took.push(daemon.took);
         nothing_is_lost(&home, &daemon, &acknowledged.lock().expect("whole"), round);
         let over = AtomicBool::new(false);
@@ -135,12 +141,13 @@ fn killed_a_hundred_times_during_writes_it_loses_nothing() {
     took.sort();
     let median = took[took.len() / 2];
     measured(&format!(
-        "{KILLS} kills, {} todos acknowledged; start to first answer: median {median:?}, longest {:?}",
+        "{KILLS} kills, {} todos acknowledged; start to first answer: median {median:?}, longest {:?}; without waiting for a processor at most {:?}",
         acknowledged.todos.len(),
-        took[took.len() - 1]
+        took[took.len() - 1],
+        worked.iter().max()
     ));
     assert!(acknowledged.todos.len() > 100, "there was something to lose");
-    assert!(median <= OPEN_MEDIAN, "it opens in a second: {median:?}");
+    assert!(median <= OPEN_WITHIN, "it opens in a second: {median:?}");
 }
 
 #[test]

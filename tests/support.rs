@@ -210,7 +210,7 @@ impl Home {
         let said = self.at("daemon.err");
         let err = File::options().create(true).append(true).open(&said).expect("a file");
         let child = command.stdout(Stdio::null()).stderr(err).spawn().expect("the binary starts");
-        let mut daemon = Daemon { home: self, child, began: Since::now(), took: Duration::ZERO };
+        let mut daemon = Daemon { home: self, child, began: Since::now(), took: Duration::ZERO, waited: None };
         eventually(SOON, "the daemon answers", || {
             if let Some(status) = daemon.child.try_wait().expect("watched") {
                 panic!("the daemon ended at once ({status}): {}", fs::read_to_string(&said).unwrap_or_default());
@@ -218,6 +218,7 @@ impl Home {
             daemon.try_get("/healthz").filter(|answer| answer.status == 200)
         });
         daemon.took = daemon.began.elapsed();
+        daemon.waited = waited(daemon.child.id());
         daemon
     }
 
@@ -311,6 +312,12 @@ impl Answer {
     }
 }
 
+/// How long a process's first thread has waited for a processor (Linux: `Documentation/scheduler/sched-stats.rst`).
+fn waited(pid: u32) -> Option<Duration> {
+    let stats = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    stats.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
 /// A running daemon, ended by its pid when this is dropped.
 pub(crate) struct Daemon<'h> {
     home: &'h Home,
@@ -318,6 +325,8 @@ pub(crate) struct Daemon<'h> {
     began: Since,
     /// From its start to its first answer.
     pub(crate) took: Duration,
+    /// How long of that its first thread was ready to run and no processor was free; `None` where the system does not say.
+    pub(crate) waited: Option<Duration>,
 }
 
 impl Drop for Daemon<'_> {

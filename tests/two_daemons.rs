@@ -300,6 +300,10 @@ fn who_is_in_a_fleet_already_is_turned_away_with_the_fix() {
     let own = dora.run(&["pair", text(&own["data"], "ticket"), "--json"]);
     assert_eq!((own.code, own.problem()["code"].as_str()), (2, Some("bad-ticket")), "its own ticket");
     pair(&anna, &dora);
+    // With a member it succeeds, and changes nothing.
+    pair(&bert, &dora);
+    let devices = anna.json(&["devices"]);
+    assert_eq!(devices["data"].as_array().map(Vec::len), Some(3), "{devices}");
 }
 
 #[test]

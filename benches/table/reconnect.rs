@@ -135,7 +135,7 @@ fn documents() -> Kept {
         let doc = DocId::parse(&name).expect("the name of a shard");
         let mut document = Document::born(actor(n));
         document.put(&[session(n)]);
-        kept.documents.insert(doc, document.save());
+        kept.documents.insert(doc, document.save().expect("a save reads back"));
     }
     kept
 }
@@ -234,7 +234,7 @@ fn foreign_change() -> Row {
     for n in (0..FACTS).step_by(100) {
         writer.put(&(n..n + 100).map(fact).collect::<Vec<_>>());
     }
-    let save = writer.save();
+    let save = writer.save().expect("a save reads back");
     let mut reader = Document::load(&save, [2; 16]).expect("a document of ours");
     let mut plain = load(&save);
     let (mut ours, mut theirs) = (Samples::default(), Samples::default());

@@ -15,9 +15,9 @@ use crate::model::input::Input;
 use crate::model::reply::Reply;
 use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
-use crate::model::todo::{By, Status, todo_id};
+use crate::model::todo::{By, Side, Status, todo_id};
 use crate::model::view::{
-    AgentKey, AgentState, AgentView, Conflict, DeviceView, Happened, LinkView, Origin, SessionState, SessionView, Side, TodoView, View,
+    AgentKey, AgentState, AgentView, Conflict, DeviceView, Happened, LinkView, Origin, SessionState, SessionView, TodoView, View,
 };
 
 /// 2026-03-02T14:02:11Z.
@@ -112,7 +112,8 @@ impl Fleet {
     pub(crate) fn new() -> Fleet {
         let mut view = View::of(MBP);
         view.devices.insert(MBP, Arc::new(device(MBP, "mbp-lena")));
-        let link = LinkView { address: "192.168.1.20:41733".into(), rtt_ms: Some(4), bytes_in: 1_200, bytes_out: 310, level: true };
+        let link =
+            LinkView { address: "192.168.1.20:41733".into(), rtt_ms: Some(4), bytes_in: 1_200, bytes_out: 310, level: true, unknown: 0 };
         let mini = DeviceView {
             link: Some(link),
             last_contact_here: Some(NOW - 6_000),

@@ -168,10 +168,20 @@ fn links(out: Out, rows: &[Value], sources: &[Value], now_ms: i64) -> String {
         if rows.is_empty() {
             text = "this device is alone: hubless pair --ticket\n".to_owned();
         }
+        for row in rows {
+            text.extend(skipped(row).map(|what| format!("{what}\n")));
+        }
         let all: Vec<String> = sources.iter().map(|source| watched(source, now_ms)).collect();
         text.push_str(&format!("watchers: {}\n", if all.is_empty() { "none yet".to_owned() } else { all.join("   ") }));
     }
     text
+}
+
+/// `thinkpad says what this version does not know (3 messages skipped)`; `None` when nothing was skipped.
+pub(crate) fn skipped(device: &Value) -> Option<String> {
+    let n = device["link"].get("skipped").and_then(Value::as_u64).filter(|n| *n > 0)?;
+    let messages = if n == 1 { "message" } else { "messages" };
+    Some(format!("{} says what this version does not know ({n} {messages} skipped)", fields::or_dash(device, "name")))
 }
 
 /// `claude-todos ✓ 3s`, `claude-todos off (no /home/lena/.claude/todos)`.
@@ -217,6 +227,10 @@ mod tests {
                            "theyMiss": 0, "weMiss": 0, "bytesIn": 1_200_000, "bytesOut": 310_000, "lastError": null})];
         let expected = "mac-mini\t192.168.1.20:4826 4 ms\t6s ago\t0\t0\t1.2 MB / 310 kB\t-\n";
         assert_eq!(links(out(Form::Plain), &rows, &[], NOW), expected);
+        let newer = [json!({"name": "thinkpad", "link": {"skipped": 1}})];
+        assert!(
+            links(out(Form::Table), &newer, &[], NOW).contains("\nthinkpad says what this version does not know (1 message skipped)\n")
+        );
         let sources = [json!({"source": "claude-todos", "present": false, "base": "/x"})];
         let alone = links(out(Form::Table), &[], &sources, NOW);
         assert_eq!(alone, "this device is alone: hubless pair --ticket\nwatchers: claude-todos off (no /x)\n");

@@ -182,6 +182,9 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
                 "hubless devices ping it from there",
             ));
         }
+        if let Some(what) = devices::skipped(device) {
+            out.push(Check::remark("device.version", what, "update hubless on this device"));
+        }
         if let Some(skew) = devices::skew(device) {
             let what = format!("clock of {name} is {skew}");
             out.push(Check::remark("device.clock", what, "set its clock; ages on this device use arrival time"));
@@ -251,7 +254,8 @@ mod tests {
     fn a_shut_laptop_is_a_remark_and_a_warning_of_the_daemon_is_wrong() {
         let data = json!({
             "sources": [{"source": "claude-todos", "present": true, "listedAt": ages::exact(0), "malformed": 2}],
-            "devices": [{"thisDevice": true}, {"name": "thinkpad", "reachable": false, "clockSkewMs": 5000}],
+            "devices": [{"thisDevice": true}, {"name": "thinkpad", "reachable": false, "clockSkewMs": 5000,
+                         "link": {"skipped": 3}}],
             "problems": [{"what": "the disk is full", "fix": "make room"}],
         });
         let checks = said_by_daemon(&data, 3000);
@@ -259,10 +263,11 @@ mod tests {
         let expected = "✓ claude-todos ✓ 3s\n\
                         ! 2 elements of claude-todos could not be read as what they should be  fix: the rest is there; the tool may be of a newer version\n\
                         ! thinkpad is not reachable, last contact never  fix: hubless devices ping it from there\n\
+                        ! thinkpad says what this version does not know (3 messages skipped)  fix: update hubless on this device\n\
                         ! clock of thinkpad is 5s ahead  fix: set its clock; ages on this device use arrival time\n\
                         ✗ the disk is full  fix: make room\n";
         assert_eq!(lines, expected);
-        assert_eq!(told(&checks[4])["ok"], false);
+        assert_eq!(told(&checks[5])["ok"], false);
         assert_eq!(told(&checks[2])["severity"], "warning");
     }
 }

@@ -104,7 +104,13 @@ fn spelled(out: Out, row: &Value, now_ms: i64) -> String {
         return text + "   settled\n";
     }
     let shown = "   shown now: 1 (picked by rule, nothing lost)";
-    format!("{text}{shown}      → hubless todos resolve {conflict} --keep 2 | --both | --text \"…\"\n")
+    // Only what works: of a status there is no third text, and both can be kept of two texts only.
+    let ways = match fields::or_dash(row, "field").as_str() {
+        "content" => "--keep 2 | --both | --text \"…\"",
+        "status" => "--keep 2 | --keep 1",
+        _ => "--keep 2 | --text \"…\"",
+    };
+    format!("{text}{shown}      → hubless todos resolve {conflict} {ways}\n")
 }
 
 /// A person types the beginning of an id, a program takes all of it.
@@ -194,8 +200,12 @@ mod tests {
             "t-19cc00000000\tc-aaaaaaaaaaaa\tcontent\topen\tRotate \\u{{1b}}key (mac-mini {at})\tRotate keys (thinkpad {at})\tlater-edit\tRotate staging key\n"
         );
         assert_eq!(conflicts(out(Form::Plain), std::slice::from_ref(&row), NOW), expected);
-        let person = conflicts(out(Form::Table), &[row], NOW);
-        assert!(person.contains("\n   2  thinkpad") && person.contains("hubless todos resolve c-aaaaaaaa --keep 2"), "{person}");
+        let person = conflicts(out(Form::Table), std::slice::from_ref(&row), NOW);
+        assert!(person.contains("\n   2  thinkpad") && person.contains("resolve c-aaaaaaaa --keep 2 | --both | --text"), "{person}");
+        for (field, offered) in [("status", "--keep 2 | --keep 1\n"), ("owner", "--keep 2 | --text \"…\"\n")] {
+            let person = conflicts(out(Form::Table), &[json!({"field": field, "id": row["id"], "todo": row["todo"]})], NOW);
+            assert!(person.ends_with(offered), "{person}");
+        }
         assert_eq!(conflicts(out(Form::Table), &[], NOW), "no conflicts\n");
     }
 }

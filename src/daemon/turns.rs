@@ -11,9 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::ask::Ask;
 use crate::model::effects::Effects;
-use crate::model::id::{Asker, Life};
+use crate::model::id::Life;
 use crate::model::input::{Input, LinkAction};
 use crate::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX};
 use crate::model::member::Fleet;
@@ -28,8 +27,6 @@ use super::perform::Hands;
 
 /// How long after a failed keep the store is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(5);
-/// Nobody: what the loop asks itself is answered to no door.
-const NOBODY: Asker = Asker(u64::MAX);
 
 /// A replica and the store that it was opened from.
 struct Pair {
@@ -157,11 +154,7 @@ impl Pair {
         let mut nonce = [0; 8];
         getrandom::fill(&mut nonce).map_err(|error| Error::Random(error.to_string()))?;
         let life = Life { counter: store.begin_life()?, nonce: u64::from_le_bytes(nonce) };
-        let (mut replica, mut effects) = Replica::open(me, life, clock::now(), &store);
-        if !store.quarantined().is_empty() {
-            // What the damaged documents held of our own files is read again.
-            effects.absorb(replica.step(clock::now(), Input::Ask(NOBODY, Ask::Rescan)));
-        }
+        let (replica, effects) = Replica::open(me, life, clock::now(), &store);
         let pair = Pair { replica, store };
         pair.keep(&effects)?;
         Ok((pair, effects))

@@ -106,7 +106,8 @@ impl Keep {
         match self {
             Keep::Append { doc, chunk } => kept.documents.entry(doc.clone()).or_default().extend(chunk),
             Keep::Replace { doc, bytes } => drop(kept.documents.insert(doc.clone(), bytes.clone())),
-            Keep::Drop { doc } | Keep::SetAside { doc } => drop(kept.documents.remove(doc)),
+            Keep::Drop { doc } => drop(kept.documents.remove(doc)),
+            Keep::SetAside { doc } => kept.aside += u64::from(kept.documents.remove(doc).is_some()),
             Keep::Fleet { bytes } => kept.fleet = Some(bytes.clone()),
             Keep::Life { counter } => kept.life = (*counter).max(kept.life),
             Keep::Index { key, value: Some(value) } => drop(kept.index.insert(key.clone(), value.clone())),
@@ -126,6 +127,8 @@ pub struct Kept {
     pub fleet: Option<Vec<u8>>,
     /// The life counter.
     pub life: u64,
+    /// How many files of documents lie aside.
+    pub aside: u64,
 }
 
 /// What can be read back. Two have it from the first day: the store and [`Kept`].
@@ -140,6 +143,8 @@ pub trait Shelf {
     fn keys(&self, front: &str) -> Vec<String>;
     /// `postcard(Fleet)`, then the membership entries as postcard; see `replica::saved`.
     fn fleet(&self) -> Option<Vec<u8>>;
+    /// How many files of documents lie aside: on disk before what is good of one takes its place.
+    fn aside(&self) -> u64;
 }
 
 impl Shelf for Kept {
@@ -162,5 +167,9 @@ impl Shelf for Kept {
 
     fn fleet(&self) -> Option<Vec<u8>> {
         self.fleet.clone()
+    }
+
+    fn aside(&self) -> u64 {
+        self.aside
     }
 }

@@ -32,17 +32,35 @@ pub enum FactKey {
     Act(ActId),
     /// `seen/<item>` (todos, latest).
     Seen(ItemId),
+    /// `<kind>/<rest>` of a kind that this version does not know: kept and handed on, never interpreted. Of a kind whose name
+    /// ends in `~` latest, of any other once, so that every version judges its changes alike (docs/decisions/0012).
+    Other(String),
+}
+
+/// Letters of an unknown kind's name, and of what stands behind it.
+const OTHER_LETTERS_MAX: (usize, usize) = (32, 256);
+
+/// Whether a name is one that a later version may give: a kind of `a-z`, digits and `-`, perhaps with `~` behind it, then
+/// `/` and more of those, of `.`, `_` and `/`.
+fn is_other(kind: &str, rest: &str) -> bool {
+    let bare = kind.strip_suffix('~').unwrap_or(kind);
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let fits = |text: &str, max: usize| (1..=max).contains(&text.len());
+    let begins = bare.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
+    let of_kind = begins && fits(bare, OTHER_LETTERS_MAX.0) && bare.bytes().all(plain);
+    of_kind && fits(rest, OTHER_LETTERS_MAX.1) && rest.bytes().all(|b| plain(b) || matches!(b, b'.' | b'_' | b'/'))
 }
 
 impl FactKey {
-    /// The collection whose documents may hold it; anywhere else it is no fact.
+    /// Whether documents of that collection may hold it; anywhere else it is no fact. Where an unknown one belongs is unknown.
     #[must_use]
-    pub fn collection(&self) -> Collection {
+    pub fn belongs_to(&self, collection: Collection) -> bool {
         match self {
-            FactKey::Member(_) | FactKey::Device(_) | FactKey::Choice(_) => Collection::Fleet,
-            FactKey::Session(_) | FactKey::End(..) => Collection::Sessions,
-            FactKey::Beat(..) => Collection::Heartbeats,
-            FactKey::Item(_) | FactKey::Rank(..) | FactKey::Act(_) | FactKey::Seen(_) => Collection::Todos,
+            FactKey::Member(_) | FactKey::Device(_) | FactKey::Choice(_) => collection == Collection::Fleet,
+            FactKey::Session(_) | FactKey::End(..) => collection == Collection::Sessions,
+            FactKey::Beat(..) => collection == Collection::Heartbeats,
+            FactKey::Item(_) | FactKey::Rank(..) | FactKey::Act(_) | FactKey::Seen(_) => collection == Collection::Todos,
+            FactKey::Other(_) => true,
         }
     }
 
@@ -52,6 +70,7 @@ impl FactKey {
         match self {
             FactKey::Member(_) | FactKey::Choice(_) | FactKey::End(..) | FactKey::Item(_) | FactKey::Rank(..) | FactKey::Act(_) => true,
             FactKey::Device(_) | FactKey::Session(_) | FactKey::Beat(..) | FactKey::Seen(_) => false,
+            FactKey::Other(name) => !name.split('/').next().is_some_and(|kind| kind.ends_with('~')),
         }
     }
 }
@@ -69,6 +88,7 @@ impl fmt::Display for FactKey {
             FactKey::Rank(item, round, status) => write!(f, "rank/{item}/{round}/{}", status.word()),
             FactKey::Act(id) => write!(f, "act/{id}"),
             FactKey::Seen(item) => write!(f, "seen/{item}"),
+            FactKey::Other(name) => f.write_str(name),
         }
     }
 }
@@ -102,6 +122,7 @@ impl FromStr for FactKey {
             }
             "act" => FactKey::Act(rest.parse()?),
             "seen" => FactKey::Seen(rest.parse()?),
+            _ if is_other(kind, rest) => FactKey::Other(text.to_owned()),
             _ => return Err(NotAName),
         };
         // One name, one spelling: what does not write back as it was read would be a second fact of the same meaning.
@@ -124,11 +145,23 @@ mod tests {
             format!("rank/{item}/0/completed"),
             format!("rank/{item}/3/done"),
             format!("item/{}", item.to_string().to_uppercase()),
-            "x/y".into(),
             "item".into(),
+            "item/".into(),
+            "X/y".into(),
+            "9x/y".into(),
+            "~/y".into(),
+            "x~~/y".into(),
+            "x/".into(),
+            "x/Y".into(),
+            "x/\u{1b}".into(),
+            format!("{}/y", "x".repeat(33)),
+            format!("x/{}", "y".repeat(257)),
         ] {
             assert!(bad.parse::<FactKey>().is_err(), "{bad}");
         }
+        let claim = FactKey::Other("claim~/t-7f3a/2".to_owned());
+        assert_eq!("claim~/t-7f3a/2".parse(), Ok(claim.clone()));
+        assert!(!claim.is_once() && FactKey::Other("vote/a/b".to_owned()).is_once());
         let beat = FactKey::Beat(SessionId::of(&[b"s"]), "a/b".into());
         assert_eq!(beat.to_string().parse(), Ok(beat));
     }

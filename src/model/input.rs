@@ -1,5 +1,7 @@
 //! All that can happen to a replica. Whatever is not a variant here does not happen.
 
+use std::collections::BTreeSet;
+
 use super::ask::Ask;
 use super::id::{Asker, DeviceId, LinkId};
 use super::message::Bye;
@@ -270,7 +272,8 @@ pub enum LinkAction {
         /// For how long.
         for_ms: Millis,
     },
-    /// We are of another fleet now: listen and announce as one of it; every link ends.
+    /// We are of another fleet now: listen and announce as one of it; every link ends. Of the same one with other secrets:
+    /// announce and recognise with those.
     Fleet(super::member::Fleet),
     /// Everything is closed, sockets are opened anew, announced anew.
     Renew,
@@ -301,6 +304,8 @@ pub enum LinkAction {
         ticket: String,
         /// What we say of ourselves.
         name: String,
+        /// Whose ticket alone is used, and what is answered to any other; `None`: anybody's.
+        only: Option<(BTreeSet<DeviceId>, super::reply::Refusal)>,
     },
 }
 

@@ -228,7 +228,37 @@ pub enum Deed {
     Resolve {
         /// Which.
         conflict: ConflictId,
+        /// What it was, so that it stays listed after what settled it; `None` where its texts are long.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<Box<Contested>>,
     },
+}
+
+/// What a conflict was when it was settled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Contested {
+    /// `status`, `content`, `owner`, `priority`.
+    pub field: String,
+    /// Why the one counted.
+    pub rule: String,
+    /// What counted.
+    pub local: Side,
+    /// What did not.
+    pub remote: Side,
+}
+
+/// One side of a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Side {
+    /// The status or the text.
+    pub value: Foreign,
+    /// Where it was said.
+    pub device: DeviceId,
+    /// In which session, if in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionId>,
+    /// When, by that device's clock.
+    pub at: i64,
 }
 
 /// `act/<unique>`, once: somebody did something.

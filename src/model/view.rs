@@ -11,7 +11,7 @@ use super::beat::Beat;
 use super::id::{ActId, ConflictId, DeviceId, FleetId, ItemId, SessionId, TodoId};
 use super::text::Foreign;
 use super::time::Millis;
-use super::todo::{By, Status};
+use super::todo::{By, Side, Status};
 
 /// Everything that is shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +109,8 @@ pub struct LinkView {
     pub bytes_out: u64,
     /// Whether both hold the same.
     pub level: bool,
+    /// Messages of a kind that is not known here: the other is of a newer version. They were skipped.
+    pub unknown: u64,
 }
 
 /// A row of an agent.
@@ -332,19 +334,6 @@ pub struct Conflict {
     pub result: Foreign,
     /// Whether somebody has settled it.
     pub resolved: bool,
-}
-
-/// One side of a conflict.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Side {
-    /// The status or the text.
-    pub value: Foreign,
-    /// Where it was said.
-    pub device: DeviceId,
-    /// In which session, if in one.
-    pub session: Option<SessionId>,
-    /// When, by that device's clock.
-    pub at: i64,
 }
 
 /// One directory that is read.

@@ -3,6 +3,7 @@
 //! The device that answers must be the one that the ticket names, so nobody else can welcome us. Our clock may be wrong:
 //! the inviter alone decides whether a ticket is too old, and we ask our clock only to explain why nobody answers.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,7 +54,14 @@ impl Joins {
     }
 
     /// Begins to join; the answer comes later, unless it is no at once.
-    pub(crate) fn join(&self, asker: Asker, text: &str, name: String, place: &Place) -> Option<PeerEvent> {
+    pub(crate) fn join(
+        &self,
+        asker: Asker,
+        text: &str,
+        name: String,
+        only: Option<(BTreeSet<DeviceId>, Refusal)>,
+        place: &Place,
+    ) -> Option<PeerEvent> {
         let failed = |why| Some(PeerEvent::PairingFailed { asker, why });
         let ticket = match Ticket::read(text) {
             Ok(ticket) => ticket,
@@ -64,6 +72,9 @@ impl Joins {
         };
         if ticket.device() == place.key.device() {
             return failed(Refusal::new(Code::BadTicket, "this ticket was made on this device").fix("use it on the other device"));
+        }
+        if let Some((_, refusal)) = only.filter(|(devices, _)| !devices.contains(&ticket.device())) {
+            return failed(refusal);
         }
         if self.busy.swap(true, Ordering::AcqRel) {
             return failed(Refusal::new(Code::Busy, "this device is joining already").fix("wait for its answer"));

@@ -1,4 +1,4 @@
-//! The inviter's window: a swarm of its own, open for ten minutes, that lets one holder of the ticket prove itself.
+//! The inviter's window: a swarm of its own, open for three minutes, that lets one holder of the ticket prove itself.
 //!
 //! It has its own port and prologue, since the two fleets differ. Both sides prove that they know the ticket's secret by a
 //! keyed hash over both device ids, as noise has proved them, and both nonces; the joiner first, so that nobody can use the
@@ -34,7 +34,7 @@ use crate::model::reply::{Code, Refusal};
 /// The protocol of a window.
 pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/hubless/pair/1");
 /// How long a window is open.
-const WINDOW: Duration = Duration::from_secs(600);
+const WINDOW: Duration = Duration::from_secs(180);
 /// Wrong proofs after which a ticket is spent.
 const ATTEMPTS_MAX: u8 = 3;
 /// How long either side waits for the other's next word, and the inviter for the core's decision.
@@ -460,12 +460,12 @@ mod tests {
                 _ => None,
             })
             .await;
-        assert_eq!(told.1, NOW_MS + 600_000);
+        assert_eq!(told.1, NOW_MS + 180_000);
         told.0
     }
 
     fn join(node: &Node, ticket: &str) {
-        node.network.tell(LinkAction::Join { asker: JOINER, ticket: ticket.to_owned(), name: "laptop".to_owned() });
+        node.network.tell(LinkAction::Join { asker: JOINER, ticket: ticket.to_owned(), name: "laptop".to_owned(), only: None });
     }
 
     async fn joining(node: &mut Node) -> (u64, DeviceId) {

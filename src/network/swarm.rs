@@ -147,8 +147,9 @@ impl Switchboard {
             LinkAction::HangUp { link, why } => self.place.lines.hang_up(link, why),
             LinkAction::Block { device, for_ms } => self.block(device, for_ms),
             LinkAction::Fleet(fleet) => {
-                self.fleet = fleet;
-                self.renew("this device is in another fleet now").await;
+                let is_same = std::mem::replace(&mut self.fleet, fleet).id == self.fleet.id;
+                // Of another secret only what is announced and recognised changes.
+                if is_same { self.discover() } else { self.renew("this device is in another fleet now").await }
             }
             LinkAction::Renew => self.renew("all connections are made anew").await,
             LinkAction::Invite { asker } => {
@@ -157,8 +158,8 @@ impl Switchboard {
             }
             LinkAction::Admit { pairing, welcome } => self.windows.admit(pairing, welcome),
             LinkAction::TurnAway { pairing, why } => self.windows.turn_away(pairing, why),
-            LinkAction::Join { asker, ticket, name } => {
-                if let Some(event) = self.joins.join(asker, &ticket, name, &self.place) {
+            LinkAction::Join { asker, ticket, name, only } => {
+                if let Some(event) = self.joins.join(asker, &ticket, name, only, &self.place) {
                     self.send(event).await;
                 }
             }
@@ -409,6 +410,7 @@ impl Switchboard {
     }
 
     fn discover(&mut self) {
+        self.discovery.close();
         let Place { discovery, port, inbox, tasks, .. } = &self.place;
         self.discovery = Discovery::start(discovery, *port, &self.fleet, inbox, tasks);
     }

@@ -34,13 +34,12 @@ impl Replica {
                 out.tell.push(LinkAction::Invite { asker });
                 return;
             }
-            Ask::Join { ticket } => match self.may_join() {
-                Ok(()) => {
-                    out.tell.push(LinkAction::Join { asker, ticket, name: self.me.name.clone() });
-                    return;
-                }
-                Err(refusal) => Err(refusal),
-            },
+            Ask::Join { ticket } => {
+                // Only the network reads whose ticket it is.
+                let only = self.may_join().err().map(|refusal| (self.log.members(&self.fleet.id).into_keys().collect(), refusal));
+                out.tell.push(LinkAction::Join { asker, ticket, name: self.me.name.clone(), only });
+                return;
+            }
             Ask::Leave => Ok(self.leave(now, out)),
             Ask::Ping { device } => match self.ping(asker, &device, now, out) {
                 Ok(None) => return,

@@ -15,6 +15,7 @@ use crate::model::id::*;
 use crate::model::input::*;
 use crate::model::message::*;
 use crate::model::reply::Reply;
+use crate::model::text::Foreign;
 use crate::model::time::Now;
 
 struct Node {
@@ -43,6 +44,15 @@ impl Node {
         let (r, out) = Replica::open(identity(n), Life { counter: 1, nonce: n as u64 }, now(0), &kept);
         out.keep.apply_to(&mut kept);
         Node { r, kept }
+    }
+    /// The daemon ends, however it ends, and begins again on what was kept.
+    fn reopen(&mut self, t: u64) -> Effects {
+        let life = self.r.life();
+        let me = self.r.me.clone();
+        let (r, out) = Replica::open(me, Life { counter: life.counter + 1, nonce: life.nonce + 100 }, now(t), &self.kept);
+        out.keep.apply_to(&mut self.kept);
+        self.r = r;
+        out
     }
     fn step(&mut self, t: u64, input: Input) -> Effects {
         let out = self.r.step(now(t), input);
@@ -619,4 +629,421 @@ fn crossing_frames_fall_silent() {
     }
     println!("most frames {worst:?}");
     assert!(worst.0 < 3_000, "never silent, seed {}", worst.1);
+}
+
+/// The one list of these tests is listed, read if that is asked for, and its session looked for in vain; gives whether it was read.
+fn list_once(a: &mut Node, t: u64, stat: FileStat, bytes: &[u8]) -> bool {
+    let files = vec![Seen { path: PATH.into(), stat }];
+    let looked = SourceEvent::Looked { root: Root::ClaudeTodos, base: "/t".into(), present: true, files, skipped: 0 };
+    let asked = a.step(t, Input::Source(looked)).look.iter().any(|look| matches!(look, Look::Read { .. }));
+    if asked {
+        read_once(a, t, stat, bytes);
+    }
+    asked
+}
+
+fn read_once(a: &mut Node, t: u64, stat: FileStat, bytes: &[u8]) {
+    let read = SourceEvent::Read { root: Root::ClaudeTodos, path: PATH.into(), stat, offset: 0, bytes: bytes.into(), at_end: true };
+    let _ = a.step(t, Input::Source(read));
+    let found = SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), None)] };
+    let _ = a.step(t, Input::Source(found));
+}
+
+#[test]
+fn a_crash_right_after_a_document_was_set_aside_hides_no_loss() {
+    let mut a = Node::new(1);
+    assert!(list_once(&mut a, 2, stat(), LIST));
+    let _ = a.reopen(3);
+    assert!(!list_once(&mut a, 4, stat(), LIST), "what was read is not read again");
+    // The store sets a damaged file aside, keeps what is good of it, and dies before anything else is kept.
+    let todos = a.kept.documents.keys().find(|id| id.collection() == Collection::Todos).unwrap().clone();
+    a.kept.documents.insert(todos, super::genesis::genesis().0);
+    a.kept.aside += 1;
+    let _ = a.reopen(5);
+    assert!(list_once(&mut a, 6, stat(), LIST), "what was in the damaged document is read again");
+    assert_eq!(a.r.view().todos.len(), 1);
+    let _ = a.reopen(7);
+    assert!(!list_once(&mut a, 8, stat(), LIST), "and then no more");
+}
+
+#[test]
+fn a_document_that_comes_back_under_its_name_revives_no_mark() {
+    let mut a = Node::new(1);
+    a.add(2, "of this month", None);
+    list_once(&mut a, 2, stat(), LIST);
+    let of = |a: &Node| a.kept.documents.keys().find(|id| id.as_str() == "todos/2026-10").cloned();
+    let lost = of(&a).expect("the month of the list's file");
+    a.kept.documents.remove(&lost);
+    let _ = a.reopen(3);
+    let mut keep = crate::model::batch::Batch::default();
+    let fact = (FactKey::Item(ItemId::of(&[b"another"])), "{}".to_owned());
+    a.r.library.write("todos/2026-10", &[fact], &mut keep);
+    keep.apply_to(&mut a.kept);
+    let _ = a.reopen(4);
+    assert!(list_once(&mut a, 5, stat(), LIST), "its marks are of a document that was lost");
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead_silences_no_list() {
+    const YEAR: u64 = 366 * 24 * 3_600_000;
+    let mut a = Node::new(1);
+    let at = |ms: u64, ino| FileStat { dev: 1, ino, size: 50, mtime_ms: now(ms).wall_ms };
+    let list = |status: &str| format!(r#"[{{"content":"a","status":"{status}","activeForm":"x"}}]"#).into_bytes();
+    let status = |a: &Node| a.r.view().todos.values().next().expect("it is shown").status;
+    // The clock is a year ahead, and right again when the list changes.
+    list_once(&mut a, YEAR, at(YEAR, 2), &list("pending"));
+    let back = Now { wall_ms: now(60_000).wall_ms, ..now(YEAR + 1_000) };
+    let hear = |a: &mut Node, event| {
+        let out = a.r.step(back, Input::Source(event));
+        out.keep.apply_to(&mut a.kept);
+    };
+    let stat = at(50_000, 3);
+    let bytes = list("completed");
+    hear(&mut a, SourceEvent::Read { root: Root::ClaudeTodos, path: PATH.into(), stat, offset: 0, bytes, at_end: true });
+    hear(&mut a, SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), None)] });
+    assert_eq!(status(&a), crate::model::todo::Status::Completed, "what was read under the wrong clock is no later word");
+}
+
+#[test]
+fn a_file_from_the_future_is_read_as_of_now() {
+    let mut a = Node::new(1);
+    let at = |ms: u64, ino| FileStat { dev: 1, ino, size: 50, mtime_ms: now(ms).wall_ms };
+    let list = |status: &str| format!(r#"[{{"content":"a","status":"{status}","activeForm":"x"}}]"#).into_bytes();
+    list_once(&mut a, 1_000, at(3_600_000, 2), &list("pending"));
+    assert_eq!(a.r.view().todos.values().next().expect("it is shown").created, now(1_000).wall_ms);
+    read_once(&mut a, 5_000, at(4_000, 3), &list("completed"));
+    assert_eq!(a.r.view().todos.values().next().expect("it is shown").status, crate::model::todo::Status::Completed);
+}
+
+#[test]
+fn of_two_machines_with_one_key_the_lower_life_is_shut_out_and_the_other_stays() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let life = Life { counter: 1, nonce: 1 };
+    let (r, _) = Replica::open(identity(2), life, now(2), &b.kept);
+    let mut clone = Node { r, kept: b.kept.clone() };
+    // Each takes the stream from the other, as the network lets the newer one.
+    let linked = |a: &mut Node, of: &mut Node, n: u64| {
+        let (l, t) = (LinkId(n), 1_000 * n);
+        let (to_a, to_of) = up(a, of, l, t);
+        talk(a, of, l, t, to_a, to_of, 5_000);
+        let stays = a.r.links.contains_key(&l) && of.r.links.contains_key(&l);
+        for node in [a, of] {
+            let _ = node.step(t, Input::Peer(PeerEvent::Down { link: l, why: "replaced".into() }));
+        }
+        stays
+    };
+    let mut n = 0;
+    let shut = loop {
+        n += 1;
+        assert!(n < 20, "a clone is not noticed");
+        let of = if n % 2 == 0 { &mut clone } else { &mut b };
+        if !linked(&mut a, of, n) {
+            break n % 2;
+        }
+        if !a.r.view().warnings.keys().any(|name| name.starts_with("clone/")) {
+            continue;
+        }
+        break 1 - n % 2;
+    };
+    for _ in 0..3 {
+        n += 1;
+        let (low, high) = if shut == 0 { (&mut clone, &mut b) } else { (&mut b, &mut clone) };
+        assert!(linked(&mut a, high, 2 * n), "one of them stays");
+        assert!(!linked(&mut a, low, 2 * n + 1), "and the other does not come between");
+    }
+    let low = if shut == 0 { &clone } else { &b };
+    assert!(low.r.view().warnings.contains_key("clone"), "who is shut out says so");
+    assert!(low.r.blocked.contains_key(&a.me()) && !a.r.blocked.contains_key(&low.me()));
+}
+
+/// What was said on a link, message by message.
+fn messages(out: &Effects, l: LinkId) -> Vec<Message> {
+    let mut ear = Ear::default();
+    let heard = said(out, l).into_iter().map(|frame| ear.hear(&frame, MESSAGE_MAX).expect("our own frame"));
+    heard.filter_map(|heard| if let Heard::Whole(message) = heard { Some(message) } else { None }).collect()
+}
+
+const MESSAGE_MAX: usize = crate::model::limits::MESSAGE_BYTES_MAX;
+
+#[test]
+fn last_beats_are_told_before_the_last_word() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let l = LinkId(1);
+    let beat = |task: Option<&str>| Report { agent: "sam".into(), task: task.map(Into::into), source: "cli", ..Report::default() };
+    a.ask(2, Ask::Beat(beat(Some("one"))));
+    let (x, y) = up(&mut a, &mut b, l, 3);
+    talk(&mut a, &mut b, l, 3, x, y, 5_000);
+    a.ask(10_000, Ask::Beat(beat(None)));
+    let out = a.step(10_001, Input::Stopping);
+    let told = messages(&out, l);
+    assert!(matches!(told.last(), Some(Message::Bye(Bye::Stopping))), "{told:?}");
+    let is_beats = |message: &Message| matches!(message, Message::Changes { doc, .. } if doc.collection() == Collection::Heartbeats);
+    assert!(told.iter().any(is_beats), "{told:?}");
+}
+
+#[test]
+fn who_leaves_says_so_and_knows_nobody_living() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let l = LinkId(1);
+    for (node, agent) in [(&mut a, "sam"), (&mut b, "kim")] {
+        node.ask(2, Ask::Beat(Report { agent: agent.into(), task: Some("x".into()), source: "cli", ..Report::default() }));
+    }
+    let (x, y) = up(&mut a, &mut b, l, 3);
+    talk(&mut a, &mut b, l, 3, x, y, 5_000);
+    let state = |node: &Node, of: DeviceId| {
+        let view = node.r.view();
+        view.agents.iter().find(|(key, _)| key.device == of).map(|(_, agent)| agent.state)
+    };
+    use crate::model::view::AgentState::{Unknown, Working};
+    let (id_a, id_b) = (a.me(), b.me());
+    assert_eq!((state(&a, id_b), state(&b, id_a)), (Some(Working), Some(Working)));
+    let out = b.step(10, Input::Ask(Asker(1), Ask::Leave));
+    assert!(matches!(messages(&out, l).as_slice(), [.., Message::Bye(Bye::Left)]), "{:?}", messages(&out, l));
+    assert_eq!((state(&b, id_a), b.r.presences.heard().len()), (Some(Unknown), 0), "of a fleet that was left nobody is known to live");
+    for said in said(&out, l) {
+        let _ = a.step(11, frame(l, said));
+    }
+    assert_eq!(state(&a, id_b), Some(Unknown), "who left is out of reach at once");
+    let view = a.r.view();
+    assert_eq!(view.devices[&id_b].last_error.as_ref().map(|(_, why)| why.as_str()), Some("it left the fleet"));
+}
+
+#[test]
+fn secrets_that_are_none_keep_no_later_one_out() {
+    let (mut a, mut b, mut p) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut p);
+    let first = a.r.fleet().secrets[0];
+    let mut n = 0_u32;
+    for l in 10..40 {
+        let (x, y) = up(&mut a, &mut p, LinkId(l), l);
+        talk(&mut a, &mut p, LinkId(l), l, x, y, 5_000);
+        let before = a.r.fleet().secrets.clone();
+        let junk = (0..100).map(|_| (n += 1, *blake3::hash(&n.to_le_bytes()).as_bytes()).1).collect();
+        let _ = inject(&mut a, LinkId(l), l, Message::Secrets(junk));
+        let new = a.r.fleet().secrets.iter().filter(|secret| !before.contains(secret)).count();
+        assert!(new <= 8, "one link tells {new}");
+        let _ = a.step(l, Input::Peer(PeerEvent::Down { link: LinkId(l), why: "x".into() }));
+        let _ = p.step(l, Input::Peer(PeerEvent::Down { link: LinkId(l), why: "x".into() }));
+    }
+    let (x, y) = up(&mut a, &mut b, LinkId(1), 50);
+    talk(&mut a, &mut b, LinkId(1), 50, x, y, 5_000);
+    let out = inject(&mut a, LinkId(1), 51, Message::Secrets(vec![[7; 32], [8; 32]]));
+    let secrets = &a.r.fleet().secrets;
+    assert_eq!((secrets.len(), secrets[0], &secrets[62..]), (64, first, &[[7; 32], [8; 32]][..]));
+    assert!(out.tell.iter().any(|action| matches!(action, LinkAction::Fleet(fleet) if fleet.secrets == *secrets)));
+}
+
+#[test]
+fn what_was_held_back_on_a_link_is_not_said_any_more_when_it_ends() {
+    let (mut a, mut p) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut p);
+    a.add(2, "x", None);
+    let l = LinkId(1);
+    let (x, y) = up(&mut a, &mut p, l, 3);
+    talk(&mut a, &mut p, l, 3, x, y, 5_000);
+    let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
+    let held = |a: &Node| a.r.view().warnings.keys().filter(|name| name.starts_with("held/")).count();
+    let _ = inject(&mut a, l, 4, Message::Held { doc: d });
+    let _ = inject(&mut a, l, 4, Message::Changes { doc: doc("todos/2026-09"), bytes: b"junk".to_vec() });
+    assert_eq!(held(&a), 2);
+    for node in [&mut a, &mut p] {
+        let _ = node.step(5, Input::Peer(PeerEvent::Down { link: l, why: "x".into() }));
+    }
+    assert_eq!(held(&a), 0);
+    let (x, y) = up(&mut a, &mut p, LinkId(2), 6);
+    talk(&mut a, &mut p, LinkId(2), 6, x, y, 5_000);
+    assert!(held(&a) == 0 && a.r.is_level(), "what can be taken again is level again");
+}
+
+#[test]
+fn pairing_with_a_member_succeeds_and_changes_nothing() {
+    let (mut a, mut b, mut c) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    let of = |node: &Node| (node.r.fleet().clone(), node.r.log.members(&node.r.fleet().id).len());
+    let before = (of(&a), of(&b));
+    pair(&mut a, &mut b);
+    pair(&mut b, &mut a);
+    assert_eq!((of(&a), of(&b)), before);
+    let join = |node: &mut Node| {
+        let out = node.step(9, Input::Ask(Asker(1), Ask::Join { ticket: "t".into() }));
+        let only = out.tell.into_iter().find_map(|action| if let LinkAction::Join { only, .. } = action { Some(only) } else { None });
+        only.expect("the network is asked")
+    };
+    assert_eq!(join(&mut c), None, "who is alone uses any ticket");
+    let (devices, refusal) = join(&mut b).expect("who is not");
+    assert!(devices.contains(&a.me()) && !devices.contains(&c.me()), "uses that of a member");
+    assert_eq!(refusal.code, crate::model::reply::Code::AlreadyPaired);
+    // And what comes of another's is not taken.
+    let out = c.step(10, Input::Peer(PeerEvent::Joining { pairing: 1, device: b.me(), name: "b".into() }));
+    let welcome = out.tell.into_iter().find_map(|t| if let LinkAction::Admit { welcome, .. } = t { Some(welcome) } else { None }).unwrap();
+    let out = b.step(10, Input::Peer(PeerEvent::Welcomed { asker: Asker(1), device: c.me(), welcome }));
+    assert!(matches!(out.reply.as_slice(), [(_, Reply::Refused(why))] if why.code == crate::model::reply::Code::AlreadyPaired));
+    assert_eq!(of(&b), before.1);
+}
+
+#[test]
+fn of_strangers_at_one_address_one_is_heard_at_a_time() {
+    let mut a = Node::new(1);
+    let mut held = Vec::new();
+    let mut come = |a: &mut Node, n: u64, device: DeviceId, address: &str| {
+        let out = a.step(n, Input::Peer(PeerEvent::Up { link: LinkId(n), device, address: address.into() }));
+        let hung_up = out.tell.iter().filter(|action| matches!(action, LinkAction::HangUp { .. })).count();
+        held.push((a.r.links.len(), hung_up));
+    };
+    for n in 0..20 {
+        come(&mut a, n, identity(20 + n as u8).device, &format!("10.0.0.9:{n}"));
+    }
+    come(&mut a, 30, identity(60).device, "10.0.0.8:1");
+    assert_eq!(held[0], (1, 0));
+    assert!(held[1..20].iter().all(|held| *held == (1, 1)), "{held:?}");
+    assert_eq!(held[20], (2, 0), "another address has its own turn");
+}
+
+#[test]
+fn members_at_one_address_are_all_heard() {
+    let (mut a, mut b, mut c) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut c);
+    for (n, device) in [(1, b.me()), (2, c.me())] {
+        let _ = a.step(5, Input::Peer(PeerEvent::Up { link: LinkId(n), device, address: format!("127.0.0.1:{n}") }));
+    }
+    assert_eq!(a.r.links.len(), 2);
+}
+
+#[test]
+fn messages_of_an_unknown_kind_are_skipped_counted_and_shown() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let l = LinkId(1);
+    let (x, y) = up(&mut a, &mut b, l, 3);
+    talk(&mut a, &mut b, l, 3, x, y, 5_000);
+    for _ in 0..3 {
+        let _ = a.step(4, frame(l, vec![77, 0, 1, 2, 3]));
+    }
+    let out = a.step(20_000, Input::Tick);
+    talk(&mut a, &mut b, l, 20_000, VecDeque::new(), said(&out, l).into(), 100);
+    let view = a.r.view();
+    assert_eq!(view.devices[&b.me()].link.as_ref().map(|link| link.unknown), Some(3));
+}
+
+#[test]
+fn another_network_makes_every_dial_due() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let (id, t) = (b.me(), 600_000);
+    a.r.dialing.told(&id, &["1.2.3.4:5".to_owned()]);
+    let dials = |out: &Effects| out.tell.iter().filter(|t| matches!(t, LinkAction::Dial { .. })).count();
+    let listening = |address: &str| Input::Peer(PeerEvent::Listening { addresses: vec![address.into()] });
+    let _ = a.step(10, listening("10.0.0.1:4826"));
+    for n in 1..t / 1_000 {
+        let _ = a.step(n * 1_000, Input::Tick);
+    }
+    let _ = a.step(t, Input::Tick);
+    assert_eq!(dials(&a.step(t + 1, listening("10.0.0.1:4826"))), 0, "nothing is new");
+    assert_eq!(dials(&a.step(t + 2, listening("192.168.7.1:4826"))), 1);
+}
+
+#[test]
+fn branch_and_title_are_the_last_that_were_read_and_the_project_is_the_first() {
+    let mut a = Node::new(1);
+    let source = |a: &mut Node, t: u64, event: SourceEvent| drop(a.step(t, Input::Source(event)));
+    let mut ino = 10;
+    let mut read = |a: &mut Node, t: u64, line: Option<String>, repo: Option<Repo>| {
+        ino += 1;
+        let (stat, bytes) = (FileStat { ino, ..stat() }, LIST.to_vec());
+        source(a, t, SourceEvent::Read { root: Root::ClaudeTodos, path: PATH.into(), stat, offset: 0, bytes, at_end: true });
+        let path = line.as_ref().map(|_| "p/s1.jsonl".to_owned());
+        source(a, t, SourceEvent::Found { root: Root::ClaudeProjects, files: vec![("s1.jsonl".into(), path)] });
+        let Some(line) = line else { return };
+        let (root, path, bytes) = (Root::ClaudeProjects, "p/s1.jsonl".to_owned(), line.into_bytes());
+        source(a, t, SourceEvent::Read { root, path, stat, offset: 0, bytes, at_end: true });
+        source(a, t, SourceEvent::Repo { cwd: "/w".into(), repo });
+    };
+    let line = |branch: &str| {
+        format!(
+            "{{\"type\":\"user\",\"cwd\":\"/w\",\"sessionId\":\"s1\",\"gitBranch\":\"{branch}\",\"timestamp\":\"2026-10-14T00:00:00Z\"}}\n"
+        )
+    };
+    let repo = |name: &str| Some(Repo { remote: Some(format!("https://x.example/{name}")), root: "/w".into(), branch: None });
+    let session = |a: &Node| {
+        let view = a.r.view();
+        let fact = &view.sessions.values().next().expect("it is shown").fact;
+        (fact.branch.as_ref().map(Foreign::plain), fact.project.clone())
+    };
+    read(&mut a, 2, Some(line("main")), repo("one"));
+    let first = session(&a);
+    assert_eq!(first.0.as_deref(), Some("main"));
+    // After the next start its transcript says another branch, and the remote has moved.
+    a.kept.index.clear();
+    let _ = a.reopen(3);
+    read(&mut a, 4, Some(line("fix/it")), repo("two"));
+    assert_eq!(session(&a), (Some("fix/it".to_owned()), first.1.clone()));
+    a.kept.index.clear();
+    let _ = a.reopen(5);
+    read(&mut a, 6, None, None);
+    assert_eq!(session(&a), (Some("fix/it".to_owned()), first.1), "what is not found any more takes nothing back");
+}
+
+#[test]
+fn facts_of_a_later_version_are_kept_handed_on_and_not_shown() {
+    // a is of a later version; b and c are of this one, and c hears of a through b alone.
+    let (mut a, mut b, mut c) = (Node::new(1), Node::new(2), Node::new(3));
+    pair(&mut a, &mut b);
+    pair(&mut a, &mut c);
+    a.add(2, "x", None);
+    let d = a.r.library.iter().map(|(id, _)| id.clone()).find(|id| id.collection() == Collection::Todos).unwrap();
+    let later = |a: &mut Node, facts: &[(&str, &str)]| {
+        let facts: Vec<_> = facts.iter().map(|(key, value)| (key.parse::<FactKey>().expect("a later kind"), (*value).to_owned())).collect();
+        let mut keep = crate::model::batch::Batch::default();
+        a.r.library.write(d.as_str(), &facts, &mut keep);
+        keep.apply_to(&mut a.kept);
+    };
+    later(&mut a, &[("vote/t-1/a", "yes"), ("claim~/t-1", "{\"rev\":1}")]);
+    later(&mut a, &[("claim~/t-1", "{\"rev\":2}")]);
+    let before = b.r.export();
+    let meet = |x: &mut Node, y: &mut Node, l: u64| {
+        let (to_x, to_y) = up(x, y, LinkId(l), l);
+        talk(x, y, LinkId(l), l, to_x, to_y, 5_000);
+        assert!(x.r.is_level() && y.r.is_level(), "nothing is held back");
+        for node in [x, y] {
+            let _ = node.step(l, Input::Peer(PeerEvent::Down { link: LinkId(l), why: "x".into() }));
+        }
+    };
+    meet(&mut a, &mut b, 10);
+    meet(&mut b, &mut c, 20);
+    assert_eq!(a.r.library.heads_of(&d), c.r.library.heads_of(&d));
+    meet(&mut c, &mut a, 25);
+    let (of_a, of_c) = (a.r.library.facts(), c.r.library.facts());
+    assert_eq!((of_a.export(), of_a.unknown()), (of_c.export(), 2));
+    assert!(of_c.export().contains("claim~/t-1 {\"rev\":2}\n"));
+    assert_eq!(of_c, &c.r.library.facts_from_scratch());
+    assert_eq!(c.r.export(), a.r.export());
+    assert_ne!(b.r.export(), before, "the todo beside them is shown");
+    assert!(c.r.view().warnings.contains_key("newer"));
+    let _ = c.reopen(30);
+    assert_eq!(c.r.library.facts().unknown(), 2, "they are on its disk");
+}
+
+#[test]
+fn what_cannot_be_read_is_read_three_times_more_and_then_its_former_value_stays() {
+    let mut a = Node::new(1);
+    list_once(&mut a, 2, stat(), LIST);
+    let asked = |out: &Effects| out.look.iter().filter(|look| matches!(look, Look::Read { .. })).count();
+    read_once(&mut a, 10, FileStat { ino: 3, size: 0, ..stat() }, b"");
+    for n in 1..=3 {
+        let t = 10 + 50 * n;
+        assert_eq!(a.r.deadline(), Some(now(t).boot_ms), "try {n}");
+        assert_eq!((asked(&a.step(t - 1, Input::Tick)), asked(&a.step(t, Input::Tick))), (0, 1), "try {n}");
+        read_once(&mut a, t, FileStat { ino: 3, size: 1, ..stat() }, b"[");
+    }
+    assert!(a.r.deadline() > Some(now(1_000).boot_ms), "then only a hint or a listing");
+    assert_eq!(a.r.view().todos.values().next().expect("it stays").status, crate::model::todo::Status::Completed);
+    read_once(&mut a, 2_000, FileStat { ino: 4, size: 0, ..stat() }, b"");
+    assert_eq!(asked(&a.step(2_050, Input::Tick)), 1);
+    read_once(&mut a, 2_050, FileStat { ino: 4, ..stat() }, LIST);
+    assert!(a.r.deadline() > Some(now(3_000).boot_ms), "what could be read is not tried again");
 }

@@ -10,6 +10,10 @@ use crate::model::time::Millis;
 
 /// Addresses of one device that are remembered.
 const ADDRESSES_MAX: usize = 16;
+/// The front of the names of what the configuration shows, and not mDNS.
+const CONFIGURED: &str = "static:";
+/// How long nobody is reached, while somebody is seen, before our sockets are suspected (DESIGN §7).
+const STUCK_MS: Millis = 3 * 60 * 1000;
 /// Instances of mDNS that are remembered.
 const SIGHTINGS_MAX: usize = 256;
 
@@ -26,13 +30,15 @@ pub struct Dialing {
     seed: u64,
     devices: BTreeMap<DeviceId, Target>,
     sightings: BTreeMap<String, Target>,
+    /// Since when nobody is linked although somebody is seen.
+    failing: Option<Millis>,
 }
 
 impl Dialing {
     /// Nobody is known yet; `seed` spreads the waits.
     #[must_use]
     pub fn new(me: DeviceId, seed: u64) -> Dialing {
-        Dialing { me, seed, devices: BTreeMap::new(), sightings: BTreeMap::new() }
+        Dialing { me, seed, devices: BTreeMap::new(), sightings: BTreeMap::new(), failing: None }
     }
 
     /// The members besides us, each with the addresses that its own fact tells.
@@ -57,12 +63,27 @@ impl Dialing {
         if self.sightings.len() < SIGHTINGS_MAX || self.sightings.contains_key(&instance) {
             let spread = self.chance() % 200;
             let again = self.sightings.get(&instance).is_some_and(|target| target.addresses == addresses);
-            let due = if again { self.sightings[&instance].due } else { now + spread };
-            self.sightings.insert(instance, Target { addresses, wait: 0, due });
+            if again {
+                return; // it is shown anew every minute or two; that is no news
+            }
+            self.sightings.insert(instance, Target { addresses, wait: 0, due: now + spread });
         }
+        // It may be any of those that are dialled in vain.
+        let spread = self.chance() % 200;
         for target in self.devices.values_mut() {
-            target.wait = 0;
+            (target.wait, target.due) = (0, target.due.min(now + spread));
         }
+    }
+
+    /// Whether everything is to be opened anew: nobody is linked (`alone`), and for long although mDNS shows one of us.
+    pub fn is_stuck(&mut self, alone: bool, now: Millis) -> bool {
+        let seen = alone && self.sightings.keys().any(|instance| !instance.starts_with(CONFIGURED));
+        let since = *self.failing.get_or_insert(now);
+        let stuck = seen && now.saturating_sub(since) >= STUCK_MS;
+        if stuck || !seen {
+            self.failing = seen.then_some(now);
+        }
+        stuck
     }
 
     /// mDNS no longer shows it.
@@ -114,7 +135,8 @@ impl Dialing {
             return None;
         }
         let devices = self.devices.iter().filter(|(d, t)| !linked.contains(d) && !t.addresses.is_empty());
-        devices.map(|(_, t)| t.due).chain(self.sightings.values().map(|t| t.due)).min()
+        let stuck = self.failing.map(|since| since + STUCK_MS);
+        devices.map(|(_, t)| t.due).chain(self.sightings.values().map(|t| t.due)).chain(stuck).min()
     }
 
     /// Two devices that lose each other both dial; the lower id at once, the higher a little later.
@@ -157,6 +179,42 @@ fn learn(known: &mut Vec<String>, told: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sighting_makes_the_dial_due_and_showing_the_same_again_does_not() {
+        let (me, other) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let mut dialing = Dialing::new(me, 7);
+        dialing.members(&BTreeMap::from([(other, vec!["127.0.0.1:1".into()])]), 0);
+        let (none, mut now) = (BTreeSet::new(), 0);
+        let mut fail = |dialing: &mut Dialing, times: u32| {
+            for _ in 0..times {
+                now = dialing.deadline(&none).expect("somebody is not linked").max(now);
+                dialing.due(now, &none, &BTreeSet::new());
+            }
+            now
+        };
+        let at = fail(&mut dialing, 12);
+        dialing.sighted("x".into(), vec!["127.0.0.1:2".into()], at);
+        let dials = dialing.due(at + 200, &none, &BTreeSet::new());
+        assert!(dials.iter().any(|dial| matches!(dial, LinkAction::Dial { device: Some(device), .. } if *device == other)), "{dials:?}");
+        let at = fail(&mut dialing, 20);
+        dialing.sighted("x".into(), vec!["127.0.0.1:2".into()], at);
+        assert!(dialing.deadline(&none) > Some(at + 200), "what is shown again does not make us dial without a pause");
+    }
+
+    #[test]
+    fn who_sees_somebody_and_reaches_nobody_is_stuck_after_three_minutes() {
+        let (me, other) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let mut dialing = Dialing::new(me, 7);
+        dialing.members(&BTreeMap::from([(other, Vec::new())]), 0);
+        assert!(!dialing.is_stuck(true, 0) && !dialing.is_stuck(true, 10 * STUCK_MS), "nobody is seen");
+        dialing.sighted("static:x".into(), vec!["127.0.0.1:2".into()], 0);
+        assert!(!dialing.is_stuck(true, 0) && !dialing.is_stuck(true, 10 * STUCK_MS), "only the configuration speaks of one");
+        dialing.sighted("x".into(), vec!["127.0.0.1:2".into()], 0);
+        let stuck: Vec<bool> = [0, STUCK_MS - 1, STUCK_MS, STUCK_MS + 1, 2 * STUCK_MS].map(|now| dialing.is_stuck(true, now)).into();
+        assert_eq!(stuck, [false, false, true, false, true], "every three minutes");
+        assert!(!dialing.is_stuck(false, 3 * STUCK_MS) && !dialing.is_stuck(true, 3 * STUCK_MS), "a link begins the count anew");
+    }
 
     #[test]
     fn waits_double_to_a_minute_and_a_sighting_resets_them() {

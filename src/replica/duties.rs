@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crate::model::effects::{Effects, Note};
 use crate::model::id::DeviceId;
-use crate::model::message::{Bye, Message};
+use crate::model::input::LinkAction;
+use crate::model::message::Message;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now};
-use crate::model::view::{DeviceView, LinkView};
+use crate::model::view::{DeviceView, LinkView, Warning};
 
 use super::link::Stage;
 use super::machine::Replica;
@@ -20,14 +21,17 @@ impl Replica {
         for link in self.links.values_mut() {
             link.tick(now, &mut self.library, out);
         }
-        if self.reading.due() <= now.boot_ms {
-            self.reading.list(now, out);
-        }
+        self.reading.tick(now, out);
         self.blocked.retain(|_, until| *until > now.boot_ms);
         let reached: BTreeSet<String> =
             self.links.values().flat_map(|link| link.addresses.iter().chain([&link.address]).cloned()).collect();
-        let linked = self.linked();
-        out.tell.extend(self.dialing.due(now.boot_ms, &linked, &reached));
+        let spared = self.spared();
+        let alone = self.linked().is_empty() && self.others().any(|device| !spared.contains(&device));
+        if self.dialing.is_stuck(alone, now.boot_ms) {
+            out.tell.push(LinkAction::Renew);
+            self.dialing.at_once(now.boot_ms);
+        }
+        out.tell.extend(self.dialing.due(now.boot_ms, &spared, &reached));
         for asker in self.pings.given_up(now.boot_ms) {
             out.reply.push((asker, Reply::Refused(Refusal::new(Code::TimedOut, "no answer came within 5 s"))));
         }
@@ -82,14 +86,11 @@ impl Replica {
         watched.map(|device| self.last_heard(&device).saturating_add(self.me.not_seen_after_ms)).min()
     }
 
-    /// Last beats are written, so that they are last words; peers are told that we go.
-    pub(super) fn stop(&mut self, out: &mut Effects) {
+    /// Last beats are written, so that they are last words: told before it is said that we go.
+    pub(super) fn write_last_beats(&mut self, out: &mut Effects) {
         let last: Vec<_> = self.presences.own().values().map(|alive| alive.beat.clone()).collect();
         for beat in last {
             self.write_beat(&beat, out);
-        }
-        for link in self.links.values_mut() {
-            link.hang_up(Bye::Stopping, out);
         }
     }
 
@@ -118,7 +119,18 @@ impl Replica {
         let view = &mut self.showing.view;
         let strangers = self.sightings.clone().into_iter().collect();
         let sources = self.reading.shown.iter().map(|(root, shown)| (root.word().to_owned(), Arc::new(shown.clone()))).collect();
-        let warnings = self.warnings.clone().into_iter().collect();
+        let held = self.links.values().flat_map(|link| &link.held);
+        let held = held.map(|(doc, warning)| (format!("held/{doc}"), warning.clone()));
+        let unsaved = self.library.unsaved().iter().map(|doc| {
+            let what = format!("a fresh save of document {doc} does not read back; its file goes on to be appended to");
+            (format!("unsaved/{doc}"), Warning { what, fix: Some("hubless doctor; please report it".into()) })
+        });
+        let newer = Some(self.library.facts().unknown()).filter(|n| *n > 0).map(|n| {
+            let facts = if n == 1 { "1 entry".to_owned() } else { format!("{n} entries") };
+            let what = format!("{facts} of kinds that this version does not know: kept and handed on, not shown");
+            ("newer".to_owned(), Warning { what, fix: Some("update hubless on this device".into()) })
+        });
+        let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).collect();
         let fleet = Some(self.fleet.id);
         let changed = view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
         (view.strangers, view.sources, view.warnings, view.fleet) = (strangers, sources, warnings, fleet);
@@ -149,6 +161,7 @@ impl Replica {
                 bytes_in: link.shown_bytes.0,
                 bytes_out: link.shown_bytes.1,
                 level,
+                unknown: link.shown_unknown,
             }),
             they_miss: if own || level { Some(0) } else { self.behind.get(&device).copied().filter(|_| link.is_none()) },
             we_miss: (own || level).then_some(0),

@@ -2,12 +2,13 @@
 //!
 //! Every opening of a store is a *life*: a counter that is raised on disk, and a random nonce. Who hears of a higher counter
 //! of its own than it holds was restored from an older copy. Two nonces of one device that alternate are two machines with
-//! one key.
+//! one key; then one of them is spoken to, and the other, the lower (counter, nonce), is shut out for a while.
 
 use std::collections::BTreeMap;
 
 use crate::model::batch::{Batch, Keep, Shelf};
 use crate::model::id::{DeviceId, Life};
+use crate::model::limits::BLOCKED_MS;
 use crate::model::time::Millis;
 
 /// Two nonces that alternate twice within this time are a clone.
@@ -19,7 +20,9 @@ const FRONT: &str = "life/";
 #[derive(Default)]
 pub struct Lives {
     known: BTreeMap<DeviceId, Life>,
-    recent: BTreeMap<DeviceId, Vec<(u64, Millis)>>,
+    recent: BTreeMap<DeviceId, Vec<(Life, Millis)>>,
+    /// By nonce: a counter is raised by whoever hears of a higher one.
+    shut: BTreeMap<(DeviceId, u64), Millis>,
 }
 
 impl Lives {
@@ -30,7 +33,7 @@ impl Lives {
             let device = key.strip_prefix(FRONT)?.parse().ok()?;
             Some((device, postcard::from_bytes(&shelf.get(key)?).ok()?))
         };
-        Lives { known: shelf.keys(FRONT).iter().filter_map(row).collect(), recent: BTreeMap::new() }
+        Lives { known: shelf.keys(FRONT).iter().filter_map(row).collect(), ..Lives::default() }
     }
 
     /// The highest life counter known of a device, 0 when none is.
@@ -39,9 +42,15 @@ impl Lives {
         self.known.get(device).map_or(0, |life| life.counter)
     }
 
-    /// Hears a device's life, and remembers the highest. `true`: two machines use its key. Their counters tell nothing: each
-    /// takes the next one when it hears of the other's.
-    pub fn hear(&mut self, device: DeviceId, life: Life, now: Millis, keep: &mut Batch) -> bool {
+    /// Whether this life of a device is shut out.
+    #[must_use]
+    pub fn is_shut(&self, device: &DeviceId, life: &Life, now: Millis) -> bool {
+        self.shut.get(&(*device, life.nonce)).is_some_and(|until| *until > now)
+    }
+
+    /// Hears a device's life, and remembers the highest. Given: two machines use its key, and this life is the lower one of
+    /// the two, shut out from now on. A counter alone tells nothing: each takes the next one when it hears of the other's.
+    pub fn hear(&mut self, device: DeviceId, life: Life, now: Millis, keep: &mut Batch) -> Option<Life> {
         if self.known.get(&device).is_none_or(|known| *known < life) {
             self.known.insert(device, life);
             let value = postcard::to_stdvec(&life).expect("two numbers are written without failing");
@@ -49,12 +58,21 @@ impl Lives {
         }
         let recent = self.recent.entry(device).or_default();
         recent.retain(|(_, at)| now.saturating_sub(*at) < ALTERNATE_WITHIN_MS);
-        if recent.last().is_none_or(|(last, _)| *last != life.nonce) {
-            recent.push((life.nonce, now));
+        match recent.last_mut() {
+            Some((last, _)) if last.nonce == life.nonce => *last = life,
+            Some(_) | None => recent.push((life, now)),
         }
         // a, b, a, b: each came back after the other had been heard.
-        let tail: Vec<u64> = recent.iter().rev().take(4).map(|(nonce, _)| *nonce).collect();
-        matches!(tail.as_slice(), [a, b, c, d] if a == c && b == d)
+        let tail: Vec<Life> = recent.iter().rev().take(4).map(|(life, _)| *life).collect();
+        let [a, b, c, d] = tail.as_slice() else { return None };
+        if a.nonce != c.nonce || b.nonce != d.nonce {
+            return None;
+        }
+        let lower = *a.min(b);
+        self.shut.retain(|_, until| *until > now);
+        self.shut.insert((device, lower.nonce), now + BLOCKED_MS);
+        recent.clear();
+        Some(lower)
     }
 }
 
@@ -69,16 +87,19 @@ mod tests {
         let (old, new) = (Life { counter: 3, nonce: 1 }, Life { counter: 4, nonce: 2 });
         let mut keep = Batch::default();
         let mut lives = Lives::default();
-        let heard: Vec<bool> =
+        let heard: Vec<Option<Life>> =
             [old, new, old, new, old].iter().zip(0..).map(|(l, t)| lives.hear(device, *l, t * 1000, &mut keep)).collect();
-        assert_eq!(heard, [false, false, false, true, true]);
+        assert_eq!(heard, [None, None, None, Some(old), None]);
+        assert!(lives.is_shut(&device, &old, 4_000) && !lives.is_shut(&device, &new, 4_000));
+        assert!(!lives.is_shut(&device, &old, 3_000 + BLOCKED_MS), "and not for ever");
         let mut lives = Lives::default();
-        let raised = (0..5).map(|n| lives.hear(device, Life { counter: 10 + n, nonce: n % 2 }, n * 1000, &mut keep));
-        let raised: Vec<bool> = raised.collect();
-        assert_eq!(raised, [false, false, false, true, true], "two machines that raise each other's counter are two machines");
+        let raised = (0..4).map(|n| lives.hear(device, Life { counter: 10 + n, nonce: n % 2 }, n * 1000, &mut keep));
+        let raised: Vec<Option<Life>> = raised.collect();
+        let lower = Some(Life { counter: 12, nonce: 0 });
+        assert_eq!(raised, [None, None, None, lower], "two machines that raise each other's counter are two machines");
         let mut slow = Lives::default();
         let mut keep = Batch::default();
-        assert!(![old, new, old, new, old].iter().zip(0..).any(|(l, t)| slow.hear(device, *l, t * 61_000, &mut keep)));
+        assert!(![old, new, old, new, old].iter().zip(0..).any(|(l, t)| slow.hear(device, *l, t * 61_000, &mut keep).is_some()));
         let mut kept = Kept::default();
         keep.apply_to(&mut kept);
         assert_eq!(Lives::open(&kept).counter(&device), 4);

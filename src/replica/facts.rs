@@ -61,6 +61,8 @@ pub fn rev_of(value: &str) -> Option<u64> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     map: BTreeMap<FactKey, Joined>,
+    /// How many are of kinds that are not known.
+    unknown: usize,
 }
 
 impl Facts {
@@ -69,6 +71,15 @@ impl Facts {
         if value.len() > FACT_BYTES_MAX {
             return false;
         }
+        let before = self.map.len();
+        let changed = self.join_value(key, value);
+        if matches!(key, FactKey::Other(_)) {
+            self.unknown += self.map.len() - before;
+        }
+        changed
+    }
+
+    fn join_value(&mut self, key: &FactKey, value: &str) -> bool {
         if key.is_once() {
             let entry = self.map.entry(key.clone()).or_insert_with(|| Joined::Once(BTreeSet::new()));
             return match entry {
@@ -88,7 +99,15 @@ impl Facts {
 
     /// Forgets a fact, because the last document that held it is gone.
     pub fn forget(&mut self, key: &FactKey) {
-        self.map.remove(key);
+        if self.map.remove(key).is_some() && matches!(key, FactKey::Other(_)) {
+            self.unknown -= 1;
+        }
+    }
+
+    /// How many are of kinds that this version does not know.
+    #[must_use]
+    pub fn unknown(&self) -> usize {
+        self.unknown
     }
 
     /// The joined values of one fact.

@@ -42,11 +42,13 @@ impl Replica {
     }
 
     fn take_in(&mut self, told: Told, place: Place, now: Now) {
+        // No file was written later than now, whatever its stamp says; so no reading of ours is, unless our clock was wrong.
+        let told = Told { at: told.at.min(now.wall_ms), ..told };
         let session = session_id(&self.me.device, TOOL, &told.session);
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
         let before = self.showing.session(&session);
-        let kept = |old: Option<&Foreign>, new: Option<String>| old.cloned().or_else(|| new.map(Foreign::new));
+        let newest = |new: Option<String>, old: Option<&Foreign>| new.map(Foreign::new).or_else(|| old.cloned());
         let fact = SessionFact {
             rev,
             device: self.me.device,
@@ -54,9 +56,10 @@ impl Replica {
             tool_session: Foreign::new(&*told.session),
             agent: Foreign::new(TOOL),
             project: before.and_then(|b| b.project.clone()).or_else(|| projects::key(place.cwd.as_deref(), place.repo.as_ref())),
-            cwd: kept(before.and_then(|b| b.cwd.as_ref()), place.cwd),
-            branch: kept(before.and_then(|b| b.branch.as_ref()), place.branch.or(place.repo.and_then(|repo| repo.branch))),
-            title: kept(before.and_then(|b| b.title.as_ref()), place.title),
+            // Its first place stays, as its project does; branch and title are what was read last.
+            cwd: before.and_then(|b| b.cwd.clone()).or_else(|| place.cwd.map(Foreign::new)),
+            branch: newest(place.branch.or(place.repo.and_then(|repo| repo.branch)), before.and_then(|b| b.branch.as_ref())),
+            title: newest(place.title, before.and_then(|b| b.title.as_ref())),
             started: before.map_or_else(|| place.started.unwrap_or(told.at), |b| b.started),
         };
         if before != Some(&fact) {
@@ -68,7 +71,7 @@ impl Replica {
         }
         let Some(list) = told.list else { return };
         let origin = List::Session { session, agent: Foreign::new(told.agent) };
-        let facts = reading::read(&self.showing.todos, &origin, self.me.device, &list, told.at);
+        let facts = reading::read(&self.showing.todos, &origin, self.me.device, &list, told.at, now.wall_ms);
         for fact in facts {
             let (key, value) = saved::todo(&fact);
             if self.library.gather(&self.shard_of(&fact, told.at), &key, value) {

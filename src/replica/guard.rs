@@ -432,7 +432,7 @@ fn read_facts(collection: Collection, change: &ExpandedChange) -> Result<Facts, 
         let legacy::OpType::Put(ScalarValue::Str(value)) = &op.action else { return Err(Unfit::Layout("something else than a set")) };
         one(!op.insert, "an insertion into a list")?;
         let fact = FactKey::from_str(key).map_err(|_| Unfit::Layout("a key that names no fact"))?;
-        one(fact.collection() == collection, "a fact of another collection")?;
+        one(fact.belongs_to(collection), "a fact of another collection")?;
         one(!fact.is_once() || op.pred.is_empty(), "a fact that never changes, overwritten")?;
         let earlier = op.pred.iter().map(|pred| Overwritten { put: facts.puts.len(), counter: pred.0, actor: pred.1.clone() });
         let earlier: Vec<Overwritten> = earlier.collect();
@@ -607,6 +607,20 @@ mod tests {
     }
 
     #[test]
+    fn facts_of_later_kinds_are_taken_and_those_that_never_change_are_not_overwritten() {
+        let mut doc = document(1);
+        let (vote, claim) = (FactKey::Other("vote/a".into()), FactKey::Other("claim~/a".into()));
+        for collection in [Collection::Fleet, Collection::Todos] {
+            let change = put(&mut document(2), &[(vote.clone(), "x"), (claim.clone(), "{\"rev\":1}")]);
+            assert_eq!(changes(collection, change.raw_bytes()).unwrap()[0].puts()[0], (vote.clone(), "x".to_owned()));
+        }
+        put(&mut doc, &[(vote.clone(), "x"), (claim.clone(), "{\"rev\":1}")]);
+        assert!(one_change(put(&mut doc, &[(claim, "{\"rev\":2}")]).raw_bytes()).is_ok());
+        let twice = put(&mut doc, &[(vote, "y")]);
+        assert_eq!(one_change(twice.raw_bytes()).unwrap_err(), Unfit::Layout("a fact that never changes, overwritten"));
+    }
+
+    #[test]
     fn only_facts_in_their_place_are_taken() {
         let mut doc = document(1);
         put(&mut doc, &[(seen(1), "{}")]);
@@ -625,7 +639,7 @@ mod tests {
             ("the root", Box::new(|c| c.operations[0].obj = legacy::ObjectId::Root)),
             ("an object of its own", Box::new(|c| c.operations[0].obj = legacy::ObjectId::Id(legacy::OpId(9, ActorId::from([1; 16]))))),
             ("bucket 257", Box::new(|c| c.operations[0].obj = legacy::ObjectId::Id(legacy::OpId(257, nobody())))),
-            ("a key that names nothing", name("x/y".into())),
+            ("a key that names nothing", name("X/y".into())),
             ("a fact of another collection", name(session)),
             ("an overlong key", name("k".repeat(KEY_BYTES_MAX + 1))),
             (

@@ -3,8 +3,8 @@
 use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{DeviceId, DocId, LinkId};
-use crate::model::input::{LinkAction, PeerEvent};
-use crate::model::limits::{BLOCKED_MS, MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, REDIAL_MAX_MS, SILENT_MS};
+use crate::model::input::PeerEvent;
+use crate::model::limits::{MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, REDIAL_MAX_MS, SILENT_MS};
 use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::time::{Millis, Now};
@@ -12,10 +12,7 @@ use crate::model::view::Warning;
 
 use super::link::{Link, Measured, Stage, Took};
 use super::machine::Replica;
-use super::saved;
 
-/// Secrets of a fleet that are remembered.
-const SECRETS_MAX: usize = 64;
 /// The front of the index rows that remember which documents were written again.
 pub(super) const WRITTEN_AGAIN: &str = "written-again/";
 /// Strangers on the network that are shown.
@@ -25,6 +22,10 @@ impl Replica {
     pub(super) fn hear_peer(&mut self, event: PeerEvent, now: Now, out: &mut Effects) {
         match event {
             PeerEvent::Listening { addresses } => {
+                if !self.listening.is_empty() && self.listening != addresses {
+                    // Another network: what could not be reached there may be here.
+                    self.dialing.at_once(now.boot_ms);
+                }
                 self.listening = addresses;
                 self.introduce(out);
             }
@@ -63,8 +64,24 @@ impl Replica {
             link.hang_up(Bye::Untrusted, out);
             return;
         }
+        self.make_room_at(&link, now, out);
         link.say(&Message::Members(self.log.belonging(&self.fleet.id)), out);
         self.links.insert(id, link);
+    }
+
+    /// Of those at one address whose keys we do not know, one at a time is heard: who opens many connections at once costs no
+    /// more than who opens one.
+    fn make_room_at(&mut self, link: &Link, now: Now, out: &mut Effects) {
+        if self.is_member(&link.device) {
+            return;
+        }
+        let host = |address: &str| address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
+        let unproved = self.links.values().filter(|other| other.stage == Stage::Proving && host(&other.address) == host(&link.address));
+        let older: Vec<LinkId> = unproved.filter(|other| !self.is_member(&other.device)).map(|other| other.id).collect();
+        for mut older in older.into_iter().filter_map(|id| self.links.remove(&id)).collect::<Vec<_>>() {
+            older.hang_up(Bye::Silent, out);
+            self.lost(&older, "another connection from its address took its place", now, out);
+        }
     }
 
     fn hear_frame(&mut self, id: LinkId, bytes: &[u8], now: Now, out: &mut Effects) {
@@ -77,7 +94,11 @@ impl Replica {
         };
         let ended = match link.ear.hear(bytes, limit) {
             Ok(Heard::Whole(message)) => self.hear_message(&mut link, message, now, out).err(),
-            Ok(Heard::More | Heard::Unknown) => None,
+            Ok(Heard::More) => None,
+            Ok(Heard::Unknown) => {
+                link.unknown += 1;
+                None
+            }
             Err(_) => Some(Bye::Garbled),
         };
         match ended {
@@ -93,7 +114,10 @@ impl Replica {
     fn hear_message(&mut self, link: &mut Link, message: Message, now: Now, out: &mut Effects) -> Result<(), Bye> {
         match (link.stage, message) {
             (Stage::Proving, Message::Members(entries)) => self.prove(link, &entries, now, out),
-            (_, Message::Bye(why)) => Err(why),
+            (_, Message::Bye(why)) => {
+                self.hear_bye(link, why, now, out);
+                Err(why)
+            }
             (Stage::Proving, _) => Err(Bye::Untrusted),
             (Stage::Greeting, Message::Hello(hello)) => self.hear_hello(link, &hello, now, out),
             (Stage::Comparing, Message::Heads(heads)) => {
@@ -121,7 +145,7 @@ impl Replica {
                 Ok(())
             }
             (_, Message::Secrets(secrets)) => {
-                self.learn_secrets(secrets, out);
+                self.learn_secrets(link, &secrets, out);
                 Ok(())
             }
             (_, Message::Held { doc }) => {
@@ -139,9 +163,9 @@ impl Replica {
         if self.library.get(&doc).is_none() {
             return;
         }
-        link.hear_held(&doc);
-        let what = format!("another device holds document {doc} back from this one");
-        self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some("hubless doctor, on both devices".into()) });
+        let name = self.showing.view.device_name(&link.device).plain();
+        let what = format!("{name} holds document {doc} back from this device");
+        link.hear_held(&doc, Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) });
         // One base name once: a peer that holds back shard after shard must not make us write for ever.
         let base = doc.as_str().split('.').next().unwrap_or_default().to_owned();
         if self.written_again.insert(base.clone()) {
@@ -149,47 +173,6 @@ impl Replica {
             self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
             out.keep.push(Keep::Index { key: format!("{WRITTEN_AGAIN}{base}"), value: Some(Vec::new()) });
         }
-    }
-
-    /// The other's entries must prove it a member before anything else is heard. What they say of us counts too.
-    fn prove(&mut self, link: &mut Link, entries: &[Vec<u8>], now: Now, out: &mut Effects) -> Result<(), Bye> {
-        let fleet = self.fleet.id;
-        let mut log = self.log.clone();
-        for entry in entries {
-            // What is no entry proves nothing; what does prove is judged below.
-            let _ = log.learn(entry);
-        }
-        let of_us = log.is_removed(&fleet, &self.me.device.0) && !self.log.is_removed(&fleet, &self.me.device.0);
-        if log.proves(&fleet, &link.device.0) || of_us {
-            let known = self.log.entries();
-            let new: Vec<Vec<u8>> = log.belonging(&fleet).into_iter().filter(|entry| !known.contains(entry)).collect();
-            let facts: Vec<_> = new.iter().map(|entry| saved::member(entry)).collect();
-            self.write("fleet", &facts, out);
-            self.learn_changed(now);
-        }
-        if !self.is_member(&self.me.device) {
-            return Err(Bye::Left);
-        }
-        if !self.is_member(&link.device) {
-            self.blocked.insert(link.device, now.boot_ms + BLOCKED_MS);
-            out.tell.push(LinkAction::Block { device: link.device, for_ms: BLOCKED_MS });
-            return Err(Bye::Untrusted);
-        }
-        let device = self.showing.view.device_name(&link.device).plain();
-        out.note.push(Note::Link { device, up: true, detail: link.address.clone() });
-        self.errors.remove(&link.device);
-        link.say(&Message::Secrets(self.fleet.secrets.clone()), out);
-        let hello = Hello {
-            versions: VERSIONS.to_vec(),
-            fleet,
-            life: self.life,
-            wall_ms: now.wall_ms,
-            all: [0; 32],
-            addresses: self.listening.clone(),
-            your_life: self.lives.counter(&link.device),
-        };
-        link.greet(hello, &self.library, out);
-        Ok(())
     }
 
     fn hear_hello(&mut self, link: &mut Link, hello: &Hello, now: Now, out: &mut Effects) -> Result<(), Bye> {
@@ -212,42 +195,16 @@ impl Replica {
         Ok(())
     }
 
-    /// Hears a device's life, and what it knows of ours: a restored store takes the next life, a clone is named.
-    fn notice_life(&mut self, device: DeviceId, hello: &Hello, now: Now, out: &mut Effects) -> Result<(), Bye> {
-        if hello.your_life > self.life.counter && hello.your_life < crate::model::limits::COUNT_MAX {
-            self.life.counter = hello.your_life + 1;
-            out.keep.push(Keep::Life { counter: self.life.counter });
-            self.presences.renew(self.life);
-            let what = format!("this store was restored from an older copy: others knew life {}", hello.your_life);
-            out.note.push(Note::Restored { what: what.clone() });
-            self.warn("restored", true, || Warning { what, fix: None });
-        }
-        if self.lives.hear(device, hello.life, now.boot_ms, &mut out.keep) {
-            let name = self.showing.view.device_name(&device).plain();
-            let what = format!("{name} ({}) runs on two machines with one key", device.short());
-            self.warn(&format!("clone/{device}"), true, || Warning {
-                what,
-                fix: Some("hubless leave, then pair again, on one of the two".into()),
-            });
-            self.blocked.insert(device, now.boot_ms + BLOCKED_MS);
-            // The two would take the stream from each other for ever.
-            out.tell.push(LinkAction::Block { device, for_ms: BLOCKED_MS });
-            return Err(Bye::Clone);
-        }
-        Ok(())
-    }
-
     fn took(&mut self, link: &mut Link, doc: &DocId, took: Took, out: &mut Effects) {
         if let Some(fresh) = took.fresh {
             self.foreign = true;
             self.fresh.push(((!took.released).then_some(link.id), fresh));
         }
         if let Some(why) = took.hold {
-            link.hold(doc, out);
             let name = self.showing.view.device_name(&link.device).plain();
             let what = format!("document {doc} is held back from {name}: {why}");
             out.note.push(Note::SetAside { what: what.clone() });
-            self.warn(&format!("held/{doc}"), true, || Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) });
+            link.hold(doc, Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) }, out);
         }
     }
 
@@ -268,16 +225,6 @@ impl Replica {
             }
         }
         Ok(())
-    }
-
-    fn learn_secrets(&mut self, secrets: Vec<[u8; 32]>, out: &mut Effects) {
-        let new: Vec<_> = secrets.into_iter().filter(|secret| !self.fleet.secrets.contains(secret)).collect();
-        if new.is_empty() || self.fleet.secrets.len() + new.len() > SECRETS_MAX {
-            return;
-        }
-        self.fleet.secrets.extend(new);
-        self.fleet_changed = true;
-        out.tell.push(LinkAction::Fleet(self.fleet.clone()));
     }
 
     fn room(&mut self, id: LinkId, now: Now, out: &mut Effects) {
@@ -349,7 +296,7 @@ impl Replica {
         }
     }
 
-    fn give_up(&mut self, askers: Vec<crate::model::id::Asker>, out: &mut Effects) {
+    pub(super) fn give_up(&mut self, askers: Vec<crate::model::id::Asker>, out: &mut Effects) {
         for asker in askers {
             if self.pings.end(asker) {
                 out.reply.push((asker, Reply::Refused(Refusal::new(Code::Unreachable, "the link ended before an answer came"))));

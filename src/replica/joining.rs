@@ -4,6 +4,7 @@ use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{Asker, Collection, DeviceId};
 use crate::model::input::{LinkAction, Welcome};
+use crate::model::message::Bye;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
@@ -13,7 +14,7 @@ use super::machine::{Replica, found};
 use super::saved;
 
 impl Replica {
-    /// Only a device that is alone joins: what two fleets hold is not mixed by accident.
+    /// Only a device that is alone joins another fleet: what two fleets hold is not mixed by accident.
     pub(super) fn may_join(&self) -> Result<(), Refusal> {
         let others = self.log.members(&self.fleet.id).len().saturating_sub(1);
         if others == 0 {
@@ -59,20 +60,25 @@ impl Replica {
 
     /// We were let in, if the entries prove it.
     pub(super) fn welcomed(&mut self, asker: Asker, device: DeviceId, welcome: &[u8], now: Now, out: &mut Effects) {
-        let checked = self.may_join().and_then(|()| self.check(device, welcome));
-        let welcome = match checked {
-            Ok(welcome) => welcome,
+        let checked = self.check(device, welcome).and_then(|welcome| {
+            let is_ours = welcome.fleet.id == self.fleet.id;
+            if is_ours { Ok(()) } else { self.may_join() }.map(|()| (welcome, is_ours))
+        });
+        let (welcome, is_ours) = match checked {
+            Ok(checked) => checked,
             Err(refusal) => {
                 out.reply.push((asker, Reply::Refused(refusal)));
                 return;
             }
         };
-        (self.fleet, self.fleet_changed) = (welcome.fleet, true);
+        if !is_ours {
+            (self.fleet, self.fleet_changed) = (welcome.fleet, true);
+            out.tell.push(LinkAction::Fleet(self.fleet.clone()));
+        }
         self.write_members(&welcome.entries, out);
         self.learn_changed(now);
         self.members_changed(now);
         self.dialing.told(&device, &welcome.addresses);
-        out.tell.push(LinkAction::Fleet(self.fleet.clone()));
         let name = Foreign::new(welcome.name).plain();
         out.note.push(Note::Paired { device: name.clone() });
         out.reply.push((asker, Reply::Paired { device, name }));
@@ -125,8 +131,9 @@ impl Replica {
         self.write_members(&genesis, out);
         self.learn_changed(now);
         self.members_changed(now);
-        for link in std::mem::take(&mut self.links).into_values() {
-            out.tell.push(LinkAction::HangUp { link: link.id, why: crate::model::message::Bye::Left });
+        for mut link in std::mem::take(&mut self.links).into_values() {
+            self.give_up(link.unanswered(), out);
+            link.hang_up(Bye::Left, out);
         }
         out.tell.push(LinkAction::Fleet(self.fleet.clone()));
         Reply::Left

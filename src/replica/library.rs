@@ -51,6 +51,9 @@ pub struct Library {
     /// Documents to be saved afresh, and when the next step of that is due.
     pub(super) untidy: BTreeSet<DocId>,
     pub(super) tidy_due: Option<Millis>,
+    pub(super) unsaved: BTreeSet<DocId>,
+    /// How many files of documents lie aside, those among them that are to be set aside now.
+    aside: u64,
 }
 
 impl Library {
@@ -72,6 +75,8 @@ impl Library {
             closed: BTreeSet::new(),
             untidy: BTreeSet::new(),
             tidy_due: None,
+            unsaved: BTreeSet::new(),
+            aside: shelf.aside(),
         };
         for id in shelf.documents() {
             let Some(bytes) = shelf.document(&id) else { continue };
@@ -85,6 +90,7 @@ impl Library {
                 Err(damaged) => library.damaged.push((id, damaged)),
             }
         }
+        library.aside += library.damaged.len() as u64;
         library
     }
 
@@ -199,6 +205,12 @@ impl Library {
         std::mem::take(&mut self.outlived)
     }
 
+    /// Documents of which a fresh save did not read back.
+    #[must_use]
+    pub fn unsaved(&self) -> &BTreeSet<DocId> {
+        &self.unsaved
+    }
+
     /// Drops every heartbeat document that was outlived before a crash let it be dropped.
     pub fn outlive_all(&mut self, keep: &mut Batch) {
         let all: Vec<DocId> = self.documents.keys().filter(|id| id.collection() == Collection::Heartbeats).cloned().collect();
@@ -276,7 +288,7 @@ impl Library {
     fn join(&mut self, id: &DocId, keys: Vec<FactKey>) {
         let Some(document) = self.documents.get_mut(id) else { return };
         document.settle();
-        for key in keys.into_iter().filter(|key| key.collection() == id.collection()) {
+        for key in keys.into_iter().filter(|key| key.belongs_to(id.collection())) {
             for value in document.values(&key) {
                 if self.facts.join(&key, &value) {
                     self.changed.insert(key.clone());
@@ -290,7 +302,7 @@ impl Library {
     pub fn facts_from_scratch(&self) -> Facts {
         let mut facts = Facts::default();
         for (id, document) in &self.documents {
-            for key in document.keys().into_iter().filter(|key| key.collection() == id.collection()) {
+            for key in document.keys().into_iter().filter(|key| key.belongs_to(id.collection())) {
                 for value in document.values(&key) {
                     facts.join(&key, &value);
                 }
@@ -299,7 +311,8 @@ impl Library {
         facts
     }
 
-    /// A stamp of which documents of sessions and todos there are; checkpoints carry it, so that a lost document is read again.
+    /// A stamp of which documents of sessions and todos there are, and of how many files were ever set aside; checkpoints carry
+    /// it, so that what was in a lost or damaged document is read again, also after a crash before anything was kept.
     #[must_use]
     pub fn stamp(&self) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_derive_key("hubless 1 stamp of documents");
@@ -307,6 +320,7 @@ impl Library {
             hasher.update(id.as_str().as_bytes());
             hasher.update(b"\n");
         }
+        hasher.update(&self.aside.to_le_bytes());
         let mut stamp = [0; 16];
         stamp.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         stamp

@@ -14,6 +14,7 @@ use crate::model::input::LinkAction;
 use crate::model::limits::{PING_EVERY_MS, UNSENT_BYTES_MAX};
 use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message};
 use crate::model::time::{Millis, Now};
+use crate::model::view::Warning;
 
 use super::document::Said;
 use super::guard;
@@ -98,12 +99,18 @@ pub struct Link {
     pub bytes: (u64, u64),
     /// `bytes` as of the last pong: what is shown, so that not every frame changes the view.
     pub shown_bytes: (u64, u64),
+    /// Messages of kinds that we do not know.
+    pub unknown: u64,
+    /// As `shown_bytes`.
+    pub shown_unknown: u64,
     /// There and back, and the other's clock minus ours, when measured.
     pub measured: Option<(Millis, i64)>,
     /// Whether presence found no room and is owed.
     pub presence_owed: bool,
-    /// Whether the other knows it holds what we cannot take, or we hold what it cannot.
-    pub held: BTreeSet<DocId>,
+    /// What we cannot take of the other, or it not of us; each with what is said of it while this link is up.
+    pub held: BTreeMap<DocId, Warning>,
+    /// How many secrets were learnt from it.
+    pub secrets: usize,
     credit: i64,
     sent: Vec<DocHeads>,
     talking: BTreeMap<DocId, Talk>,
@@ -128,9 +135,12 @@ impl Link {
             addresses: Vec::new(),
             bytes: (0, 0),
             shown_bytes: (0, 0),
+            unknown: 0,
+            shown_unknown: 0,
             measured: None,
             presence_owed: false,
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
+            secrets: 0,
             credit: UNSENT_BYTES_MAX as i64,
             sent: Vec::new(),
             talking: BTreeMap::new(),
@@ -218,7 +228,7 @@ impl Link {
 
     /// Tells new changes: once where the document is level, as the next message where it is talked about.
     pub fn tell(&mut self, fresh: &Fresh, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.stage < Stage::Open || self.held.contains(&fresh.doc) || fresh.doc.is_local() || library.is_outlived(&fresh.doc) {
+        if self.stage < Stage::Open || self.held.contains_key(&fresh.doc) || fresh.doc.is_local() || library.is_outlived(&fresh.doc) {
             return;
         }
         if !self.has_room() {
@@ -232,7 +242,7 @@ impl Link {
 
     /// Begins the talk about a document anew.
     pub fn talk_afresh(&mut self, doc: &DocId, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.held.contains(doc) || library.is_outlived(doc) {
+        if self.held.contains_key(doc) || library.is_outlived(doc) {
             return;
         }
         if !self.has_room() {
@@ -274,7 +284,7 @@ impl Link {
 
     /// Hears one message of a talk.
     pub fn hear_sync(&mut self, doc: &DocId, first: bool, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains(doc) || library.is_outlived(doc) {
+        if self.held.contains_key(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let (message, foreign) = match guard::sync_message(doc.collection(), bytes) {
@@ -311,7 +321,7 @@ impl Link {
 
     /// Hears new changes of a level document; one whose dependency has not come starts a talk.
     pub fn hear_changes(&mut self, doc: &DocId, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains(doc) || library.is_outlived(doc) {
+        if self.held.contains_key(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let foreign = match guard::changes(doc.collection(), bytes) {
@@ -331,18 +341,17 @@ impl Link {
     }
 
     /// No more is said of a document on this link, and the other is told so.
-    pub fn hold(&mut self, doc: &DocId, out: &mut Effects) {
-        self.talking.remove(doc);
-        self.dirty.remove(doc);
-        if self.held.insert(doc.clone()) {
+    pub fn hold(&mut self, doc: &DocId, warning: Warning, out: &mut Effects) {
+        self.forget(doc);
+        if self.held.insert(doc.clone(), warning).is_none() {
             self.say(&Message::Held { doc: doc.clone() }, out);
         }
     }
 
     /// The other holds a document back from us: no more is said of it on this link.
-    pub fn hear_held(&mut self, doc: &DocId) {
+    pub fn hear_held(&mut self, doc: &DocId, warning: Warning) {
         self.forget(doc);
-        self.held.insert(doc.clone());
+        self.held.entry(doc.clone()).or_insert(warning);
     }
 
     /// All that was said has been taken: what was dirty is talked about.
@@ -378,7 +387,7 @@ impl Link {
         let rtt_ms = now.mono_ms.saturating_sub(ping.at.mono_ms);
         let skew_ms = wall_ms.saturating_sub(ping.at.wall_ms.saturating_add(rtt_ms as i64 / 2));
         self.measured = Some((rtt_ms, skew_ms));
-        self.shown_bytes = self.bytes;
+        (self.shown_bytes, self.shown_unknown) = (self.bytes, self.unknown);
         Some(Measured { rtt_ms, skew_ms, askers: ping.askers })
     }
 

@@ -142,6 +142,7 @@ impl Replica {
             replica.fleet_changed = true;
         }
         replica.write_members(&entries, &mut out);
+        replica.reading.drop_void(&mut out);
         replica.reading.list(now, &mut out);
         replica.introduce(&mut out);
         replica.finish(now, &mut out);
@@ -153,26 +154,30 @@ impl Replica {
         let mut out = Effects::default();
         self.now = now.boot_ms;
         self.notice_sleep(now, &mut out);
+        let stopping = input == Input::Stopping;
         match input {
             Input::Source(event) => self.hear_source(event, now, &mut out),
             Input::Peer(event) => self.hear_peer(event, now, &mut out),
             Input::Ask(asker, ask) => self.hear_ask(asker, ask, now, &mut out),
             Input::Tick => {}
-            Input::Stopping => self.stop(&mut out),
+            Input::Stopping => self.write_last_beats(&mut out),
         }
         self.do_what_is_due(now, &mut out);
         self.finish(now, &mut out);
+        if stopping {
+            self.links.values_mut().for_each(|link| link.hang_up(Bye::Stopping, &mut out));
+        }
         out
     }
 
     /// When `Input::Tick` is next due, on the boot clock.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        let linked = self.linked();
         let links = self.links.values().map(|link| link.due().min(self.patience(link)));
         let dues = [
             self.showing.due(),
-            self.dialing.deadline(&linked),
+            self.dialing.deadline(&self.spared()),
+            self.blocked.values().min().copied(),
             self.presences.next_silence(self.now),
             self.pings.due(),
             self.library.tidy_due(),
@@ -319,7 +324,8 @@ impl Replica {
             | FactKey::Beat(..)
             | FactKey::Item(_)
             | FactKey::Rank(..)
-            | FactKey::Act(_) => false,
+            | FactKey::Act(_)
+            | FactKey::Other(_) => false,
         };
         if ours && self.foreign && self.outdone.insert(key.clone()) {
             self.healing = true;
@@ -340,6 +346,8 @@ impl Replica {
         let address = |device: &DeviceId| self.showing.devices().get(device).map(|d| d.addresses.clone()).unwrap_or_default();
         let others = members.keys().filter(|device| **device != self.me.device).map(|device| (*device, address(device))).collect();
         self.dialing.members(&others, now.boot_ms);
+        let gone: Vec<DeviceId> = self.presences.heard().keys().filter(|device| !members.contains_key(device)).copied().collect();
+        gone.iter().for_each(|device| self.forget_presence(device));
         let out_of_it = !members.contains_key(&self.me.device) && self.log.is_removed(&self.fleet.id, &self.me.device.0);
         self.warn("removed", out_of_it, || Warning {
             what: "this device was removed from its fleet; it gets nothing new".into(),
@@ -357,6 +365,11 @@ impl Replica {
 
     pub(super) fn linked(&self) -> BTreeSet<DeviceId> {
         self.links.values().filter(|link| link.stage > Stage::Proving).map(|link| link.device).collect()
+    }
+
+    /// Who is not dialled: those with a link, and those who are blocked.
+    pub(super) fn spared(&self) -> BTreeSet<DeviceId> {
+        self.linked().into_iter().chain(self.blocked.keys().copied()).collect()
     }
 
     pub(super) fn is_member(&self, device: &DeviceId) -> bool {

@@ -17,6 +17,10 @@ use crate::model::time::{Millis, Now};
 use crate::model::todo::Reading as ListReading;
 use crate::model::view::SourceView;
 
+/// How often an empty or unparsable file is read again, and after how long each time (FORMATS §8.7).
+const TRIES_MAX: u8 = 3;
+const TRY_AGAIN_MS: Millis = 50;
+
 /// One list, read whole, with what its session's transcript tells.
 pub struct Told {
     /// The tool's session id.
@@ -78,6 +82,8 @@ pub struct Reading {
     malformed_in_all: u64,
     /// Which sessions wait for the repository above a working directory.
     asked: BTreeMap<String, BTreeSet<String>>,
+    /// What could not be read as a list: how often that was tried, and when it is tried again.
+    again: BTreeMap<RelPath, (u8, Millis)>,
     listed: bool,
     due: Millis,
     /// What is shown of each root.
@@ -100,16 +106,49 @@ impl Reading {
             malformed: BTreeMap::new(),
             malformed_in_all: 0,
             asked: BTreeMap::new(),
+            again: BTreeMap::new(),
             listed: false,
             due: 0,
             shown: BTreeMap::new(),
         }
     }
 
-    /// When everything is to be listed again.
+    /// Marks that carry another stamp are dropped for good: a document that comes back under its old name must not make them
+    /// count again.
+    pub fn drop_void(&mut self, out: &mut Effects) {
+        let stamp = self.stamp;
+        let void: Vec<RelPath> = self.marks.iter().filter(|(_, mark)| mark.stamp != stamp).map(|(path, _)| path.clone()).collect();
+        for path in void {
+            self.marks.remove(&path);
+            out.keep.push(Keep::Index { key: mark_key(&path), value: None });
+        }
+    }
+
+    /// When something is to be looked at again.
     #[must_use]
     pub fn due(&self) -> Millis {
-        self.due
+        self.again.values().map(|(_, due)| *due).chain([self.due]).min().unwrap_or(self.due)
+    }
+
+    /// Looks again at what is due.
+    pub fn tick(&mut self, now: Now, out: &mut Effects) {
+        if self.due <= now.boot_ms {
+            self.list(now, out);
+        }
+        let due = |(path, (_, due)): (&RelPath, &(u8, Millis))| (*due <= now.boot_ms).then(|| path.clone());
+        for path in self.again.iter().filter_map(due).collect::<Vec<_>>() {
+            // Due no more until the answer comes; should it get lost, a hint or a listing reads it.
+            self.again.entry(path.clone()).and_modify(|(_, due)| *due = Millis::MAX);
+            self.read(&path, out);
+        }
+    }
+
+    /// A file may have been read in the middle of being written: it is read a few times more, then what it said before stays.
+    fn try_again(&mut self, path: &RelPath, now: Now) {
+        let tries = self.again.remove(path).map_or(1, |(tries, _)| tries + 1);
+        if tries <= TRIES_MAX {
+            self.again.insert(path.clone(), (tries, now.boot_ms + TRY_AGAIN_MS));
+        }
     }
 
     /// Lists everything again.
@@ -221,6 +260,11 @@ impl Reading {
         }
         let parsed = if at_end { claude_todos::parse(bytes) } else { claude_todos::parse(&[]) };
         let list = parsed.ok();
+        if list.is_some() {
+            self.again.remove(&path);
+        } else if at_end {
+            self.try_again(&path, now);
+        }
         self.count_malformed(&path, list.as_ref().map_or(1, |list| list.malformed));
         let mark = FileMark::new(stat, bytes, stamp, now.wall_ms);
         let told = Told { session: session.clone(), agent, list, at: stat.mtime_ms };
@@ -323,7 +367,10 @@ impl Reading {
     fn denied(&mut self, root: Root, path: Option<RelPath>, why: &str, gathered: &mut Gathered) {
         match (root, path) {
             // A file that is gone says nothing; only its name is forgotten.
-            (Root::ClaudeTodos, Some(path)) => drop(self.reading.remove(&path)),
+            (Root::ClaudeTodos, Some(path)) => {
+                self.reading.remove(&path);
+                self.again.remove(&path);
+            }
             (Root::ClaudeProjects, Some(path)) => {
                 let session = path.rsplit('/').next().unwrap_or(&path).trim_end_matches(".jsonl").to_owned();
                 self.settle(&session, Place::default(), gathered);

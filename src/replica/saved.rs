@@ -62,6 +62,7 @@ pub fn read(key: &FactKey, value: &str) -> Option<Noun> {
             };
             fine.then_some(Noun::Todo(TodoFact::Act(*id, act)))?
         }
+        FactKey::Other(_) => return None,
         FactKey::Seen(item) => {
             let seen: crate::model::todo::SeenFact = take(value)?;
             (seen.round <= COUNT_MAX).then_some(Noun::Todo(TodoFact::Seen(*item, seen)))?

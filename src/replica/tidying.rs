@@ -49,7 +49,14 @@ impl Library {
         match self.documents.get_mut(&id) {
             Some(document) if is_untidy(document) && document.is_ahead() => document.settle(),
             Some(document) if is_untidy(document) => {
-                keep.push(Keep::Replace { doc: id.clone(), bytes: document.save() });
+                match document.save() {
+                    Some(bytes) => {
+                        self.unsaved.remove(&id);
+                        keep.push(Keep::Replace { doc: id.clone(), bytes });
+                    }
+                    // The file that does read back goes on to be appended to.
+                    None => drop(self.unsaved.insert(id.clone())),
+                }
                 self.untidy.remove(&id);
             }
             Some(_) | None => drop(self.untidy.remove(&id)),

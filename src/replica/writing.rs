@@ -100,7 +100,8 @@ pub(super) fn item(key: &FactKey) -> Option<ItemId> {
         | FactKey::Session(_)
         | FactKey::End(..)
         | FactKey::Beat(..)
-        | FactKey::Act(_) => None,
+        | FactKey::Act(_)
+        | FactKey::Other(_) => None,
     }
 }
 

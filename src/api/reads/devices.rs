@@ -36,6 +36,7 @@ fn link(link: &LinkView) -> Value {
         "bytesIn": link.bytes_in,
         "bytesOut": link.bytes_out,
         "level": link.level,
+        "skipped": link.unknown,
     })
 }
 

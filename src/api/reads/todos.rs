@@ -13,8 +13,8 @@ use super::query::{LIST, Query};
 use crate::api::problem::Problem;
 use crate::model::id::{DeviceId, ItemId, SessionId, TodoId};
 use crate::model::text::Foreign;
-use crate::model::todo::{By, Status};
-use crate::model::view::{Conflict, Origin, Side, TodoView, View};
+use crate::model::todo::{By, Side, Status};
+use crate::model::view::{Conflict, Origin, TodoView, View};
 
 /// One todo. The fields stand in the order of their names, as those of a [`Value`] do.
 #[derive(Debug, Serialize)]

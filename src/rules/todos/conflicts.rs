@@ -8,8 +8,11 @@ use super::facts::Facts;
 use super::state::{Group, Held, Source, Word, word};
 use crate::model::id::{ConflictId, SessionId};
 use crate::model::text::Foreign;
-use crate::model::todo::{Field, List, SeenFact, Status};
-use crate::model::view::{Conflict, Side};
+use crate::model::todo::{Contested, Deed, Field, List, SeenFact, Side, Status};
+use crate::model::view::Conflict;
+
+/// Bytes of the two texts that are kept of a settled conflict: six times as long in JSON, they fit into a fact.
+const RECORD_BYTES_MAX: usize = 8 * 1024;
 
 /// All conflicts of a todo that holds items, sorted by (field, id).
 pub(super) fn of(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
@@ -20,6 +23,7 @@ pub(super) fn of(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
     for field in [Field::Content, Field::Owner, Field::Priority] {
         all.extend(of_field(facts, group, field));
     }
+    all.extend(settled_before(facts, group, &all));
     all.sort_by(|a, b| (&a.field, a.id).cmp(&(&b.field, b.id)));
     // Two values of one action's name make one record.
     all.dedup_by_key(|conflict| conflict.id);
@@ -62,6 +66,40 @@ fn of_status(facts: &Facts, group: &Group<'_>) -> Vec<Conflict> {
         }
     }
     all
+}
+
+/// What was settled and, by what settled it, is no conflict any more: it stays listed, and is open again when that is undone.
+fn settled_before(facts: &Facts, group: &Group<'_>, open: &[Conflict]) -> Vec<Conflict> {
+    let mut all: Vec<Conflict> = Vec::new();
+    for (_, fact) in &group.acts {
+        let Deed::Resolve { conflict: id, was: Some(was) } = &fact.deed else { continue };
+        let here = fact.items.iter().any(|item| group.items.contains_key(item));
+        let known = |field: &&str| ["status", "content", "owner", "priority"].contains(field);
+        let rule = ["completed-stays", "relisted", "deleted-stays", "later-edit"].into_iter().find(|rule| *rule == was.rule);
+        // Of several values the first one counts; acts come in the order of their names.
+        let (Some(rule), Some(field)) = (rule, Some(was.field.as_str()).filter(known)) else { continue };
+        if here && !open.iter().chain(&all).any(|conflict| conflict.id == *id) {
+            all.push(Conflict {
+                id: *id,
+                todo: group.id,
+                content: group.content(),
+                field: field.to_owned(),
+                local: was.local.clone(),
+                remote: was.remote.clone(),
+                rule,
+                result: was.local.value.clone(),
+                resolved: facts.is_resolved(*id),
+            });
+        }
+    }
+    all
+}
+
+/// What is kept of a conflict with what settles it.
+pub(super) fn record(conflict: &Conflict) -> Option<Box<Contested>> {
+    let texts = conflict.local.value.json().len() + conflict.remote.value.json().len();
+    let Conflict { field, rule, local, remote, .. } = conflict.clone();
+    (texts <= RECORD_BYTES_MAX).then(|| Box::new(Contested { field, rule: rule.to_owned(), local, remote }))
 }
 
 /// Whether a word is below the state and says something else of whether there is work left.
@@ -136,7 +174,7 @@ mod tests {
     use super::*;
     use crate::model::id::ActId;
     use crate::model::time::Stamp;
-    use crate::model::todo::{ActFact, By, Deed, TodoFact, todo_id};
+    use crate::model::todo::{ActFact, By, TodoFact, todo_id};
     use crate::rules::todos::reading::read;
     use crate::rules::todos::{Settled, Todos};
     use quickcheck::quickcheck;
@@ -152,11 +190,13 @@ mod tests {
     }
 
     /// What a status conflict says of the todo it is shown at.
-    fn is_told_right(settled: &Settled, conflict: &Conflict) -> bool {
+    fn is_told_right(todos: &Todos, settled: &Settled, conflict: &Conflict) -> bool {
         let Some(Some(view)) = settled.todos.get(&conflict.todo) else { return false };
         let result = if view.deleted { "deleted" } else { view.status.word() };
         let local = if conflict.rule == "deleted-stays" { "deleted" } else { view.status.word() };
+        // One that was settled tells what it was.
         conflict.field != "status"
+            || todos.facts.resolves.contains_key(&conflict.id)
             || (conflict.result == result.into()
                 && conflict.local.value == local.into()
                 && conflict.remote.at > conflict.local.at
@@ -165,8 +205,9 @@ mod tests {
 
     quickcheck! {
         fn every_conflict_is_told_once_in_order_and_right(raw: Raw) -> bool {
-            let settled = todos_of(&raw.heard).from_scratch();
-            is_well_formed(&settled) && settled.conflicts.values().flatten().all(|conflict| is_told_right(&settled, conflict))
+            let todos = todos_of(&raw.heard);
+            let settled = todos.from_scratch();
+            is_well_formed(&settled) && settled.conflicts.values().flatten().all(|conflict| is_told_right(&todos, &settled, conflict))
         }
 
         // In what honest devices write, a conflict is settled for good by what settles it.
@@ -206,7 +247,7 @@ mod tests {
         };
         deeds.iter().map(act).for_each(|fact| todos.learn(fact));
         for (n, status, at) in lists {
-            let facts = read(&todos, &list(*n), device(*n), &reading_of(&[(0, *status)]), *at);
+            let facts = read(&todos, &list(*n), device(*n), &reading_of(&[(0, *status)]), *at, i64::MAX);
             facts.into_iter().for_each(|fact| todos.learn(fact));
         }
         todos.from_scratch().conflicts.remove(&todo).unwrap_or_default().iter().map(|conflict| conflict.rule).collect()

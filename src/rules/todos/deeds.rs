@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::known::Todos;
 use super::state::{Group, Held, Source};
-use super::{naming, undo};
+use super::{conflicts, naming, undo};
 use crate::model::ask::{Keeping, TodoDeed};
 use crate::model::id::{ActId, ItemId, TodoId};
 use crate::model::limits::COUNT_MAX;
@@ -215,7 +215,7 @@ impl Writer<'_> {
         if !conflict.resolved {
             // `add` of a finished text has taken the deed's own name.
             let part = if keep == &Keeping::Both { "resolve" } else { "" };
-            self.act_on(part, &group, Deed::Resolve { conflict: conflict.id });
+            self.act_on(part, &group, Deed::Resolve { conflict: conflict.id, was: conflicts::record(conflict) });
         }
         Ok(now)
     }
@@ -274,7 +274,7 @@ mod tests {
 
         fn list_says(&mut self, elements: &[(usize, Status)]) {
             self.count += 10;
-            let facts = read(&self.todos, &list(0), device(0), &reading_of(elements), self.count);
+            let facts = read(&self.todos, &list(0), device(0), &reading_of(elements), self.count, i64::MAX);
             facts.into_iter().for_each(|fact| self.todos.learn(fact));
         }
 
@@ -459,6 +459,39 @@ mod tests {
         assert!(!desk.view(todo).conflict);
         let refused = desk.try_to(&TodoDeed::Resolve { id: id(todo), keep: Keeping::Local }).expect_err("nothing is open");
         assert_eq!(refused.code, Code::ConflictNotFound);
+    }
+
+    #[test]
+    fn what_was_settled_for_the_loser_stays_listed_and_can_be_undone() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        desk.to(&done(todo));
+        desk.list_says(&[(0, Status::Pending)]);
+        let [before] = desk.conflicts(todo).try_into().expect("one conflict");
+        let keep = || TodoDeed::Resolve { id: before.id.to_string(), keep: Keeping::Remote };
+        desk.to(&keep());
+        let resolved = [Conflict { resolved: true, ..before.clone() }];
+        assert_eq!(desk.conflicts(todo), resolved);
+        desk.list_says(&[(0, Status::InProgress)]);
+        assert_eq!(desk.conflicts(todo), resolved, "also after the list went on");
+        desk.to(&undo(todo));
+        assert_eq!((desk.conflicts(todo), desk.view(todo).status), (vec![before.clone()], Status::Completed));
+        assert!(desk.view(todo).conflict);
+        desk.to(&keep());
+        assert_eq!((desk.view(todo).conflict, desk.view(todo).round), (false, 3));
+        // Of a field, too: the loser's text goes where the items go.
+        let own = |n: u8, at| {
+            let deed =
+                TodoDeed::Edit { id: id(todo), content: None, owner: Some(["", "sam", "eva"][usize::from(n)].into()), priority: None };
+            let by = By { device: device(n), agent: None, session: None };
+            decide(&desk.todos, &deed, &by, Stamp::at(at), ActId::of(&[&[n]])).expect("an edit").facts
+        };
+        own(1, 900).into_iter().chain(own(2, 901)).for_each(|fact| desk.todos.learn(fact));
+        let before = desk.conflicts(todo).into_iter().find(|conflict| conflict.field == "owner").expect("two owners");
+        desk.count = 1_000;
+        desk.to(&TodoDeed::Resolve { id: before.id.to_string(), keep: Keeping::Remote });
+        let conflicts = desk.conflicts(todo);
+        assert!(conflicts.contains(&Conflict { resolved: true, ..before }) && conflicts.len() == 2, "{conflicts:?}");
     }
 
     #[test]

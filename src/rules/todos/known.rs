@@ -95,7 +95,7 @@ impl Todos {
         if let Some(undone) = fact.undoes {
             self.facts.undone.insert(undone);
             self.dirty_conflicts_settled_by(undone);
-        } else if let Deed::Resolve { conflict } = fact.deed {
+        } else if let Deed::Resolve { conflict, .. } = fact.deed {
             self.facts.resolves.entry(conflict).or_default().insert(id);
         }
         self.dirty_conflicts_settled_by(id);
@@ -111,7 +111,7 @@ impl Todos {
 
     fn dirty_conflicts_settled_by(&mut self, act: ActId) {
         for fact in self.facts.acts.get(&act).into_iter().flatten() {
-            if let Deed::Resolve { conflict } = fact.deed {
+            if let Deed::Resolve { conflict, .. } = fact.deed {
                 self.dirty.extend(self.shown.get(&conflict).into_iter().flatten());
             }
         }
@@ -518,7 +518,7 @@ mod tests {
         let act = |undoes: Option<ActId>| ActFact {
             todo: TodoId::of(&[b"elsewhere"]),
             items: BTreeSet::new(),
-            deed: Deed::Resolve { conflict },
+            deed: Deed::Resolve { conflict, was: None },
             by: raw.by.clone(),
             at: Stamp::at(10),
             undoes,

@@ -158,7 +158,7 @@ fn any_deed(g: &mut Gen) -> Deed {
         0 => Deed::Mark { round, status },
         1 => Deed::Open { round, status },
         2 => Deed::Delete { round },
-        3 => Deed::Resolve { conflict: any_conflict(g) },
+        3 => Deed::Resolve { conflict: any_conflict(g), was: None },
         4 => Deed::Set { field: Field::Content, value: pick(g, &["a", "b", " c", ""]).into(), rev },
         _ => Deed::Set { field: pick(g, &[Field::Owner, Field::Priority]), value: pick(g, &TEXTS).into(), rev },
     }

@@ -9,8 +9,11 @@ use crate::model::todo::{By, ItemFact, List, Listed, RankFact, Reading, SeenFact
 
 /// What is to be written for one reading of one list by `device`; `at` is the time of the file or line, milliseconds since
 /// 1970 (T5, T7). A text that stands twice is one item with the lowest of its statuses; blank ones are passed over.
+///
+/// `until` is the latest that any reading so far can have been made: one that claims to be later was stamped by a clock that
+/// was wrong, and does not make this one an older copy.
 #[must_use]
-pub fn read(todos: &Todos, list: &List, device: DeviceId, reading: &Reading, at: i64) -> Vec<TodoFact> {
+pub fn read(todos: &Todos, list: &List, device: DeviceId, reading: &Reading, at: i64, until: i64) -> Vec<TodoFact> {
     let mut listed: BTreeMap<ItemId, &Listed> = BTreeMap::new();
     for element in reading.items.iter().filter(|element| !element.text.is_blank()) {
         let kept = listed.entry(list.item(&element.text.normalised())).or_insert(element);
@@ -18,11 +21,11 @@ pub fn read(todos: &Todos, list: &List, device: DeviceId, reading: &Reading, at:
             *kept = element;
         }
     }
-    let mut reader = Reader { todos, list, device, at, facts: Vec::new() };
+    let mut reader = Reader { todos, list, device, at, until, facts: Vec::new() };
     for (item, element) in &listed {
         match todos.seen(*item) {
             None => reader.first(*item, element),
-            Some(seen) if at >= seen.at => reader.again(*item, element, seen),
+            Some(seen) if !reader.is_older(seen) => reader.again(*item, element, seen),
             Some(_) => {}
         }
     }
@@ -40,10 +43,16 @@ struct Reader<'a> {
     list: &'a List,
     device: DeviceId,
     at: i64,
+    until: i64,
     facts: Vec<TodoFact>,
 }
 
 impl Reader<'_> {
+    /// Whether what is read is older than what was read before.
+    fn is_older(&self, seen: &SeenFact) -> bool {
+        self.at < seen.at && seen.at <= self.until
+    }
+
     fn first(&mut self, item: ItemId, element: &Listed) {
         let todo = self.item(item, element);
         self.rank(item, todo, 1, element.status, self.at);
@@ -67,7 +76,7 @@ impl Reader<'_> {
     /// The list no longer has it (T7).
     fn missing(&mut self, item: ItemId) {
         let (Some(seen), Some(todo)) = (self.todos.seen(item), self.todos.place(item)) else { return };
-        if self.at < seen.at {
+        if self.is_older(seen) {
             return;
         }
         self.rank(item, todo, seen.round, seen.status, seen.at);
@@ -129,7 +138,7 @@ mod tests {
     }
 
     fn tell(todos: &mut Todos, elements: &[(usize, Status)], at: i64) -> Vec<TodoFact> {
-        let facts = read(todos, &list(0), device(0), &reading_of(elements), at);
+        let facts = read(todos, &list(0), device(0), &reading_of(elements), at, i64::MAX);
         learn(todos, &facts);
         facts
     }
@@ -150,9 +159,9 @@ mod tests {
         fn reading_again_writes_nothing(world: World, elements: Vec<(u8, u8)>, at: u8) -> bool {
             let (mut todos, reading) = after(&world, &elements);
             let at = i64::from(at % 14);
-            let facts = read(&todos, &list(1), device(2), &reading, at);
+            let facts = read(&todos, &list(1), device(2), &reading, at, i64::MAX);
             learn(&mut todos, &facts);
-            read(&todos, &list(1), device(2), &reading, at).is_empty()
+            read(&todos, &list(1), device(2), &reading, at, i64::MAX).is_empty()
         }
 
         // L5.
@@ -161,7 +170,7 @@ mod tests {
             let empty = Reading { items: Vec::new(), malformed: 3 };
             reading.items.retain(|element| todos.seen(list(1).item(&element.text.normalised())).is_some());
             let oldest = todos.in_list(&list(1)).filter_map(|item| Some(todos.seen(item)?.at)).min().unwrap_or(0);
-            read(&todos, &list(1), device(2), &empty, 99).is_empty() && read(&todos, &list(1), device(2), &reading, oldest - 1).is_empty()
+            read(&todos, &list(1), device(2), &empty, 99, i64::MAX).is_empty() && read(&todos, &list(1), device(2), &reading, oldest - 1, i64::MAX).is_empty()
         }
 
         // T2, T3, L5: of a list nothing but a status can come, and that only rises.
@@ -221,10 +230,23 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_that_claims_to_be_later_than_any_can_be_bars_nothing() {
+        let mut todos = Todos::default();
+        tell(&mut todos, &[(0, Status::Pending), (1, Status::Pending)], 1_000);
+        let reading = reading_of(&[(0, Status::Completed)]);
+        assert!(read(&todos, &list(0), device(0), &reading, 500, 1_000).is_empty(), "an older copy");
+        let facts = read(&todos, &list(0), device(0), &reading, 500, 999);
+        learn(&mut todos, &facts);
+        assert_eq!(todos.state(todo("a")), Some((1, Status::Completed)));
+        assert!(todos.seen(list(0).item("a")).is_some_and(|seen| (seen.rev, seen.at) == (2, 500)), "and its stamp is mended");
+        assert!(todos.seen(list(0).item("b")).is_some_and(|seen| !seen.listed));
+    }
+
+    #[test]
     fn a_blank_text_is_passed_over() {
         let mut reading = reading_of(&[(0, Status::Pending)]);
         reading.items[0].text = " \n".into();
-        assert!(read(&Todos::default(), &list(0), device(0), &reading, 5).is_empty());
+        assert!(read(&Todos::default(), &list(0), device(0), &reading, 5, i64::MAX).is_empty());
     }
 
     #[test]

@@ -308,7 +308,7 @@ mod tests {
         let (low, high) = (list(lists[0]), list(lists[1]));
         let mut todos = Todos::default();
         let mut tell = |of: &List, reading: &Reading, at: i64| {
-            read(&todos, of, device(0), reading, at).into_iter().for_each(|fact| todos.learn(fact));
+            read(&todos, of, device(0), reading, at, i64::MAX).into_iter().for_each(|fact| todos.learn(fact));
             shown(&todos).owner
         };
         assert_eq!(tell(&low, &owned_by(None), 1), None);
@@ -333,7 +333,7 @@ mod tests {
         let mut todos = Todos::default();
         let of = list(0);
         let reading = reading_of(&[(0, Status::Pending), (1, Status::Completed)]);
-        read(&todos, &of, device(0), &reading, 1).into_iter().for_each(|fact| todos.learn(fact));
+        read(&todos, &of, device(0), &reading, 1, i64::MAX).into_iter().for_each(|fact| todos.learn(fact));
         todos.learn_session(SessionId::of(&[&[0]]), Some("p"));
         let item = of.item("a");
         let blocked_by = BTreeSet::from([of.item("b"), item]);

@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn listed(todos: &mut Todos, status: Status, at: i64) {
-        let facts = crate::rules::todos::reading::read(todos, &list(0), device(0), &reading_of(&[(0, status)]), at);
+        let facts = crate::rules::todos::reading::read(todos, &list(0), device(0), &reading_of(&[(0, status)]), at, i64::MAX);
         facts.into_iter().for_each(|fact| todos.learn(fact));
     }
 

@@ -102,7 +102,7 @@ impl World {
         for step in &self.steps {
             match step {
                 Step::Read { device: n, session, reading, at } => {
-                    let facts = read(&ran.devices[*n], &list(*session), device(*n as u8), &reading_of(reading), *at);
+                    let facts = read(&ran.devices[*n], &list(*session), device(*n as u8), &reading_of(reading), *at, i64::MAX);
                     let before = ran.clone_of(*n);
                     ran.write(*n, facts);
                     fine &= readings(&before, &ran.devices[*n]);
