@@ -182,7 +182,7 @@ impl Replica {
             started: process.started.unwrap_or(at),
             ..super::gathering::About::default()
         };
-        self.learn_session(about, now, out);
+        self.learn_session(about, now);
         if let Some(cwd) = &process.cwd {
             self.place_session(session, Foreign::new(&**cwd), now, out);
         }

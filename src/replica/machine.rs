@@ -189,6 +189,7 @@ impl Replica {
             self.blocked.values().min().copied(),
             self.presences.next_silence(self.now),
             self.pings.due(),
+            self.library.tidy_due(),
         ];
         let notices = self.unseen_due();
         links
