@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use ed25519_dalek::SigningKey;
 use hubless::model::id::{DeviceId, Life, LinkId};
 use hubless::model::input::{Input, PeerEvent};
+use hubless::model::leaving::Exclude;
 use hubless::model::member::Fleet;
 use hubless::model::time::Now;
 use hubless::replica::{Identity, Replica};
@@ -69,6 +70,7 @@ impl Device {
             name: format!("device {}", self.id.short()),
             platform: "linux".into(),
             not_seen_after_ms: 7_200_000,
+            exclude: Exclude::default(),
         }
     }
 }

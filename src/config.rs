@@ -17,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::model::leaving::{self, Exclude};
 use crate::model::time::Millis;
 use crate::model::tool::{Root, TOOLS, Tool};
 use crate::{api, network, sources, store};
@@ -41,6 +42,8 @@ pub struct Config {
     pub network: Network,
     /// `sources.*`: where each tool of `model/tool.rs` keeps its files, in that order.
     pub tools: Vec<ToolDirectories>,
+    /// `sync.exclude`: what stays on this device.
+    pub exclude: Setting<Exclude>,
     /// `alerts.not_seen_after`, milliseconds: how long a device is out of reach before that is said.
     pub not_seen_after_ms: Setting<Millis>,
     /// `hooks.session_note`: whether a session that begins is told who else works there.
@@ -135,6 +138,7 @@ impl Config {
                 peers: list(&values, "network.peers"),
             },
             tools: TOOLS.iter().map(|tool| directories(&values, tool, env)).collect::<Result<_, Error>>()?,
+            exclude: exclude(&values, env)?,
             not_seen_after_ms: number(&values, "alerts.not_seen_after"),
             session_note: truth(&values, "hooks.session_note"),
             log: Log {
@@ -299,6 +303,18 @@ fn path(values: &Values, key: &str, env: &Env) -> Result<Setting<PathBuf>, Error
     Ok(Setting { value: resolved(&set.value.to_string(), env)?, source: set.source })
 }
 
+/// Patterns, with `~` as home.
+fn exclude(values: &Values, env: &Env) -> Result<Setting<Exclude>, Error> {
+    let said = list(values, "sync.exclude");
+    let whole = |text: &String| match text.strip_prefix("~/") {
+        Some(below) => Ok(format!("{}/{below}", leaving::literal(&resolved("~", env)?.to_string_lossy()))),
+        None => Ok(text.clone()),
+    };
+    let texts = said.value.iter().map(whole).collect::<Result<Vec<String>, Error>>()?;
+    let value = Exclude::parse(texts.iter().map(String::as_str)).expect("because its kind let only patterns through");
+    Ok(Setting { value, source: said.source })
+}
+
 /// Absolute, with `~` as home: the daemon does not stay where it was started.
 fn resolved(said: &str, env: &Env) -> Result<PathBuf, Error> {
     let path = match said.strip_prefix("~/") {
@@ -415,7 +431,7 @@ mod tests {
 
     #[test]
     fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
-        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\nhooks.session_note = false\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
+        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\nhooks.session_note = false\nsync.exclude = [\"acme\", \"~/private\", \"agent:mole\"]\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
             peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n"
             .to_owned();
         let mut env: Vec<(String, String)> = [
@@ -428,6 +444,7 @@ mod tests {
             ("HUBLESS_NETWORK_INTERFACES", "tailscale0, br0,"),
             ("HUBLESS_NETWORK_PEERS", "10.0.0.2:4826,[fe80::1]:1"),
             ("HUBLESS_HOOKS_SESSION_NOTE", "no"),
+            ("HUBLESS_SYNC_EXCLUDE", "acme, ~/private, agent:mole"),
             ("HUBLESS_LOG_FORMAT", "json"),
             ("HUBLESS_LOG_LEVEL", "trace"),
             ("HUBLESS_LOG_MAX_SIZE", "65536"),
@@ -452,6 +469,11 @@ mod tests {
         assert_eq!(from_env.tools, from_file.tools.iter().cloned().map(set_in_env).collect::<Vec<_>>());
         assert_eq!(from_env.network.interfaces.value, ["tailscale0", "br0"]);
         assert_eq!(from_env.not_seen_after_ms.value, 90 * 60 * 1000);
+        assert!(from_env.exclude.value.keeps_directory("/home/lena/private/x") && !from_env.exclude.value.keeps_directory("/private/x"));
+        assert_eq!(from_env.exclude.value, from_file.exclude.value);
+        for bad in ["a***b", "[", "agent:"] {
+            assert!(loaded("", &[("HUBLESS_SYNC_EXCLUDE", bad)], &[]).is_err(), "passing it over would tell what is to stay: {bad}");
+        }
         let roots = from_env.sources_options().roots;
         assert_eq!(roots[&Root::CLAUDE_TODOS], Path::new("/home/lena/claude/todos"));
         assert_eq!(roots[&Root::CLAUDE_PROJECTS], Path::new("/home/lena/claude/projects"));

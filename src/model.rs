@@ -10,6 +10,7 @@ pub mod effects;
 pub mod fact;
 pub mod id;
 pub mod input;
+pub mod leaving;
 pub mod limits;
 pub mod member;
 pub mod message;

@@ -34,6 +34,7 @@ mod proving;
 #[cfg(test)]
 mod samples;
 mod shards;
+mod staying;
 mod tidying;
 mod writing;
 

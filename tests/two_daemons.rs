@@ -54,6 +54,66 @@ fn conflicts(home: &Home) -> String {
     format!("{data}]")
 }
 
+/// Waits until a todo that was added later than all else is there: so is all that was told before it.
+#[track_caller]
+fn told_up_to(from: &Daemon<'_>, to: &Daemon<'_>, mark: &str) {
+    from.add(mark);
+    eventually(CHANGE_WITHIN, mark, || to.todo(mark));
+}
+
+#[test]
+fn an_excluded_project_stays_on_its_device() {
+    let lan = Lan::new();
+    let (mut anna, bert) = (lan.home("anna"), lan.home("bert"));
+    anna.set("HUBLESS_SYNC_EXCLUDE", "secret,agent:mole");
+    let (a, b) = (anna.up(), bert.up());
+    pair(&anna, &bert);
+    linked(&a, "bert");
+    for (n, project, todo) in [(1, "secret", "hide the key"), (2, "open", "show the door")] {
+        let session = format!("7a6f1d6e-0000-4000-8000-00000000000{n}");
+        let cwd = anna.at(project);
+        anna.write(&cwd.join(".git/HEAD"), "ref: refs/heads/main\n");
+        anna.write(&cwd.join(".git/config"), format!("[remote \"origin\"]\n\turl = git@example.com:me/{project}.git\n"));
+        let line = json!({"type": "user", "sessionId": session, "cwd": cwd, "timestamp": "2026-11-01T10:00:00.000Z", "uuid": format!("u{n}"),
+            "message": {"role": "user", "content": format!("Prompt of {project}")}});
+        anna.write(&anna.claude().join(format!("projects/-{project}/{session}.jsonl")), format!("{line}\n"));
+        anna.list(&session, &[(todo, "pending")]);
+        eventually(SOON, todo, || a.todo(todo));
+    }
+    a.post("/api/v3/beats", &json!({"agent": "mole", "task": "digging", "state": "working"}));
+    told_up_to(&a, &b, "the last of all");
+    eventually(CHANGE_WITHIN, "the open project", || b.todo("show the door"));
+    let stays = |daemon: &Daemon<'_>| {
+        let rows = daemon.rows("/api/v3/sessions");
+        rows.iter()
+            .map(|row| (text(row, "tool").to_owned(), row["project"].to_string(), row["staysHere"] == true))
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    let of = |tool: &str, project: Option<&str>, stays: bool| (tool.to_owned(), json!(project).to_string(), stays);
+    let open = of("claude", Some("example.com/me/open"), false);
+    assert_eq!(stays(&b), [open.clone()].into());
+    assert_eq!(stays(&a), [open, of("claude", Some("example.com/me/secret"), true), of("custom", None, true)].into());
+    // Not a word of it lies on the other's disk, in whatever file.
+    b.stop();
+    let mut dirs = vec![bert.data()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).expect("listed").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                dirs.push(entry);
+            } else if entry.is_file() {
+                let bytes = fs::read(&entry).expect("read");
+                for word in ["hide the key", "me/secret", "Prompt of secret", "mole", "digging"] {
+                    assert!(!bytes.windows(word.len()).any(|at| at == word.as_bytes()), "{word} in {}", entry.display());
+                }
+            }
+        }
+    }
+    let exported = bert.run(&["todos", "list", "--all", "--json"]).out;
+    assert!(exported.contains("show the door") && !exported.contains("hide the key"), "{exported}");
+    let ran = anna.run(&["doctor"]);
+    assert!(ran.out.contains("2 sessions stay on this device"), "{}", ran.out);
+}
+
 #[test]
 fn a_replaced_todo_file_is_in_the_others_answers() {
     two!(lan, anna, bert);

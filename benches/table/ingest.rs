@@ -13,6 +13,7 @@ use hubless::ingest::tail::WINDOW;
 use hubless::model::effects::{Effects, Look};
 use hubless::model::id::{DeviceId, Life};
 use hubless::model::input::{FileStat, Input, RelPath, Repo, Seen, SourceEvent};
+use hubless::model::leaving::Exclude;
 use hubless::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX};
 use hubless::model::time::Now;
 use hubless::model::tool::{Folder, Root};
@@ -27,7 +28,14 @@ use crate::todoset::{LARGE, LIST, SET, Size, TodoSet, item, replace};
 pub(crate) fn identity(seed: u8) -> Identity {
     let signing = SigningKey::from_bytes(&[seed; 32]);
     let device = DeviceId(signing.verifying_key().to_bytes());
-    Identity { device, signing, name: format!("bench-{seed}"), platform: "linux".into(), not_seen_after_ms: 7_200_000 }
+    Identity {
+        device,
+        signing,
+        name: format!("bench-{seed}"),
+        platform: "linux".into(),
+        not_seen_after_ms: 7_200_000,
+        exclude: Exclude::default(),
+    }
 }
 
 /// A store in a directory.

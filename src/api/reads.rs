@@ -422,6 +422,7 @@ mod tests {
             "sourceFile",
             "startedAt",
             "state",
+            "staysHere",
             "subagent",
             "title",
             "todos",

@@ -171,6 +171,16 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
             out.push(Check::remark("sources.malformed", what, "the rest is there; the tool may be of a newer version"));
         }
     }
+    let staying = fields::count(&data["sessions"], "stayHere");
+    if staying > 0 {
+        out.push(Check::fine(
+            "sync.exclude",
+            format!(
+                "{} on this device and not told to others",
+                if staying == 1 { "1 session stays".to_owned() } else { format!("{staying} sessions stay") }
+            ),
+        ));
+    }
     for device in fields::list(data, "devices").iter().filter(|device| !fields::yes(device, "thisDevice")) {
         let name = fields::or_dash(device, "name");
         if fields::yes(device, "reachable") {

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::LazyLock;
 
+use crate::model::leaving::Exclude;
 use crate::model::tool::{TOOLS, Tool};
 
 /// One setting.
@@ -48,6 +49,8 @@ pub enum Kind {
     Truth,
     /// Texts.
     Texts,
+    /// Patterns of `model/leaving.rs`.
+    Patterns,
     /// `host:port` each.
     Addresses,
     /// A path; `~/` is home.
@@ -78,6 +81,7 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     ];
     keys.extend(TOOLS.iter().flat_map(of_tool));
     keys.extend([
+        Key::new("sync.exclude", "", Kind::Patterns, "projects, directories and agents that stay on this device"),
         Key::new("alerts.not_seen_after", "2h", Kind::Span, "say so when a device is out of reach for so long"),
         Key::new("hooks.session_note", "true", Kind::Truth, "tell a session that begins who else works there"),
         Key::new("log.format", "text", Kind::Word(&["text", "json"]), "how a line of the log looks"),
@@ -164,6 +168,7 @@ impl Kind {
             Kind::Port => "a port, 0 to 65535".to_owned(),
             Kind::Truth => "true or false".to_owned(),
             Kind::Texts => "a list of texts".to_owned(),
+            Kind::Patterns => "a list of projects, directories or “agent:NAME”, with “*”, “?” and “[a-z]”".to_owned(),
             Kind::Addresses => "a list of “host:port”".to_owned(),
             Kind::Path => "a path".to_owned(),
             Kind::Directories => {
@@ -181,7 +186,7 @@ impl Kind {
         match (self, value) {
             (Kind::Truth, toml::Value::Boolean(truth)) => Some(Value::Truth(*truth)),
             (Kind::Port | Kind::Size | Kind::Count, toml::Value::Integer(n)) => self.bounded(u64::try_from(*n).ok()?),
-            (Kind::Texts | Kind::Addresses, toml::Value::Array(array)) => {
+            (Kind::Texts | Kind::Patterns | Kind::Addresses, toml::Value::Array(array)) => {
                 let list: Option<Vec<String>> = array.iter().map(|text| text.as_str().map(str::to_owned)).collect();
                 self.listed(list?)
             }
@@ -205,7 +210,7 @@ impl Kind {
                 "false" | "no" | "off" | "0" => Some(Value::Truth(false)),
                 _ => None,
             },
-            Kind::Texts | Kind::Addresses | Kind::Directories => {
+            Kind::Texts | Kind::Patterns | Kind::Addresses | Kind::Directories => {
                 self.listed(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
             }
             Kind::Path => (!text.is_empty() && !text.contains('\0')).then(|| Value::Text(text.to_owned())),
@@ -223,7 +228,15 @@ impl Kind {
             Kind::Port => n <= u64::from(u16::MAX),
             Kind::Count => (1..=1000).contains(&n),
             Kind::Size => n > 0,
-            Kind::Name | Kind::Truth | Kind::Texts | Kind::Addresses | Kind::Path | Kind::Directories | Kind::Span | Kind::Word(_) => false,
+            Kind::Name
+            | Kind::Truth
+            | Kind::Texts
+            | Kind::Patterns
+            | Kind::Addresses
+            | Kind::Path
+            | Kind::Directories
+            | Kind::Span
+            | Kind::Word(_) => false,
         };
         is_right.then_some(Value::Number(n))
     }
@@ -231,6 +244,7 @@ impl Kind {
     fn listed(self, list: Vec<String>) -> Option<Value> {
         let is_right = match self {
             Kind::Addresses => list.iter().all(|address| is_address(address)),
+            Kind::Patterns => Exclude::parse(list.iter().map(String::as_str)).is_ok(),
             Kind::Directories => list.len() <= DIRECTORIES_MAX && list.iter().all(|said| is_directory(said)),
             Kind::Name | Kind::Port | Kind::Truth | Kind::Texts | Kind::Path | Kind::Span | Kind::Size | Kind::Count | Kind::Word(_) => {
                 true

@@ -298,6 +298,22 @@ impl DocId {
         self.0.strip_prefix("local/").unwrap_or(&self.0)
     }
 
+    /// The name without its number: what all shards of one name share.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        match self.collection() {
+            Collection::Fleet => &self.0,
+            Collection::Heartbeats => self.0.rsplit_once('/').map_or(self.0.as_str(), |(base, _)| base),
+            Collection::Sessions | Collection::Todos => self.0.split('.').next().unwrap_or(&self.0),
+        }
+    }
+
+    /// Whose heartbeats it holds, as written in its name.
+    #[must_use]
+    pub fn beats_of(&self) -> Option<&str> {
+        self.shared_name().strip_prefix("heartbeats/")?.split('/').next()
+    }
+
     /// Which collection it is a shard of.
     #[must_use]
     pub fn collection(&self) -> Collection {

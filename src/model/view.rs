@@ -3,6 +3,7 @@
 //! It holds timestamps and judgements, never ages: ages are computed where they are shown. Every wall time is in
 //! milliseconds since 1970; those named `…_here` are by this device's clock at the moment it heard.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -38,6 +39,8 @@ pub struct View {
     pub strangers: OrdMap<String, String>,
     /// The sources, as they were last read.
     pub sources: OrdMap<String, Arc<SourceView>>,
+    /// Sessions of this device that stay here (`sync.exclude`).
+    pub staying: Arc<BTreeSet<SessionId>>,
     /// What is wrong here and now.
     pub warnings: OrdMap<String, Warning>,
 }
@@ -58,6 +61,7 @@ impl View {
             conflicts: OrdMap::new(),
             strangers: OrdMap::new(),
             sources: OrdMap::new(),
+            staying: Arc::default(),
             warnings: OrdMap::new(),
         }
     }

@@ -185,18 +185,20 @@ impl Replica {
             side: false,
             started: beat.at,
         };
-        self.write(&format!("sessions/{}", saved::month(fact.started)), &[(key, saved::json(&fact))], out);
+        self.write(&self.session_shard(&fact), &[(key, saved::json(&fact))], out);
         self.learn_changed(now);
     }
 
     pub(super) fn write_beat(&mut self, beat: &Beat, out: &mut Effects) {
         let key = FactKey::Beat(beat.session, agent_key(&beat.agent));
-        let shard = format!("heartbeats/{}", self.me.device);
+        let shard = self.beat_shard(&beat.session);
         let mut facts = vec![(key.clone(), saved::json(beat))];
         // Only the last two documents are read: the next one begins with every beat that still counts.
-        let next = self.library.next_of(&shard);
+        let stays = self.staying.sessions.contains(&beat.session);
         let live = self.showing.beats_of(self.me.device).filter(|b| b.state.is_alive());
+        let live = live.filter(|b| self.staying.sessions.contains(&b.session) == stays);
         let live = live.map(|b| (FactKey::Beat(b.session, agent_key(&b.agent)), saved::json(b)));
+        let next = self.library.next_of(&shard);
         facts.extend(live.filter(|(other, _)| *other != key && next.is_none_or(|document| document.values(other).is_empty())));
         self.write(&shard, &facts, out);
     }
@@ -221,19 +223,9 @@ impl Replica {
         if !decision.facts.is_empty() {
             self.hlc = at;
             let facts: Vec<_> = decision.facts.iter().map(saved::todo).collect();
-            self.write(&format!("todos/{}", saved::month(now.wall_ms)), &facts, out);
+            self.write(&self.shard_of_deed(decision.todo, &decision.facts, now.wall_ms), &facts, out);
         }
         Ok(Reply::Todo { id: decision.todo, created: decision.created })
-    }
-
-    /// The shard of an item's facts: the month in which it was first seen.
-    pub(super) fn shard_of(&self, fact: &TodoFact, first_seen: i64) -> String {
-        let first_seen = match fact {
-            TodoFact::Item(_, fact) => fact.first_seen,
-            TodoFact::Rank(item, ..) | TodoFact::Seen(item, _) => self.showing.todos.item(*item).map_or(first_seen, |item| item.first_seen),
-            TodoFact::Act(_, act) => act.at.ms,
-        };
-        format!("todos/{}", saved::month(first_seen))
     }
 
     fn ping(&mut self, asker: Asker, typed: &str, now: Now, out: &mut Effects) -> Result<Option<Reply>, Refusal> {

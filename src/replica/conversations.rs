@@ -13,18 +13,19 @@ use crate::model::effects::{Effects, Look};
 use crate::model::fact::FactKey;
 use crate::model::id::*;
 use crate::model::input::*;
+use crate::model::leaving::Exclude;
 use crate::model::message::*;
 use crate::model::reply::Reply;
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::model::tool::Root;
 
-struct Node {
-    r: Replica,
-    kept: Kept,
+pub(super) struct Node {
+    pub(super) r: Replica,
+    pub(super) kept: Kept,
 }
 
-fn now(ms: u64) -> Now {
+pub(super) fn now(ms: u64) -> Now {
     Now { wall_ms: 1_793_000_000_000 + ms as i64, mono_ms: 1_000_000 + ms, boot_ms: 1_000_000 + ms }
 }
 
@@ -36,18 +37,19 @@ fn identity(n: u8) -> Identity {
         name: format!("n{n}"),
         platform: "linux".into(),
         not_seen_after_ms: 7_200_000,
+        exclude: Exclude::default(),
     }
 }
 
 impl Node {
-    fn new(n: u8) -> Node {
+    pub(super) fn new(n: u8) -> Node {
         let mut kept = Kept::default();
         let (r, out) = Replica::open(identity(n), Life { counter: 1, nonce: n as u64 }, now(0), &kept);
         out.keep.apply_to(&mut kept);
         Node { r, kept }
     }
     /// The daemon ends, however it ends, and begins again on what was kept.
-    fn reopen(&mut self, t: u64) -> Effects {
+    pub(super) fn reopen(&mut self, t: u64) -> Effects {
         let life = self.r.life();
         let me = self.r.me.clone();
         let (r, out) = Replica::open(me, Life { counter: life.counter + 1, nonce: life.nonce + 100 }, now(t), &self.kept);
@@ -55,12 +57,12 @@ impl Node {
         self.r = r;
         out
     }
-    fn step(&mut self, t: u64, input: Input) -> Effects {
+    pub(super) fn step(&mut self, t: u64, input: Input) -> Effects {
         let out = self.r.step(now(t), input);
         out.keep.apply_to(&mut self.kept);
         out
     }
-    fn ask(&mut self, t: u64, ask: Ask) -> Reply {
+    pub(super) fn ask(&mut self, t: u64, ask: Ask) -> Reply {
         let out = self.step(t, Input::Ask(Asker(1), ask));
         out.reply.into_iter().next().expect("a reply").1
     }
@@ -74,12 +76,12 @@ impl Node {
             }),
         )
     }
-    fn me(&self) -> DeviceId {
+    pub(super) fn me(&self) -> DeviceId {
         self.r.me.device
     }
 }
 
-fn pair(a: &mut Node, b: &mut Node) {
+pub(super) fn pair(a: &mut Node, b: &mut Node) {
     let out = a.step(1, Input::Peer(PeerEvent::Joining { pairing: 1, device: b.me(), name: "b".into() }));
     let admitted = out.tell.iter().find_map(|t| if let LinkAction::Admit { welcome, .. } = t { Some(welcome.clone()) } else { None });
     let welcome = admitted.unwrap();
@@ -88,17 +90,25 @@ fn pair(a: &mut Node, b: &mut Node) {
 }
 
 /// Frames said on a link, in order.
-fn said(out: &Effects, link: LinkId) -> Vec<Vec<u8>> {
+pub(super) fn said(out: &Effects, link: LinkId) -> Vec<Vec<u8>> {
     let of = |t: &LinkAction| if let LinkAction::Say { link: l, frames } = t { (*l == link).then(|| frames.clone()) } else { None };
     out.tell.iter().filter_map(of).flatten().collect()
 }
 
-fn frame(link: LinkId, bytes: Vec<u8>) -> Input {
+pub(super) fn frame(link: LinkId, bytes: Vec<u8>) -> Input {
     Input::Peer(PeerEvent::Frame { link, bytes })
 }
 
 /// Two nodes on one link until quiet or `max` frames; gives how many frames went.
-fn talk(a: &mut Node, b: &mut Node, l: LinkId, t: u64, mut to_a: VecDeque<Vec<u8>>, mut to_b: VecDeque<Vec<u8>>, max: usize) -> usize {
+pub(super) fn talk(
+    a: &mut Node,
+    b: &mut Node,
+    l: LinkId,
+    t: u64,
+    mut to_a: VecDeque<Vec<u8>>,
+    mut to_b: VecDeque<Vec<u8>>,
+    max: usize,
+) -> usize {
     let mut n = 0;
     while n < max {
         // one of each, crossing
@@ -121,7 +131,7 @@ fn talk(a: &mut Node, b: &mut Node, l: LinkId, t: u64, mut to_a: VecDeque<Vec<u8
     n
 }
 
-fn up(a: &mut Node, b: &mut Node, l: LinkId, t: u64) -> (VecDeque<Vec<u8>>, VecDeque<Vec<u8>>) {
+pub(super) fn up(a: &mut Node, b: &mut Node, l: LinkId, t: u64) -> (VecDeque<Vec<u8>>, VecDeque<Vec<u8>>) {
     let (da, db) = (a.me(), b.me());
     let oa = a.step(t, Input::Peer(PeerEvent::Up { link: l, device: db, address: "x:1".into() }));
     let ob = b.step(t, Input::Peer(PeerEvent::Up { link: l, device: da, address: "x:1".into() }));

@@ -46,7 +46,7 @@ impl Replica {
             return;
         }
         self.presences.told(now.boot_ms);
-        let frame = Message::Presence(self.presences.frame(now.boot_ms));
+        let frame = Message::Presence(self.presences.frame(&self.staying.sessions, now.boot_ms));
         for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
             if link.has_room() {
                 link.say(&frame, out);
@@ -133,7 +133,9 @@ impl Replica {
         });
         let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).collect();
         let fleet = Some(self.fleet.id);
-        let changed = view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
+        let moved = !Arc::ptr_eq(&view.staying, &self.staying.sessions);
+        view.staying = Arc::clone(&self.staying.sessions);
+        let changed = moved || view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
         (view.strangers, view.sources, view.warnings, view.fleet) = (strangers, sources, warnings, fleet);
         changed
     }

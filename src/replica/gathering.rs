@@ -123,8 +123,9 @@ impl Replica {
         };
         if before != Some(&fact) {
             let fact = SessionFact { rev: rev + 1, ..fact };
-            if self.library.gather(&format!("sessions/{}", saved::month(fact.started)), &key, saved::json(&fact)) {
+            if self.library.gather(&self.session_shard(&fact), &key, saved::json(&fact)) {
                 self.showing.learn(&key, self.library.facts());
+                self.learn_staying(&session);
             }
             self.learn_changed(now);
         }

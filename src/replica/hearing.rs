@@ -185,7 +185,7 @@ impl Replica {
         self.notice_life(link.device, hello, now, out)?;
         self.dialing.told(&link.device, &hello.addresses);
         link.hear_hello(hello, now, &mut self.library, out);
-        link.say(&Message::Presence(self.presences.frame(now.boot_ms)), out);
+        link.say(&Message::Presence(self.presences.frame(&self.staying.sessions, now.boot_ms)), out);
         let others: Vec<DeviceId> = self.presences.heard().keys().copied().filter(|device| *device != link.device).collect();
         for device in others {
             if let Some(presence) = self.presences.relay(&device, now.boot_ms) {
@@ -231,7 +231,7 @@ impl Replica {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.room(now, &mut self.library, out);
         if std::mem::take(&mut link.presence_owed) {
-            link.say(&Message::Presence(self.presences.frame(now.boot_ms)), out);
+            link.say(&Message::Presence(self.presences.frame(&self.staying.sessions, now.boot_ms)), out);
         }
     }
 

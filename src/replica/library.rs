@@ -228,7 +228,8 @@ impl Library {
             document.settle();
             let keys = document.keys();
             keys.iter().for_each(|key| self.facts.forget(key));
-            let left: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front)).cloned().collect();
+            // Beats that stayed here once stand in documents of both kinds.
+            let left: Vec<DocId> = self.documents.keys().filter(|left| left.beats_of() == id.beats_of()).cloned().collect();
             left.iter().for_each(|id| self.join(id, keys.clone()));
             self.changed.extend(keys);
             self.outlived.push(id);
@@ -269,7 +270,7 @@ impl Library {
     }
 
     pub(super) fn is_own_heartbeats(&self, id: &DocId) -> bool {
-        id.as_str().strip_prefix("heartbeats/").is_some_and(|rest| rest.starts_with(&self.me.to_string()))
+        id.beats_of() == Some(&self.me.to_string())
     }
 
     /// Whether a heartbeat document's number is further ahead than its device can have written meanwhile: a name that a

@@ -249,8 +249,7 @@ impl Replica {
         let key = FactKey::End(session, unique);
         if self.library.facts().get(&key).is_none() {
             let fact = EndFact { outcome: Foreign::new(outcome), result: None, counts, at };
-            let began = self.showing.session(&session).map_or(at, |session| session.started);
-            self.write(&format!("sessions/{}", saved::month(began)), &[(key, saved::json(&fact))], out);
+            self.write(&self.shard_of_session(&session, at), &[(key, saved::json(&fact))], out);
         }
         let state = if outcome == "failed" { Reported::Failed } else { Reported::Done };
         let beats: Vec<Beat> = self.living_beats().filter(|beat| beat.session == session).cloned().collect();

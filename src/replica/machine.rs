@@ -13,6 +13,7 @@ use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
+use crate::model::leaving::Exclude;
 use crate::model::limits::SLEPT_MS;
 use crate::model::member::{DeviceFact, Fleet};
 use crate::model::message::Bye;
@@ -33,6 +34,7 @@ use super::presence::Presences;
 use super::reading::Reading;
 use super::saved;
 use super::showing::Showing;
+use super::staying::Staying;
 
 /// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
 const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
@@ -50,6 +52,8 @@ pub struct Identity {
     pub platform: String,
     /// After how long out of reach a device is noted as not seen.
     pub not_seen_after_ms: Millis,
+    /// What stays on this device.
+    pub exclude: Exclude,
 }
 
 /// The whole of one device's knowledge.
@@ -65,6 +69,7 @@ pub struct Replica {
     pub(super) living: Living,
     pub(super) watching: usize,
     pub(super) places: Places,
+    pub(super) staying: Staying,
     pub(super) lives: Lives,
     pub(super) log: Log,
     pub(super) fleet: Fleet,
@@ -111,6 +116,7 @@ impl Replica {
             watching: 0,
             reading: Reading::open(library.stamp(), shelf),
             places: Places::default(),
+            staying: Staying::new(me.exclude.clone()),
             lives: Lives::open(shelf),
             log: Log::default(),
             hlc: Stamp::default(),
@@ -145,6 +151,7 @@ impl Replica {
         replica.name_damaged(&mut out);
         replica.library.outlive_all(&mut out.keep);
         replica.learn_changed(now);
+        replica.learn_all_staying();
         replica.showing.take_new_sessions();
         if founded {
             replica.note_lost_fleet(&mut out);
@@ -303,6 +310,9 @@ impl Replica {
                 self.fleet_changed |= members;
             }
             members |= matches!(key, FactKey::Device(_));
+            if let FactKey::Session(session) = &key {
+                self.learn_staying(session);
+            }
             self.notice_outdone(&key);
             if let (FactKey::Act(_), Some(joined)) = (&key, self.library.facts().get(&key)) {
                 self.raise_clock(joined.shown().to_owned(), now);
@@ -399,6 +409,7 @@ impl Replica {
     fn finish(&mut self, now: Now, out: &mut Effects) {
         self.learn_changed(now);
         self.heal(now, out);
+        self.release(out);
         self.learn_changed(now);
         self.keep_fleet(out);
         for (source, fresh) in std::mem::take(&mut self.fresh) {

@@ -60,7 +60,7 @@ impl Replica {
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev) + 1;
         let fact = SessionFact { rev, ..fact };
-        self.write(&format!("sessions/{}", saved::month(fact.started)), &[(key, saved::json(&fact))], out);
+        self.write(&self.session_shard(&fact), &[(key, saved::json(&fact))], out);
         self.learn_changed(now);
     }
 }
@@ -73,6 +73,7 @@ mod tests {
     use crate::model::beat::Reported;
     use crate::model::id::{Asker, DeviceId, Life};
     use crate::model::input::{Input, SourceEvent};
+    use crate::model::leaving::Exclude;
     use crate::model::limits::STALE_MS;
     use crate::model::reply::Reply;
     use crate::model::view::{AgentState, AgentView};
@@ -92,7 +93,14 @@ mod tests {
         fn new() -> Node {
             let signing = SigningKey::from_bytes(&[7; 32]);
             let device = DeviceId(signing.verifying_key().to_bytes());
-            let me = Identity { device, signing, name: "n".into(), platform: "linux".into(), not_seen_after_ms: 7_200_000 };
+            let me = Identity {
+                device,
+                signing,
+                name: "n".into(),
+                platform: "linux".into(),
+                not_seen_after_ms: 7_200_000,
+                exclude: Exclude::default(),
+            };
             let mut kept = Kept::default();
             let (replica, out) = Replica::open(me, Life { counter: 1, nonce: 7 }, now(0), &kept);
             out.keep.apply_to(&mut kept);

@@ -3,10 +3,10 @@
 //! Ages are measured on the reader's boot clock, which runs through sleep; every device that passes a frame on adds the time
 //! it held it. A beat in a document is last word, never a sign of life.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::beat::{Beat, agent_key};
-use crate::model::id::{DeviceId, Life};
+use crate::model::id::{DeviceId, Life, SessionId};
 use crate::model::limits::{COUNT_MAX, PRESENCE_AGENTS_MAX, PRESENCE_EVERY_MS, REACHABLE_MS};
 use crate::model::message::{BeatJson, Living, Presence};
 use crate::model::time::Millis;
@@ -127,10 +127,11 @@ impl Presences {
         if key.device == self.me { self.own.get(key) } else { self.heard.get(&key.device)?.agents.get(key) }
     }
 
-    /// The next frame of this device. More agents than a frame holds: those that beat last.
-    pub fn frame(&mut self, now: Millis) -> Presence {
+    /// The next frame of this device, without the agents of sessions that stay here. More agents than a frame holds: those that
+    /// beat last.
+    pub fn frame(&mut self, staying: &BTreeSet<SessionId>, now: Millis) -> Presence {
         self.seq += 1;
-        let mut own: Vec<&Alive> = self.own.values().collect();
+        let mut own: Vec<&Alive> = self.own.values().filter(|alive| !staying.contains(&alive.beat.session)).collect();
         own.sort_by_key(|alive| std::cmp::Reverse(alive.sign));
         let living = |alive: &Alive| Living {
             beat: BeatJson(alive.beat.clone()),

@@ -81,7 +81,7 @@ impl Library {
 
     /// The shard of `name` that this writer writes: the highest that is there, or the next when that one is full.
     fn writable(&self, name: &str) -> Option<DocId> {
-        let heartbeats = name.starts_with("heartbeats/");
+        let heartbeats = name.contains("heartbeats/");
         let id = |k: u64| match (heartbeats, k) {
             (true, _) => DocId::parse(&format!("{name}/{k}")),
             (false, 1) => DocId::parse(name),
@@ -108,15 +108,30 @@ impl Library {
         self.settled(&id)
     }
 
+    /// Those of these facts that no told document says, each as it counts.
+    #[must_use]
+    pub fn untold(&mut self, keys: Vec<FactKey>) -> Vec<(FactKey, String)> {
+        let told: Vec<DocId> = self.documents.keys().filter(|id| !id.is_local()).cloned().collect();
+        self.documents.values_mut().for_each(Document::settle);
+        let says = |key: &FactKey, value: &String| {
+            let mut of = told.iter().filter(|id| key.belongs_to(id.collection())).filter_map(|id| self.documents.get(id));
+            of.any(|document| document.values(key).contains(value))
+        };
+        let counts = keys.into_iter().filter_map(|key| Some((self.facts.get(&key)?.shown().to_owned(), key)));
+        let mut facts: Vec<_> = counts.filter(|(value, key)| !says(key, value)).map(|(value, key)| (key, value)).collect();
+        facts.sort_by_cached_key(|(key, _)| writing::item(key));
+        facts
+    }
+
     /// Writes what a document says again, into the next shard of its name: a peer cannot take the document itself.
     pub fn write_again(&mut self, id: &DocId, keep: &mut Batch) -> Vec<Fresh> {
-        let name = match id.collection() {
+        match id.collection() {
             Collection::Fleet => return Vec::new(),
             Collection::Heartbeats if !self.is_own_heartbeats(id) => return Vec::new(),
-            Collection::Heartbeats => id.as_str().rsplit_once('/').map(|(name, _)| name.to_owned()),
-            Collection::Sessions | Collection::Todos => id.as_str().split('.').next().map(str::to_owned),
-        };
-        let (Some(name), Some(document)) = (name, self.settled(id)) else { return Vec::new() };
+            Collection::Heartbeats | Collection::Sessions | Collection::Todos => {}
+        }
+        let name = id.base().to_owned();
+        let Some(document) = self.settled(id) else { return Vec::new() };
         let keys = document.keys();
         let values = |key: FactKey| self.facts.get(&key).map(|joined| (key, joined.shown().to_owned()));
         let mut facts: Vec<_> = keys.into_iter().filter_map(values).collect();

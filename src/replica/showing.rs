@@ -78,6 +78,11 @@ impl Showing {
         self.sessions.get(id)
     }
 
+    /// What is written of every session.
+    pub fn sessions(&self) -> impl Iterator<Item = (&SessionId, &SessionFact)> {
+        self.sessions.iter()
+    }
+
     /// Sessions that were not known when this was last asked.
     pub fn take_new_sessions(&mut self) -> Vec<SessionId> {
         std::mem::take(&mut self.new_sessions)

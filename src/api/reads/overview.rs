@@ -68,7 +68,7 @@ pub(crate) fn overview(view: &View, now_ms: i64, query: &str) -> Answer {
             "open": counts.open,
             "total": counts.total,
         },
-        "sessions": {"total": view.sessions.len()},
+        "sessions": {"total": view.sessions.len(), "stayHere": view.staying.len()},
         "active_sessions": sessions::active(view, now_ms),
         "strangers": view.strangers.iter().map(stranger).collect::<Vec<_>>(),
         "sources": view.sources.iter().map(|(name, source)| devices::source(name, source)).collect::<Vec<_>>(),

@@ -43,6 +43,7 @@ pub(crate) fn session(view: &View, session: &SessionView) -> Value {
         "todosOpen": session.open,
         "todosDone": session.done,
         "sourceFile": null,
+        "staysHere": view.staying.contains(&session.id),
     })
 }
 
