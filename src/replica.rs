@@ -31,6 +31,7 @@ mod hearing;
 mod joining;
 mod places;
 mod proving;
+mod runs;
 #[cfg(test)]
 mod samples;
 

@@ -209,7 +209,7 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// All reasons of the core, so that a word read from an answer finds its exit code.
-const CODES: [Code; 19] = [
+const CODES: [Code; 20] = [
     Code::BadRequest,
     Code::TodoNotFound,
     Code::DeviceNotFound,
@@ -217,6 +217,7 @@ const CODES: [Code; 19] = [
     Code::ConflictNotFound,
     Code::AmbiguousId,
     Code::NothingToUndo,
+    Code::AlreadyEnded,
     Code::NotThisDevice,
     Code::Storage,
     Code::Unreachable,

@@ -248,6 +248,8 @@ pub(crate) fn unexpected(reply: &Reply) -> No {
     let kind = match reply {
         Reply::Beat { .. } => "beat",
         Reply::Todo { .. } => "todo",
+        Reply::Listed(_) => "listed",
+        Reply::Sessions { .. } => "sessions",
         Reply::Ticket { .. } => "ticket",
         Reply::Paired { .. } => "paired",
         Reply::Left => "left",

@@ -17,6 +17,15 @@ pub enum Reply {
         /// Names of the devices that were reachable when it was told.
         told: Vec<String>,
     },
+    /// A list was taken: for each of its items, in order, where it is now.
+    Listed(Vec<Placed>),
+    /// Records of sessions were taken; the view now shows them.
+    Sessions {
+        /// All of them.
+        sessions: Vec<SessionId>,
+        /// How many of those were not known before.
+        new: usize,
+    },
     /// A todo was changed; the view now shows it.
     Todo {
         /// Which.
@@ -57,6 +66,26 @@ pub enum Reply {
     Document(Vec<u8>),
     /// No, and why.
     Refused(Refusal),
+}
+
+/// What became of one item of a list that was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The todo that holds it.
+    pub todo: TodoId,
+    /// What was written because of it.
+    pub news: News,
+}
+
+/// What was written because of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The list did not hold it before.
+    Added,
+    /// The list said something else of it before.
+    Updated,
+    /// Nothing: it was known.
+    Known,
 }
 
 /// Why something was refused.
@@ -113,6 +142,8 @@ pub enum Code {
     AmbiguousId,
     /// Nothing to undo.
     NothingToUndo,
+    /// The run is over, and ended otherwise.
+    AlreadyEnded,
     /// The device's name is another member's.
     NotThisDevice,
     /// It could not be written: full disk, failing disk. It may have been taken.
@@ -151,6 +182,7 @@ impl Code {
             Code::ConflictNotFound => "conflict-not-found",
             Code::AmbiguousId => "ambiguous-id",
             Code::NothingToUndo => "nothing-to-undo",
+            Code::AlreadyEnded => "already-ended",
             Code::NotThisDevice => "not-this-device",
             Code::Storage => "storage",
             Code::Unreachable => "unreachable",
@@ -177,6 +209,7 @@ impl Code {
             Code::AmbiguousId => 6,
             Code::TimedOut => 8,
             Code::NothingToUndo
+            | Code::AlreadyEnded
             | Code::NotThisDevice
             | Code::Storage
             | Code::Unreachable
@@ -193,7 +226,7 @@ impl Code {
         match self {
             Code::BadRequest | Code::BadTicket => 400,
             Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound => 404,
-            Code::AmbiguousId | Code::NothingToUndo | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
+            Code::AmbiguousId | Code::NothingToUndo | Code::AlreadyEnded | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
             Code::TicketSpent => 410,
             Code::PairMismatch => 403,
             Code::NotImplemented => 501,

@@ -148,6 +148,12 @@ pub enum AgentState {
 }
 
 impl AgentState {
+    /// Whether it is at work or waits for a person.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        matches!(self, AgentState::NeedsInput | AgentState::Stuck | AgentState::Working | AgentState::Late)
+    }
+
     /// The word that is shown.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -29,6 +29,9 @@ impl Replica {
     pub(super) fn hear_ask(&mut self, asker: Asker, ask: Ask, now: Now, out: &mut Effects) {
         let reply = match ask {
             Ask::Beat(report) => self.beat(report, now, out),
+            Ask::Run(run) => self.report_run(run, now, out),
+            Ask::List(list) => Ok(self.take_list(list, now, out)),
+            Ask::Sessions(records) => Ok(self.take_records(records, now, out)),
             Ask::Todo(ask) => self.todo(ask, now, out),
             Ask::Invite => {
                 out.tell.push(LinkAction::Invite { asker });
@@ -61,7 +64,7 @@ impl Replica {
         super::export::export(&self.showing.view, self.library.facts())
     }
 
-    fn beat(&mut self, report: Report, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {
+    pub(super) fn beat(&mut self, report: Report, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {
         if report.agent.is_blank() {
             return Err(Refusal::new(Code::BadRequest, "an agent needs a name").fix("hubless beat NAME [TASK] [FILE]"));
         }
@@ -91,8 +94,9 @@ impl Replica {
         if let Some(cwd) = report.cwd.filter(|cwd| !cwd.is_blank()) {
             self.place_session(session, cwd, now, out);
         }
-        // A hook that says *working* has just seen a tool's result: it goes on, even if what it is at stays the same.
-        let goes_on = report.source == "hook" && report.state == Some(Reported::Working);
+        // A hook that says *working* has just seen a tool's result, and a webhook that reports progress means it: it goes on, even
+        // if what it is at stays the same.
+        let goes_on = matches!(report.source, "hook" | "webhook") && report.state == Some(Reported::Working);
         self.presences.report(beat.clone(), said.boot_ms, transition || goes_on);
         self.showing.presence_changed(&self.me.device, &self.presences);
         if durable {

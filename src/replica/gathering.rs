@@ -81,6 +81,7 @@ impl Replica {
         if gathered.complete {
             self.reading.restamp(self.library.stamp(), out);
             self.consolidate = std::mem::take(&mut self.unconsolidated);
+            self.found_active.get_or_insert(false);
             let directories = self.reading.shown.values().filter(|shown| shown.present).count();
             if directories != self.watching {
                 self.watching = directories;
@@ -231,7 +232,7 @@ impl Replica {
         reading::change(&self.showing.todos, &list, self.me.device, std::slice::from_ref(change), at, now.wall_ms)
     }
 
-    fn write_todos(&mut self, facts: &[TodoFact], at: i64, now: Now, out: &mut Effects) {
+    pub(super) fn write_todos(&mut self, facts: &[TodoFact], at: i64, now: Now, out: &mut Effects) {
         let mut shards: BTreeMap<String, Vec<(FactKey, String)>> = BTreeMap::new();
         for fact in facts {
             shards.entry(self.shard_of(fact, at)).or_default().push(saved::todo(fact));

@@ -18,7 +18,7 @@ use crate::model::member::{DeviceFact, Fleet};
 use crate::model::message::Bye;
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now, Stamp};
-use crate::model::view::{View, Warning};
+use crate::model::view::{SessionState, SessionView, View, Warning};
 use crate::rules::members::{self, Log};
 
 use super::dialing::Dialing;
@@ -81,6 +81,8 @@ pub struct Replica {
     pub(super) foreign: bool,
     pub(super) unconsolidated: bool,
     pub(super) consolidate: bool,
+    /// Whether it was said how many sessions are active; `None` until everything was listed once.
+    pub(super) found_active: Option<bool>,
     pub(super) written_again: BTreeSet<String>,
     outdone: BTreeSet<FactKey>,
     healing: bool,
@@ -126,6 +128,7 @@ impl Replica {
             foreign: false,
             unconsolidated: false,
             consolidate: false,
+            found_active: None,
             written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
             outdone: BTreeSet::new(),
             healing: false,
@@ -428,6 +431,11 @@ impl Replica {
         if std::mem::take(&mut self.consolidate) {
             let (todos, sessions) = (self.shown.todos.len(), self.shown.sessions.len());
             out.note.push(Note::Consolidated { todos, sessions });
+        }
+        if self.found_active == Some(false) {
+            self.found_active = Some(true);
+            let is_active = |session: &&Arc<SessionView>| matches!(session.state, SessionState::Agent(state) if state.is_active());
+            out.note.push(Note::Active { sessions: self.shown.sessions.values().filter(is_active).count() });
         }
     }
 }
