@@ -4,9 +4,11 @@
 //! `lastHeartbeatAgo` and `duration_seconds`), so an answer stays true however long it is looked at.
 
 mod agents;
+mod coordination;
 mod devices;
 mod envelope;
 mod find;
+mod mission;
 mod note;
 mod overview;
 mod query;
@@ -26,7 +28,7 @@ pub(crate) use todos::{conflict, counts, todo};
 use crate::api::problem::Problem;
 use crate::model::view::View;
 
-/// Answers one `GET` of `/v2` or `/api/v3`. `now_ms` is this machine's wall clock, `source` is `daemon` or `disk`, `path` and
+/// Answers one `GET` of the replaced systems' routes or of `/api/v3`. `now_ms` is this machine's wall clock, `source` is `daemon` or `disk`, `path` and
 /// `query` are as they stand in the URL (the query without `?`).
 ///
 /// # Errors
@@ -38,6 +40,14 @@ pub fn answer(view: &View, now_ms: i64, source: &str, path: &str, query: &str) -
         ["v2", "syncOverview"] => return Ok(v2::overview(view, now_ms)),
         ["v2", "deviceSessions"] => return v2::of_device(view, now_ms, query),
         ["v2", "agentSessions"] => return v2::of_agent(view, now_ms, query),
+        ["api", "agent-webhook"] => return Ok(mission::webhook()),
+        ["api", "mission-control", "status"] => return Ok(mission::status(view, now_ms)),
+        ["api", "status"] => return Ok(coordination::status(view, now_ms)),
+        ["api", "project"] => return Ok(coordination::projects(view, now_ms, None)),
+        ["api", "project", name] => return coordination::project(view, now_ms, name),
+        ["api", "session"] => return Ok(coordination::sessions(view)),
+        ["api", "session", typed] => return coordination::session(view, typed),
+        ["api", "topic"] => return Err(coordination::no_topics()),
         ["api", "v3", rest @ ..] => v3(view, now_ms, rest, query),
         _ => Err(no_route(path)),
     };
@@ -60,6 +70,7 @@ fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope:
         ["note"] => note::note(view, query),
         ["sync"] => devices::sync(view, query),
         ["sources"] => devices::sources(view, query),
+        ["projects"] => coordination::list(view, now_ms, query),
         _ => Err(no_route(&format!("/api/v3/{}", parts.join("/")))),
     }
 }

@@ -13,12 +13,12 @@ use super::desk::Desk;
 use super::doorman::{Door, SOCKET_HOST};
 use super::problem::Problem;
 use super::respond::{self, No};
-use super::{compat, page, reads, stream, writes};
+use super::{compat, imports, page, reads, stream, webhook, writes};
 use crate::model::text::Foreign;
 use crate::model::view::View;
 
 /// What both doors answer from the view.
-const READS: [&str; 17] = [
+const READS: [&str; 26] = [
     "/v2/syncOverview",
     "/v2/deviceSessions",
     "/v2/agentSessions",
@@ -36,6 +36,15 @@ const READS: [&str; 17] = [
     "/api/v3/note",
     "/api/v3/sync",
     "/api/v3/sources",
+    "/api/v3/projects",
+    "/api/agent-webhook",
+    "/api/mission-control/status",
+    "/api/status",
+    "/api/project",
+    "/api/project/{name}",
+    "/api/session",
+    "/api/session/{id}",
+    "/api/topic",
 ];
 
 /// Rows from which on an answer is written beside, so that others are not kept waiting: 5 000 rows take some 10 ms.
@@ -65,6 +74,11 @@ pub(crate) fn router(desk: Arc<Desk>, door: Door) -> Router {
 fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
     router
         .route("/v2/sessionState", post(compat::session_state))
+        .route("/api/agent-webhook", post(webhook::report))
+        .route("/api/todos/sync", post(imports::todos))
+        .route("/api/v1/sync/sessions", post(imports::sessions))
+        .route("/api/orchestrate", post(imports::not_yet))
+        .route("/api/session", post(imports::not_yet))
         .route("/api/v3/todos", post(writes::add))
         .route("/api/v3/todos/{id}/{deed}", post(writes::deed))
         .route("/api/v3/beats", post(writes::beat))
@@ -88,6 +102,7 @@ async fn read(State(desk): State<Arc<Desk>>, uri: Uri, RawQuery(query): RawQuery
         if let (Some(trouble), Some(warnings)) = (&asked.trouble, value.get_mut("warnings").and_then(Value::as_array_mut)) {
             warnings.push(json!(trouble));
         }
+        label(&asked, &path, &mut value);
         Ok(respond::json(StatusCode::OK, &value))
     };
     let written: Result<Response, Problem> = match large {
@@ -99,11 +114,27 @@ async fn read(State(desk): State<Arc<Desk>>, uri: Uri, RawQuery(query): RawQuery
     Ok(respond::tagged(written?, &tag))
 }
 
+/// Says of each source from which computer it is copied here: the view has only what was read, the label is configured.
+fn label(desk: &Desk, path: &str, value: &mut Value) {
+    let rows = match path {
+        "/api/v3/sources" => value.get_mut("data"),
+        "/api/v3/overview" => value.get_mut("data").and_then(|data| data.get_mut("sources")),
+        _ => None,
+    };
+    for row in rows.and_then(Value::as_array_mut).into_iter().flatten() {
+        let computer = row["source"].as_str().and_then(|word| desk.computers.get(word)).map(|name| json!(name));
+        if let Some(computer) = computer {
+            row["computer"] = computer;
+        }
+    }
+}
+
 /// The tag of an answer. Answers hold times, not ages, so they are the same until the view changes; the few that hold ages, or
 /// choose by age, are renewed as time goes on, and all of them at midnight for what was done *today*.
 fn tag(desk: &Desk, view: &View, now_ms: i64, path: &str, query: &str) -> String {
     let every_ms = match path {
         _ if path.starts_with("/v2/") => 5_000,
+        _ if !path.starts_with("/api/v3/") => 1_000,
         _ if path.starts_with("/api/v3/agents/") || query.contains("since=") => 1_000,
         _ => i64::MAX,
     };

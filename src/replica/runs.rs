@@ -8,7 +8,7 @@ use crate::model::beat::Reported;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{ItemId, SessionId};
 use crate::model::reply::{Code, News, Placed, Refusal, Reply};
-use crate::model::session::{EndFact, session_id};
+use crate::model::session::{EndFact, SessionFact, session_id};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::model::todo::{List, Reading, TodoFact};
@@ -90,13 +90,14 @@ impl Replica {
         let owned = |text: &Option<Foreign>| text.as_ref().map(|text| text.json().to_owned());
         for record in records {
             let (tool, tool_session) = (record.tool.as_str(), record.id.json());
-            let known = self.showing.session(&session_id(&self.me.device, tool, tool_session)).is_some();
+            let known = self.showing.session(&session_id(&self.me.device, tool, tool_session)).cloned();
+            let lacks = |field: fn(&SessionFact) -> &Option<Foreign>| known.as_ref().is_none_or(|known| field(known).is_none());
             let about = About {
                 tool,
                 tool_session,
                 agent: owned(&record.agent),
-                branch: owned(&record.branch),
-                title: owned(&record.title),
+                branch: owned(&record.branch).filter(|_| lacks(|known| &known.branch)),
+                title: owned(&record.title).filter(|_| lacks(|known| &known.title)),
                 started: record.started.unwrap_or(now.wall_ms).min(now.wall_ms),
                 ..About::default()
             };
@@ -104,7 +105,7 @@ impl Replica {
             if let Some(cwd) = record.cwd.filter(|cwd| !cwd.is_blank()) {
                 self.place_session(session, cwd, now, out);
             }
-            new += usize::from(!known);
+            new += usize::from(known.is_none());
             sessions.push(session);
         }
         Reply::Sessions { sessions, new }

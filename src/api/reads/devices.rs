@@ -6,6 +6,7 @@ use super::envelope::{Answer, iso, iso_or_null};
 use super::find;
 use super::query::{LIST, Query};
 use crate::api::problem::Problem;
+use crate::model::tool::Root;
 use crate::model::view::{DeviceView, LinkView, SourceView, View};
 
 /// One device.
@@ -95,6 +96,8 @@ pub(crate) fn sources(view: &View, query: &str) -> Result<Answer, Problem> {
 pub(crate) fn source(name: &str, source: &SourceView) -> Value {
     json!({
         "source": name,
+        "tool": Root::named(name).map(|root| root.folder().tool),
+        "computer": null,
         "base": source.base,
         "present": source.present,
         "files": source.files,
