@@ -34,6 +34,9 @@ mod proving;
 mod runs;
 #[cfg(test)]
 mod samples;
+mod shards;
+mod tidying;
+mod writing;
 
 pub use document::Damaged;
 pub use machine::{Identity, Replica};

@@ -34,7 +34,8 @@ impl Replica {
         let agent = known.or_else(|| run.agent.clone().filter(|agent| !agent.is_blank())).unwrap_or_else(|| Foreign::new(TOOL));
         let title = run.task.as_ref().filter(|_| run.deed == RunDeed::Spawn).map(|task| task.json().to_owned());
         let (tool_session, named) = (run.key.json(), Some(agent.json().to_owned()));
-        self.learn_session(About { tool: TOOL, tool_session, agent: named, title, started: now.wall_ms, ..About::default() }, now, out);
+        self.learn_session(About { tool: TOOL, tool_session, agent: named, title, started: now.wall_ms, ..About::default() }, now);
+        self.write_gathered(out);
         let state = match run.deed {
             RunDeed::Spawn | RunDeed::Progress => Reported::Working,
             RunDeed::Complete => Reported::Done,
@@ -68,19 +69,19 @@ impl Replica {
         let list = match &said.session {
             Some(key) => {
                 let about = About { tool: TOOL, tool_session: key.json(), started: now.wall_ms, ..About::default() };
-                List::Session { session: self.learn_session(about, now, out), agent: key.clone() }
+                List::Session { session: self.learn_session(about, now), agent: key.clone() }
             }
             None => List::Named { device: self.me.device, name: Foreign::new(SAID) },
         };
         // What is not in a list that could not be read whole is not missing.
         let reading = Reading { items: said.items, malformed: u64::from(said.session.is_none()) };
         let facts = reading::read(&self.showing.todos, &list, self.me.device, &reading, now.wall_ms, now.wall_ms);
-        self.write_todos(&facts, now.wall_ms, now, out);
-        let placed = |text: &Foreign| {
-            let item = list.item(&text.normalised());
-            Some(Placed { todo: self.showing.todos.place(item)?, news: news(&facts, item) })
-        };
-        Reply::Listed(reading.items.iter().filter_map(|element| placed(&element.text)).collect())
+        let items: Vec<ItemId> = reading.items.iter().map(|element| list.item(&element.text.normalised())).collect();
+        let news: Vec<News> = items.iter().map(|item| news(&facts, *item)).collect();
+        self.gather_todos(facts, now.wall_ms, now);
+        self.write_gathered(out);
+        let placed = |(item, news)| Some(Placed { todo: self.showing.todos.place(item)?, news });
+        Reply::Listed(items.into_iter().zip(news).filter_map(placed).collect())
     }
 
     /// Records of sessions are said; what is known of one already stays.
@@ -101,13 +102,15 @@ impl Replica {
                 started: record.started.unwrap_or(now.wall_ms).min(now.wall_ms),
                 ..About::default()
             };
-            let session = self.learn_session(about, now, out);
+            let session = self.learn_session(about, now);
             if let Some(cwd) = record.cwd.filter(|cwd| !cwd.is_blank()) {
+                self.write_gathered(out);
                 self.place_session(session, cwd, now, out);
             }
             new += usize::from(known.is_none());
             sessions.push(session);
         }
+        self.write_gathered(out);
         Reply::Sessions { sessions, new }
     }
 }
