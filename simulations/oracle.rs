@@ -186,7 +186,13 @@ impl World {
             Reply::Sessions { sessions, .. } => sessions.iter().all(|session| view.sessions.contains_key(session)),
             Reply::Beat { session, .. } => view.sessions.contains_key(session),
             Reply::Paired { device, .. } => view.devices.get(device).is_some_and(|device| device.member),
-            Reply::Ticket { .. } | Reply::Left | Reply::Pong { .. } | Reply::Rescanning | Reply::Document(_) | Reply::Refused(_) => true,
+            Reply::Ticket { .. }
+            | Reply::Left
+            | Reply::Pong { .. }
+            | Reply::Rescanning
+            | Reply::Paused { .. }
+            | Reply::Document(_)
+            | Reply::Refused(_) => true,
         };
         if shown { Ok(()) } else { Err(Broken::new("I3", format!("device {d} answered {reply:?} and does not show it"))) }
     }

@@ -94,6 +94,7 @@ fn ask_word(ask: &Ask) -> String {
         Ask::Leave => "leave".into(),
         Ask::Ping { .. } => "ping".into(),
         Ask::Rescan => "rescan".into(),
+        Ask::Pause { source, rests } => format!("pause {source} {rests}"),
         Ask::Export => "export".into(),
     }
 }

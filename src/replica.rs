@@ -36,6 +36,7 @@ mod runs;
 mod samples;
 mod shards;
 mod tidying;
+mod ways;
 mod writing;
 
 pub use document::Damaged;

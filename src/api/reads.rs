@@ -4,6 +4,7 @@
 //! `lastHeartbeatAgo` and `duration_seconds`), so an answer stays true however long it is looked at.
 
 mod agents;
+mod circles;
 mod coordination;
 mod devices;
 mod envelope;
@@ -40,6 +41,7 @@ pub fn answer(view: &View, now_ms: i64, source: &str, path: &str, query: &str) -
         ["v2", "syncOverview"] => return Ok(v2::overview(view, now_ms)),
         ["v2", "deviceSessions"] => return v2::of_device(view, now_ms, query),
         ["v2", "agentSessions"] => return v2::of_agent(view, now_ms, query),
+        ["api", "v1", "sync", "status"] => return Ok(devices::spokes(view)),
         ["api", "agent-webhook"] => return Ok(mission::webhook()),
         ["api", "mission-control", "status"] => return Ok(mission::status(view, now_ms)),
         ["api", "status"] => return Ok(coordination::status(view, now_ms)),

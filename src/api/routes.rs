@@ -18,7 +18,7 @@ use crate::model::text::Foreign;
 use crate::model::view::View;
 
 /// What both doors answer from the view.
-const READS: [&str; 26] = [
+const READS: [&str; 27] = [
     "/v2/syncOverview",
     "/v2/deviceSessions",
     "/v2/agentSessions",
@@ -37,6 +37,7 @@ const READS: [&str; 26] = [
     "/api/v3/sync",
     "/api/v3/sources",
     "/api/v3/projects",
+    "/api/v1/sync/status",
     "/api/agent-webhook",
     "/api/mission-control/status",
     "/api/status",
@@ -86,6 +87,7 @@ fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
         .route("/api/v3/leave", post(writes::leave))
         .route("/api/v3/devices/{device}/ping", post(writes::ping))
         .route("/api/v3/rescan", post(writes::rescan))
+        .route("/api/v3/sources/{source}/{deed}", post(writes::source))
         .route("/api/v3/export", get(writes::export))
 }
 

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::ages;
-use super::context::{Context, target};
+use super::context::{Context, percent, target};
 use super::fields;
 use super::output::{Form, Out, Tint};
 
@@ -19,8 +19,20 @@ pub(crate) struct Sources {
 enum Verb {
     /// The directories that are read, and what was found there
     Status,
-    /// Lists and reads everything again; what is known already changes nothing
+    /// Lists and reads everything again from its beginning; what is known already changes nothing
+    #[command(visible_alias = "backfill")]
     Rescan,
+    /// Reads nothing more of a tool or a source until `resume`, over restarts
+    Pause(Which),
+    /// Goes on reading, from where it was left
+    Resume(Which),
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// A tool (claude, codex, …), or a source as `hubless sources` names it
+    #[arg(value_name = "SOURCE")]
+    source: String,
 }
 
 impl Sources {
@@ -35,6 +47,8 @@ impl Sources {
                 let data = context.tell("/api/v3/rescan", &json!({}))?;
                 context.out.done(data, "✓ everything is being listed and read again: hubless sources")
             }
+            Some(Verb::Pause(which)) => set(context, &which.source, "pause", "at rest"),
+            Some(Verb::Resume(which)) => set(context, &which.source, "resume", "being read again"),
             Some(Verb::Status) | None => {
                 let envelope = context.ask(&target("/api/v3/sources", &[("limit", context.limit())]))?;
                 context.out.show(&envelope, |out| table(out, fields::rows(&envelope), context.now_ms))
@@ -43,33 +57,46 @@ impl Sources {
     }
 }
 
+fn set(context: &Context, source: &str, deed: &str, now: &str) -> anyhow::Result<()> {
+    let data = context.tell(&format!("/api/v3/sources/{}/{deed}", percent(source)), &json!({}))?;
+    let named = fields::texts(&data, "sources").join(", ");
+    context.out.done(data, &format!("✓ {now}: {named}"))
+}
+
 fn table(out: Out, rows: &[Value], now_ms: i64) -> String {
     let person = out.form == Form::Table;
     if person && rows.is_empty() {
         return "nothing is known of the sources: only a running daemon reads them (hubless up)\n".to_owned();
     }
     let drawn = rows.iter().map(|row| {
-        let present = fields::yes(row, "present");
-        let listed = fields::time(row, "listedAt").map(|at| if person { ages::ago(now_ms, Some(at)) } else { ages::exact(at) });
+        let (present, paused) = (fields::yes(row, "present"), fields::yes(row, "paused"));
+        let state = match (present, paused) {
+            (_, true) => "paused",
+            (true, false) => "present",
+            (false, false) => "not there",
+        };
+        let time = |key| fields::time(row, key).map(|at| if person { ages::ago(now_ms, Some(at)) } else { ages::exact(at) });
+        let (listed, read) = (time("listedAt"), time("lastRead"));
         let cells = vec![
             fields::or_dash(row, "source"),
             fields::or_dash(row, "tool"),
             fields::or_dash(row, "computer"),
-            if present { "present" } else { "not there" }.to_owned(),
+            state.to_owned(),
             fields::count(row, "files").to_string(),
             listed.unwrap_or_else(|| "-".to_owned()),
+            read.unwrap_or_else(|| "-".to_owned()),
             fields::count(row, "malformed").to_string(),
             fields::or_dash(row, "base"),
             fields::or_dash(row, "error"),
         ];
-        let tint = match (fields::text(row, "error"), present) {
-            (Some(_), _) => Tint::Warn,
-            (None, true) => Tint::Plain,
-            (None, false) => Tint::Dim,
+        let tint = match (fields::text(row, "error"), paused, present) {
+            (Some(_), ..) | (None, true, _) => Tint::Warn,
+            (None, false, true) => Tint::Plain,
+            (None, false, false) => Tint::Dim,
         };
         (tint, cells)
     });
-    out.rows(&["source", "tool", "computer", "state", "files", "listed", "malformed", "directory", "error"], drawn.collect())
+    out.rows(&["source", "tool", "computer", "state", "files", "listed", "read", "malformed", "directory", "error"], drawn.collect())
 }
 
 #[cfg(test)]

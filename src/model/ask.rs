@@ -33,6 +33,13 @@ pub enum Ask {
     },
     /// Lists and reads all sources again.
     Rescan,
+    /// Nothing more is read of a source, or it goes on.
+    Pause {
+        /// A tool, or one source by its word.
+        source: String,
+        /// Whether it is to rest.
+        rests: bool,
+    },
     /// One automerge document with maps `sessions`, `heartbeats`, `todos`.
     Export,
 }

@@ -62,6 +62,13 @@ pub enum Reply {
     },
     /// Everything is being listed and read again.
     Rescanning,
+    /// Sources rest, or go on.
+    Paused {
+        /// Their words.
+        sources: Vec<String>,
+        /// Whether they rest now.
+        paused: bool,
+    },
     /// An automerge document.
     Document(Vec<u8>),
     /// No, and why.
@@ -138,6 +145,8 @@ pub enum Code {
     AgentNotFound,
     /// No such conflict.
     ConflictNotFound,
+    /// No such source.
+    SourceNotFound,
     /// The beginning of an id fits several.
     AmbiguousId,
     /// Nothing to undo.
@@ -180,6 +189,7 @@ impl Code {
             Code::DeviceNotFound => "device-not-found",
             Code::AgentNotFound => "agent-not-found",
             Code::ConflictNotFound => "conflict-not-found",
+            Code::SourceNotFound => "source-not-found",
             Code::AmbiguousId => "ambiguous-id",
             Code::NothingToUndo => "nothing-to-undo",
             Code::AlreadyEnded => "already-ended",
@@ -203,7 +213,7 @@ impl Code {
     pub fn exit(self) -> u8 {
         match self {
             Code::BadRequest | Code::BadTicket => 2,
-            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound => 3,
+            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound | Code::SourceNotFound => 3,
             Code::DaemonDown => 4,
             Code::NotInitialised | Code::AlreadyPaired => 5,
             Code::AmbiguousId => 6,
@@ -225,7 +235,7 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Code::BadRequest | Code::BadTicket => 400,
-            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound => 404,
+            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound | Code::SourceNotFound => 404,
             Code::AmbiguousId | Code::NothingToUndo | Code::AlreadyEnded | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
             Code::TicketSpent => 410,
             Code::PairMismatch => 403,

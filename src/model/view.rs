@@ -38,6 +38,8 @@ pub struct View {
     pub strangers: OrdMap<String, String>,
     /// The sources, as they were last read.
     pub sources: OrdMap<String, Arc<SourceView>>,
+    /// The ways by which it is learnt what the tools do here; none is there that has not run since the start.
+    pub ways: OrdMap<Way, WayView>,
     /// What is wrong here and now.
     pub warnings: OrdMap<String, Warning>,
 }
@@ -58,6 +60,7 @@ impl View {
             conflicts: OrdMap::new(),
             strangers: OrdMap::new(),
             sources: OrdMap::new(),
+            ways: OrdMap::new(),
             warnings: OrdMap::new(),
         }
     }
@@ -355,10 +358,49 @@ pub struct SourceView {
     pub files: u64,
     /// When it was last listed, by our clock.
     pub listed_here: Option<i64>,
+    /// When something of it was last read, by our clock.
+    pub read_here: Option<i64>,
+    /// Whether it rests: it is listed, and nothing of it is read.
+    pub paused: bool,
     /// How many elements and files could not be read as what they should be.
     pub malformed: u64,
     /// The last failure.
     pub error: Option<String>,
+}
+
+/// A way by which it is learnt what the tools do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// The system says that something changed.
+    Watcher,
+    /// All directories are listed, from time to time.
+    Rescan,
+    /// The tools' own hooks say it.
+    Hooks,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Way; 3] = [Way::Watcher, Way::Rescan, Way::Hooks];
+
+    /// The word that is shown.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Way::Watcher => "watcher",
+            Way::Rescan => "rescan",
+            Way::Hooks => "hooks",
+        }
+    }
+}
+
+/// How one of them fares since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WayView {
+    /// When it last ran, by our clock.
+    pub ran_here: Option<i64>,
+    /// Its last failure: when, by our clock, and why.
+    pub error: Option<(i64, String)>,
 }
 
 /// Something that a person should know.

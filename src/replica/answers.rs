@@ -28,7 +28,14 @@ const INTERVAL_S: u32 = 60;
 impl Replica {
     pub(super) fn hear_ask(&mut self, asker: Asker, ask: Ask, now: Now, out: &mut Effects) {
         let reply = match ask {
-            Ask::Beat(report) => self.beat(report, now, out),
+            Ask::Beat(report) => {
+                let hooked = report.source == "hook";
+                let told = self.beat(report, now, out);
+                if hooked {
+                    self.ways.hooked(told.as_ref().err(), now);
+                }
+                told
+            }
             Ask::Run(run) => self.report_run(run, now, out),
             Ask::List(list) => Ok(self.take_list(list, now, out)),
             Ask::Sessions(records) => Ok(self.take_records(records, now, out)),
@@ -53,6 +60,7 @@ impl Replica {
                 self.reading.distrust(now, out);
                 Ok(Reply::Rescanning)
             }
+            Ask::Pause { source, rests } => self.pause(&source, rests, out),
             Ask::Export => Ok(Reply::Document(self.export())),
         };
         out.reply.push((asker, reply.unwrap_or_else(Reply::Refused)));

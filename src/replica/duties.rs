@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use crate::model::effects::{Effects, Note};
 use crate::model::id::DeviceId;
 use crate::model::input::LinkAction;
@@ -10,7 +12,7 @@ use crate::model::message::Message;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now};
-use crate::model::view::{DeviceView, LinkView, Warning};
+use crate::model::view::{DeviceView, LinkView, Warning, Way, WayView};
 
 use super::link::Stage;
 use super::machine::Replica;
@@ -133,8 +135,10 @@ impl Replica {
         });
         let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).collect();
         let fleet = Some(self.fleet.id);
-        let changed = view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
-        (view.strangers, view.sources, view.warnings, view.fleet) = (strangers, sources, warnings, fleet);
+        let ways: OrdMap<Way, WayView> = self.ways.0.clone().into_iter().collect();
+        let changed =
+            view.ways != ways || view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
+        (view.strangers, view.sources, view.ways, view.warnings, view.fleet) = (strangers, sources, ways, warnings, fleet);
         changed
     }
 

@@ -56,6 +56,7 @@ impl Replica {
         if let SourceEvent::Repo { cwd, repo } = &event {
             self.learn_place(cwd, repo.as_ref(), now, out);
         }
+        self.ways.heard(&event, &self.reading.shown, now);
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
         self.unconsolidated |= !gathered.told.is_empty() || gathered.progress.iter().any(|(progress, _)| !progress.said.is_empty());
         for (told, place) in gathered.told {

@@ -33,6 +33,7 @@ use super::presence::Presences;
 use super::reading::Reading;
 use super::saved;
 use super::showing::Showing;
+use super::ways::Ways;
 
 /// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
 const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
@@ -64,6 +65,7 @@ pub struct Replica {
     pub(super) reading: Reading,
     pub(super) living: Living,
     pub(super) watching: usize,
+    pub(super) ways: Ways,
     pub(super) places: Places,
     pub(super) lives: Lives,
     pub(super) log: Log,
@@ -110,6 +112,7 @@ impl Replica {
             links: BTreeMap::new(),
             dialing: Dialing::new(me.device, life.nonce),
             living: Living::default(),
+            ways: Ways::default(),
             watching: 0,
             reading: Reading::open(library.stamp(), shelf),
             places: Places::default(),
