@@ -106,14 +106,16 @@ mod tests {
     #[test]
     fn a_source_is_one_record_with_its_trouble() {
         let row = json!({"source": "claude-todos-2", "tool": "claude", "computer": "laptop", "base": "/copies/laptop/todos", "present": true,
-                         "files": 264, "listedAt": "2026-03-02T14:02:11.000Z", "malformed": 1, "error": "2 entries passed over"});
+                         "files": 264, "listedAt": "2026-03-02T14:02:11.000Z", "lastRead": "2026-03-02T14:02:12.000Z", "malformed": 1, "error": "2 entries passed over"});
         let out = |form| Out { form, colour: false, quiet: false };
-        let expected =
-            "claude-todos-2\tclaude\tlaptop\tpresent\t264\t2026-03-02T14:02:11.000Z\t1\t/copies/laptop/todos\t2 entries passed over\n";
+        let expected = "claude-todos-2\tclaude\tlaptop\tpresent\t264\t2026-03-02T14:02:11.000Z\t2026-03-02T14:02:12.000Z\t1\t/copies/laptop/todos\t2 entries passed over\n";
         assert_eq!(table(out(Form::Plain), std::slice::from_ref(&row), 0), expected);
         assert!(table(out(Form::Table), &[row], 1_772_460_191_000).contains("1m ago"));
         let absent = json!({"source": "pi-sessions", "tool": "pi", "present": false, "base": "/x", "files": 0, "malformed": 0});
-        assert_eq!(table(out(Form::Plain), &[absent], 0), "pi-sessions\tpi\t-\tnot there\t0\t-\t0\t/x\t-\n");
+        assert_eq!(table(out(Form::Plain), &[absent], 0), "pi-sessions\tpi\t-\tnot there\t0\t-\t-\t0\t/x\t-\n");
+        let rests =
+            json!({"source": "pi-sessions", "tool": "pi", "present": true, "paused": true, "base": "/x", "files": 3, "malformed": 0});
+        assert_eq!(table(out(Form::Plain), &[rests], 0), "pi-sessions\tpi\t-\tpaused\t3\t-\t-\t0\t/x\t-\n");
         assert!(table(out(Form::Table), &[], 0).contains("hubless up"));
     }
 }

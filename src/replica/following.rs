@@ -123,9 +123,8 @@ impl Following {
         for (at, row) in &rows {
             firsts.entry(row.run.first.clone().unwrap_or_default()).or_default().insert(at.clone());
         }
-        let paused = shelf.keys(PAUSED).iter().filter_map(|key| Root::named(key.strip_prefix(PAUSED)?)).collect();
         let (queue, queued, asked, again) = (VecDeque::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Following { rows, firsts, queue, queued, asked, again, paused, void }
+        Following { rows, firsts, queue, queued, asked, again, paused: BTreeSet::new(), void }
     }
 
     /// Nothing more of that root is asked for. A piece that was asked for already still counts.
@@ -145,6 +144,12 @@ impl Following {
     #[must_use]
     pub fn is_paused(&self, root: Root) -> bool {
         self.paused.contains(&root)
+    }
+
+    /// The words of all that rest.
+    #[must_use]
+    pub fn paused(&self) -> BTreeSet<String> {
+        self.paused.iter().map(|root| root.word()).collect()
     }
 
     /// The sums of all files that were read, for what is shown of their sessions.
@@ -333,14 +338,6 @@ impl Following {
             out.keep.push(Keep::Index { key: key(&at), value: None });
         }
     }
-}
-
-/// The front of the keys of roots that rest.
-const PAUSED: &str = "paused/";
-
-/// Where it is kept that a root rests.
-pub(super) fn paused_key(root: Root) -> String {
-    format!("{PAUSED}{}", root.word())
 }
 
 fn key((root, path): &At) -> String {

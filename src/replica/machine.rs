@@ -157,6 +157,7 @@ impl Replica {
             replica.fleet_changed = true;
         }
         replica.write_members(&entries, &mut out);
+        replica.rest_again();
         replica.reading.drop_void(&mut out);
         replica.reading.list(now, &mut out);
         replica.introduce(&mut out);
@@ -284,7 +285,7 @@ impl Replica {
         self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
     }
 
-    /// Says of ourselves what has changed: name, platform, addresses.
+    /// Says of ourselves what has changed: name, platform, addresses, sources that rest.
     pub(super) fn introduce(&mut self, out: &mut Effects) {
         let key = FactKey::Device(self.me.device);
         let rev = self.library.facts().get(&key).map_or(0, super::facts::Joined::rev);
@@ -293,7 +294,8 @@ impl Replica {
             (true, Some(said)) => said.addresses.clone(),
             _ => self.listening.clone(),
         };
-        let fact = DeviceFact { rev, name: Foreign::new(&*self.me.name), platform: Foreign::new(&*self.me.platform), addresses };
+        let (name, platform) = (Foreign::new(&*self.me.name), Foreign::new(&*self.me.platform));
+        let fact = DeviceFact { rev, name, platform, addresses, paused: self.reading.following.paused() };
         if said != Some(&fact) {
             let fact = DeviceFact { rev: rev + 1, ..fact };
             self.write("fleet", &[(key, saved::json(&fact))], out);

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::batch::Keep;
 use crate::model::effects::Effects;
 use crate::model::input::SourceEvent;
 use crate::model::reply::{Code, Refusal, Reply};
@@ -15,7 +14,6 @@ use crate::model::time::Now;
 use crate::model::tool::Root;
 use crate::model::view::{SourceView, Way, WayView};
 
-use super::following::paused_key;
 use super::machine::Replica;
 
 /// A way that runs all the time is shown anew only this often: each new view costs those who follow it.
@@ -74,6 +72,13 @@ impl Ways {
 }
 
 impl Replica {
+    /// What rested before this start rests on. It is said among the facts of this device, for what is kept beside the documents
+    /// may be lost.
+    pub(super) fn rest_again(&mut self) {
+        let said = self.showing.devices().get(&self.me.device).map(|said| said.paused.clone()).unwrap_or_default();
+        said.iter().filter_map(|word| Root::named(word)).for_each(|root| self.reading.pause(root));
+    }
+
     /// Sources rest, or go on: all those of a tool, or one by its own word. It holds until the contrary is said, over restarts.
     pub(super) fn pause(&mut self, source: &str, rests: bool, out: &mut Effects) -> Result<Reply, Refusal> {
         let shown = self.reading.shown.keys().copied();
@@ -83,10 +88,52 @@ impl Replica {
             return Err(Refusal::new(Code::SourceNotFound, what).fix("hubless sources"));
         }
         for root in &named {
-            let value = rests.then(Vec::new);
-            out.keep.push(Keep::Index { key: paused_key(*root), value });
             if rests { self.reading.pause(*root) } else { self.reading.resume(*root, out) }
         }
+        self.introduce(out);
         Ok(Reply::Paused { sources: named.into_iter().map(Root::word).collect(), paused: rests })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::input::RelPath;
+
+    fn at(ms: u64) -> Now {
+        Now { wall_ms: i64::try_from(ms).expect("small"), mono_ms: ms, boot_ms: ms }
+    }
+
+    #[test]
+    fn each_way_has_its_last_run_and_its_last_error() {
+        let (mut ways, root) = (Ways::default(), Root::CLAUDE_TODOS);
+        let hint = SourceEvent::Hint { root, path: Some(RelPath::from("a.json")) };
+        let shown = BTreeMap::new();
+        ways.heard(&hint, &shown, at(5_000));
+        ways.heard(&hint, &shown, at(5_001));
+        assert_eq!(ways.0.get(&Way::Watcher).and_then(|way| way.ran_here), Some(5_000), "a storm is shown once a second");
+        ways.heard(&hint, &shown, at(6_000));
+        ways.heard(&SourceEvent::Polling { why: "no watches left".into() }, &shown, at(7_000));
+        let expected = WayView { ran_here: Some(6_000), error: Some((7_000, "no watches left".into())) };
+        assert_eq!(ways.0.get(&Way::Watcher), Some(&expected));
+        let denied = SourceEvent::Denied { root, path: None, why: "not readable".into() };
+        ways.heard(&denied, &shown, at(8_000));
+        assert_eq!(ways.0.get(&Way::Rescan), None, "a directory that nobody configured");
+        let known = SourceView {
+            base: "/t".into(),
+            present: true,
+            files: 0,
+            listed_here: None,
+            read_here: None,
+            paused: false,
+            malformed: 0,
+            error: None,
+        };
+        ways.heard(&denied, &BTreeMap::from([(root, known)]), at(8_000));
+        assert_eq!(ways.0.get(&Way::Rescan).and_then(|way| way.error.clone()), Some((8_000, "claude-todos: not readable".into())));
+        ways.hooked(None, at(9_000));
+        ways.hooked(Some(&Refusal::new(Code::NotThisDevice, "“b” is another device")), at(9_500));
+        let expected = WayView { ran_here: Some(9_000), error: Some((9_500, "“b” is another device".into())) };
+        assert_eq!(ways.0.get(&Way::Hooks), Some(&expected));
     }
 }
