@@ -369,37 +369,3 @@ fn records_of_sessions_are_on_disk_before_the_answer() {
     let claude = hub["sessions"].as_array().expect("rows").iter().find(|row| row["toolSession"] == "0198-b").expect("kept").clone();
     assert_eq!((&claude["aiPlatform"], &claude["title"], &claude["machineId"]), (&json!("claude"), &json!("Retry budget"), &json!("anna")));
 }
-
-#[test]
-fn sources_and_projects_are_shown_and_read_again() {
-    let mut home = Lan::new().home("anna");
-    let copied = home.at("copies");
-    std::fs::create_dir_all(copied.join("todos")).expect("a directory");
-    home.config(&format!("[sources.claude]\nroots = [{{ path = \"{}\", computer = \"laptop\" }}]\n", copied.display()));
-    home.set("HUBLESS_LOG_LEVEL", "info");
-    home.list("11111111-0000-4000-8000-000000000001", &[("one", "pending"), ("two", "completed")]);
-    let daemon = home.up();
-    daemon.todo_is("one", "pending");
-    let source = |word: &str| home.json(&["sources"])["data"].as_array().expect("rows").iter().find(|row| row["source"] == word).cloned();
-    let own = eventually(SOON, "it was listed", || source("claude-todos").filter(|row| row["files"] == 1));
-    assert_eq!(
-        (&own["tool"], &own["computer"], &own["present"], &own["malformed"]),
-        (&json!("claude"), &Value::Null, &json!(true), &json!(0))
-    );
-    assert!(own["listedAt"].is_string() && text(&own, "base").ends_with("/todos"));
-    let other = eventually(SOON, "the copy was listed", || source("claude-todos-2"));
-    assert_eq!((&other["tool"], &other["computer"], &other["present"]), (&json!("claude"), &json!("laptop"), &json!(true)));
-    assert!(home.run(&["sources", "status"]).out.contains("claude-todos\tclaude\t-\tpresent\t1\t"));
-    assert_eq!(home.json(&["sources", "rescan"])["data"]["rescanning"], true);
-    let later = eventually(SOON, "it was listed again", || source("claude-todos").filter(|row| row["listedAt"] != own["listedAt"]));
-    assert_eq!(later["files"], 1);
-    let told = home.json(&["projects"]);
-    assert_eq!(told["data"]["version"], "1.0");
-    let row = &told["data"]["projects"][0];
-    let counts = ["session_count", "todo_count", "active_todos", "completed_todos", "active_agents"].map(|key| row[key].as_u64());
-    assert_eq!((&row["project_name"], counts), (&json!("general"), [1, 2, 1, 1, 0].map(Some)));
-    assert!(home.run(&["projects"]).out.starts_with("general\t1\t-\t1\t0\t1/2\tanna\t"));
-    drop(daemon);
-    assert_eq!(home.json(&["projects"])["data"]["projects"][0]["todo_count"], 2, "from disk, too");
-    assert_eq!(home.run(&["sources", "rescan"]).code, 4, "only a daemon reads");
-}
