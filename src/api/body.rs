@@ -31,28 +31,23 @@ impl Fields {
 
     /// The fields of one row of a list.
     pub(crate) fn of_row(row: Value) -> Result<Fields, Problem> {
-        match row {
-            Value::Object(left) => Ok(Fields { left }),
-            other => Err(wrong("row", "an object", &other)),
-        }
+        if let Value::Object(left) = row { Ok(Fields { left }) } else { Err(wrong("row", "an object", &row)) }
     }
 
     /// Reads a body that is a list, or an object that holds one under `name`; the rows, and the other fields.
     pub(crate) async fn rows_of(body: Body, name: &str) -> Result<(Vec<Value>, Fields), Problem> {
         let whole = whole(body).await?;
         let not_json = |error: serde_json::Error| Problem::bad("the body is not JSON").because(error.to_string());
-        match serde_json::from_slice(&whole).map_err(not_json)? {
-            Value::Array(rows) => Ok((rows, Fields { left: Map::new() })),
+        let (list, fields) = match serde_json::from_slice(&whole).map_err(not_json)? {
             Value::Object(left) => {
                 let mut fields = Fields { left };
-                match fields.take(name) {
-                    Some(Value::Array(rows)) => Ok((rows, fields)),
-                    Some(other) => Err(wrong(name, "a list", &other)),
-                    None => Err(Problem::bad(format!("“{name}” is missing"))),
-                }
+                (fields.take(name).ok_or_else(|| Problem::bad(format!("“{name}” is missing")))?, fields)
             }
-            other => Err(wrong("body", "a list", &other)),
-        }
+            list @ (Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+                (list, Fields { left: Map::new() })
+            }
+        };
+        if let Value::Array(rows) = list { Ok((rows, fields)) } else { Err(wrong(name, "a list", &list)) }
     }
 
     /// Reads JSON; no bytes at all mean no fields.
