@@ -1,4 +1,4 @@
-//! What is due by time, and what is shown of devices, sources and warnings.
+//! What is due by time, what this device says of itself, and what is shown of devices, sources and warnings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,16 +6,20 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use crate::model::effects::{Effects, Note};
+use crate::model::fact::FactKey;
 use crate::model::id::DeviceId;
 use crate::model::input::LinkAction;
+use crate::model::member::DeviceFact;
 use crate::model::message::Message;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now};
 use crate::model::view::{DeviceView, LinkView, Warning, Way, WayView};
 
+use super::facts::Joined;
 use super::link::Stage;
 use super::machine::Replica;
+use super::saved;
 
 impl Replica {
     pub(super) fn do_what_is_due(&mut self, now: Now, out: &mut Effects) {
@@ -116,6 +120,23 @@ impl Replica {
             changed = true;
         }
         changed | self.show_rest()
+    }
+
+    /// Says of ourselves what has changed: name, platform, addresses, sources that rest.
+    pub(super) fn introduce(&mut self, out: &mut Effects) {
+        let key = FactKey::Device(self.me.device);
+        let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
+        let said = self.showing.devices().get(&self.me.device);
+        let addresses = match (self.listening.is_empty(), said) {
+            (true, Some(said)) => said.addresses.clone(),
+            _ => self.listening.clone(),
+        };
+        let (name, platform) = (Foreign::new(&*self.me.name), Foreign::new(&*self.me.platform));
+        let fact = DeviceFact { rev, name, platform, addresses, paused: self.reading.following.paused() };
+        if said != Some(&fact) {
+            let fact = DeviceFact { rev: rev + 1, ..fact };
+            self.write("fleet", &[(key, saved::json(&fact))], out);
+        }
     }
 
     fn show_rest(&mut self) -> bool {

@@ -14,7 +14,7 @@ use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
 use crate::model::limits::SLEPT_MS;
-use crate::model::member::{DeviceFact, Fleet};
+use crate::model::member::Fleet;
 use crate::model::message::Bye;
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now, Stamp};
@@ -283,23 +283,6 @@ impl Replica {
     pub(super) fn write_gathered(&mut self, out: &mut Effects) {
         let fresh = self.library.write_gathered(&mut out.keep);
         self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
-    }
-
-    /// Says of ourselves what has changed: name, platform, addresses, sources that rest.
-    pub(super) fn introduce(&mut self, out: &mut Effects) {
-        let key = FactKey::Device(self.me.device);
-        let rev = self.library.facts().get(&key).map_or(0, super::facts::Joined::rev);
-        let said = self.showing.devices().get(&self.me.device);
-        let addresses = match (self.listening.is_empty(), said) {
-            (true, Some(said)) => said.addresses.clone(),
-            _ => self.listening.clone(),
-        };
-        let (name, platform) = (Foreign::new(&*self.me.name), Foreign::new(&*self.me.platform));
-        let fact = DeviceFact { rev, name, platform, addresses, paused: self.reading.following.paused() };
-        if said != Some(&fact) {
-            let fact = DeviceFact { rev: rev + 1, ..fact };
-            self.write("fleet", &[(key, saved::json(&fact))], out);
-        }
     }
 
     /// A name for one action that no other opening of any store gives.
