@@ -182,9 +182,17 @@ impl World {
         let view = replica.view();
         let shown = match reply {
             Reply::Todo { id, .. } => view.todos.contains_key(id) || view.moved.contains_key(id),
+            Reply::Listed(placed) => placed.iter().all(|one| view.todos.contains_key(&one.todo) || view.moved.contains_key(&one.todo)),
+            Reply::Sessions { sessions, .. } => sessions.iter().all(|session| view.sessions.contains_key(session)),
             Reply::Beat { session, .. } => view.sessions.contains_key(session),
             Reply::Paired { device, .. } => view.devices.get(device).is_some_and(|device| device.member),
-            Reply::Ticket { .. } | Reply::Left | Reply::Pong { .. } | Reply::Rescanning | Reply::Document(_) | Reply::Refused(_) => true,
+            Reply::Ticket { .. }
+            | Reply::Left
+            | Reply::Pong { .. }
+            | Reply::Rescanning
+            | Reply::Paused { .. }
+            | Reply::Document(_)
+            | Reply::Refused(_) => true,
         };
         if shown { Ok(()) } else { Err(Broken::new("I3", format!("device {d} answered {reply:?} and does not show it"))) }
     }

@@ -85,12 +85,16 @@ pub(crate) fn input(input: &Input) -> String {
 fn ask_word(ask: &Ask) -> String {
     match ask {
         Ask::Beat(report) => format!("beat {:?} {:?}", report.agent.json(), report.state),
+        Ask::Run(run) => format!("run {:?} {}", run.key.json(), run.deed.word()),
+        Ask::List(list) => format!("list {:?} of {}", list.session.as_ref().map(hubless::model::text::Foreign::json), list.items.len()),
+        Ask::Sessions(records) => format!("{} sessions", records.len()),
         Ask::Todo(ask) => format!("{:?}", ask.what),
         Ask::Invite => "invite".into(),
         Ask::Join { ticket } => format!("join {ticket}"),
         Ask::Leave => "leave".into(),
         Ask::Ping { .. } => "ping".into(),
         Ask::Rescan => "rescan".into(),
+        Ask::Pause { source, rests } => format!("pause {source} {rests}"),
         Ask::Export => "export".into(),
     }
 }

@@ -314,6 +314,8 @@ impl World {
             Note::Woke { .. } => self.count("woke"),
             Note::NotSeen { .. } => self.count("not seen"),
             Note::NewSession { .. }
+            | Note::Webhook { .. }
+            | Note::Active { .. }
             | Note::Watching { .. }
             | Note::DialFailed { .. }
             | Note::Consolidated { .. }

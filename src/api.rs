@@ -13,6 +13,7 @@ mod doorman;
 mod events;
 #[cfg(test)]
 mod fixture;
+mod imports;
 mod listen;
 mod page;
 pub mod problem;
@@ -21,8 +22,10 @@ mod respond;
 mod routes;
 pub mod spool;
 mod stream;
+mod webhook;
 mod writes;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,6 +47,8 @@ pub struct Options {
     pub http_port: u16,
     /// Where `ctl.sock` and `http.json` stand; made with mode 0700 when it is not there.
     pub run_dir: PathBuf,
+    /// The computer from which another program copies a source here, by the source's word.
+    pub computers: BTreeMap<String, String>,
     /// Where reports wait that nobody could take ([`spool`]).
     pub spool_dir: PathBuf,
 }
@@ -83,7 +88,9 @@ pub async fn start(
         Err(trouble) => (Vec::new(), None, Some(trouble)),
     };
     let line = trouble.as_ref().map(|trouble| format!("{}: {trouble}", trouble.code()));
-    let desk = Arc::new(desk::Desk::new(inbox, view, clock, socket_path.display().to_string(), line, (tasks.clone(), stop.clone())));
+    let mut desk = desk::Desk::new(inbox, view, clock, socket_path.display().to_string(), line, (tasks.clone(), stop.clone()));
+    desk.computers = options.computers;
+    let desk = Arc::new(desk);
     tasks.spawn(events::follow(desk.feed.clone(), desk.views(), stop.clone()));
     let app = routes::router(desk.clone(), doorman::Door::Socket);
     tasks.spawn(listen::serve_socket(socket, app, desk.clone()));

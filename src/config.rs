@@ -183,7 +183,8 @@ impl Config {
     /// For `api::start`.
     #[must_use]
     pub fn api_options(&self) -> api::Options {
-        api::Options { http_port: self.http_port.value, run_dir: self.home.run_dir.clone(), spool_dir: self.home.spool_dir() }
+        let computers = self.computers().into_iter().map(|(root, computer)| (root.word(), computer)).collect();
+        api::Options { http_port: self.http_port.value, run_dir: self.home.run_dir.clone(), computers, spool_dir: self.home.spool_dir() }
     }
 
     /// For `sources::start`.

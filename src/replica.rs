@@ -31,11 +31,13 @@ mod hearing;
 mod joining;
 mod places;
 mod proving;
+mod runs;
 #[cfg(test)]
 mod samples;
 mod shards;
 mod staying;
 mod tidying;
+mod ways;
 mod writing;
 
 pub use document::Damaged;

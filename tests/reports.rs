@@ -198,3 +198,174 @@ fn rude_agents_are_kept_and_obey_no_terminal() {
     let daemon = home.up();
     assert_eq!(daemon.rows("/api/v3/agents").len(), names.len() + 1);
 }
+
+/// Runs a line of the replaced system's document, its address replaced by the socket's.
+fn curl(daemon_root: &std::path::Path, target: &str, body: &str) -> Option<(u16, Value)> {
+    let socket = daemon_root.join("run/ctl.sock");
+    let mut curl = Command::new("curl");
+    curl.args(["-s", "-w", "\n%{http_code}", "-X", "POST", "--unix-socket"]).arg(socket);
+    curl.arg(format!("http://hubless{target}")).args(["-H", "Content-Type: application/json", "-d", body]);
+    let said = String::from_utf8(curl.output().ok()?.stdout).expect("UTF-8");
+    let (told, status) = said.rsplit_once('\n').expect("a status");
+    Some((status.parse().expect("a status"), serde_json::from_str(told).expect("JSON")))
+}
+
+#[test]
+fn a_run_is_reported_in_the_words_of_mission_control() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let post = |body: &str| {
+        let answer = daemon.ask("POST", "/api/agent-webhook", "", body);
+        (answer.status, answer.json())
+    };
+    let spawn = r#"{"action":"spawn","sessionKey":"abc-123-def","agentName":"codey","task":"Fix the login bug"}"#;
+    let (status, first) = curl(&home.root(), "/api/agent-webhook", spawn).unwrap_or_else(|| post(spawn));
+    assert_eq!((status, &first["success"]), (201, &json!(true)), "{first}");
+    let session = text(&first, "taskId").to_owned();
+    assert!(first["message"].is_string());
+    let (status, again) = post(spawn);
+    assert_eq!((status, &again["taskId"]), (200, &json!(session)), "spawn twice is one session");
+    assert_eq!(daemon.rows("/api/v3/sessions").len(), 1);
+    let shown = || {
+        let told = daemon.get("/api/mission-control/status");
+        assert!(text(&told, "timestamp").ends_with('Z'));
+        (told["agents"][0].clone(), told["stats"].clone())
+    };
+    let (agent, stats) = shown();
+    assert_eq!((&agent["id"], &agent["status"], &agent["currentTask"]), (&json!("codey"), &json!("active"), &json!("Fix the login bug")));
+    assert_eq!((&agent["source"], &stats["active"], &stats["idle"]), (&json!("webhook"), &json!(1), &json!(0)));
+    assert!(agent["durationSeconds"].is_u64() && agent["startedAt"].is_string());
+    let (status, _) = post(r#"{"action":"progress","sessionKey":"abc-123-def","agentName":"codey","task":"Running the tests"}"#);
+    assert_eq!((status, &shown().0["currentTask"]), (200, &json!("Running the tests")));
+    let row = daemon.get(&format!("/api/v3/sessions/{session}"));
+    assert_eq!((&row["data"]["title"], &row["data"]["state"]), (&json!("Fix the login bug"), &json!("working")));
+    // As its document has it: without agentName and task.
+    let complete = r#"{"action":"complete","sessionKey":"abc-123-def","result":"Fixed, with a test"}"#;
+    let (status, told) = post(complete);
+    assert_eq!((status, &told["success"]), (200, &json!(true)), "{told}");
+    let (agent, stats) = shown();
+    assert_eq!((&agent["status"], &agent["currentTask"], &stats["active"]), (&json!("idle"), &Value::Null, &json!(0)));
+    let record = agent["sessions"][0].clone();
+    assert_eq!(
+        (&record["session_key"], &record["status"], &record["result"]),
+        (&json!("abc-123-def"), &json!("completed"), &json!("Fixed, with a test"))
+    );
+    assert_eq!(post(complete).0, 200, "said twice");
+    let (status, told) = post(r#"{"action":"error","sessionKey":"abc-123-def","error":"no"}"#);
+    assert_eq!((status, &told["code"]), (409, &json!("already-ended")), "what could not be shown is no success");
+    // What was never announced is not lost.
+    let (status, told) = post(r#"{"action":"error","sessionKey":"late","agentName":"max","error":"no access"}"#);
+    assert_eq!((status, told["warnings"].as_array().map(Vec::len)), (200, Some(1)), "{told}");
+    let row = daemon.get(&format!("/api/v3/sessions/{}", text(&told, "taskId")));
+    assert_eq!(
+        (&row["data"]["state"], &row["data"]["outcome"], &row["data"]["result"]),
+        (&json!("ended"), &json!("failed"), &json!("no access"))
+    );
+    assert_eq!(daemon.get("/api/mission-control/status")["stats"]["error"], json!(1));
+    daemon.kill();
+    let daemon = home.up();
+    let rows = daemon.rows("/api/v3/sessions");
+    let row = rows.iter().find(|row| row["id"] == json!(session)).expect("it was on disk");
+    assert_eq!((&row["state"], &row["result"], &row["agent"]), (&json!("ended"), &json!("Fixed, with a test"), &json!("codey")));
+    let answer = daemon.ask("POST", "/api/agent-webhook", "", spawn);
+    assert_eq!((answer.status, agent_state(&daemon)), (200, json!("working")), "it goes on under its key");
+}
+
+fn agent_state(daemon: &Daemon<'_>) -> Value {
+    agent(daemon, "codey").expect("there")["state"].clone()
+}
+
+#[test]
+fn writes_of_the_replaced_systems_are_for_the_socket_alone() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let address = home.url().expect("an address");
+    let address = address.trim_start_matches("http://");
+    for path in ["/api/agent-webhook", "/api/todos/sync", "/api/v1/sync/sessions", "/v2/sessionState"] {
+        let stream = std::net::TcpStream::connect(address).expect("an open door");
+        let refused = crate::support::exchange(stream, "localhost", "POST", path, "", b"[]").expect("an answer");
+        assert_eq!(refused.status, 405, "{path}");
+        assert!(text(&refused.json(), "fix").contains("curl --unix-socket"), "{path}");
+    }
+    for path in ["/api/agent-webhook", "/api/mission-control/status", "/api/status", "/api/project", "/api/session", "/api/v3/projects"] {
+        let stream = std::net::TcpStream::connect(address).expect("an open door");
+        let read = crate::support::exchange(stream, "localhost", "GET", path, "", b"").expect("an answer");
+        assert_eq!(read.status, 200, "{path}: {}", read.text());
+        assert_eq!(daemon.ask("GET", path, "", "").status, 200, "{path}");
+    }
+    for (method, path) in [("GET", "/api/topic"), ("POST", "/api/orchestrate"), ("POST", "/api/session")] {
+        assert_eq!(daemon.ask(method, path, "", "{}").status, 501, "{path}");
+    }
+    assert_eq!(daemon.ask("POST", "/api/v1/todos/sync", "", "[]").status, 404, "an unknown route is no success");
+}
+
+#[test]
+fn a_list_of_todos_is_kept_and_never_takes_back_what_is_done() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let post = |body: Value| daemon.post("/api/todos/sync", &body);
+    let first = post(json!([
+        {"content": "Run tests", "status": "completed", "activeForm": "Running tests"},
+        {"content": "Write the migration", "status": "pending", "activeForm": "Writing the migration"},
+    ]));
+    assert_eq!(first.status, 200, "{}", first.text());
+    let told = first.json();
+    assert_eq!(
+        (&told["success"], &told["added"], &told["conflicts"], &told["totalTodos"]),
+        (&json!(true), &json!(2), &json!(0), &json!(2))
+    );
+    for row in told["results"].as_array().expect("rows") {
+        let shown = daemon.get(&format!("/api/v3/todos/{}", text(row, "id")));
+        assert_eq!((&shown["data"]["content"], &shown["data"]["status"]), (&row["content"], &row["status"]));
+    }
+    let again = post(json!([{"content": "Run tests", "status": "pending"}, {"content": "New", "status": "in_progress"}])).json();
+    assert_eq!((&again["added"], &again["updated"], &again["conflicts"]), (&json!(1), &json!(1), &json!(1)), "{again}");
+    let conflict = &again["results"][0]["conflict"];
+    assert_eq!((&conflict["local_status"], &conflict["remote_status"]), (&json!("completed"), &json!("pending")));
+    assert_eq!(daemon.todo("Run tests").expect("there")["status"], "completed");
+    let left = daemon.todo("Write the migration").expect("there");
+    assert_eq!((&left["listed"], &left["status"]), (&json!(true), &json!("pending")), "nobody took it off a list");
+    let torn = post(json!([{"content": "Good", "status": "pending"}, {"status": "pending"}, 7]));
+    assert_eq!((torn.status, &torn.json()["success"], &torn.json()["refused"]), (207, &json!(false), &json!(2)));
+    assert!(daemon.todo("Good").is_some());
+    // A session's list is the whole of it.
+    post(json!({"sessionId": "s1", "todos": [{"content": "Mine", "status": "pending"}, {"content": "Mine too", "status": "pending"}]}));
+    post(json!({"sessionId": "s1", "todos": [{"content": "Mine", "status": "completed"}]}));
+    assert_eq!(daemon.todo("Mine").expect("there")["status"], "completed");
+    assert_eq!(daemon.todo("Mine too").expect("kept")["listed"], false);
+    let status = daemon.get("/api/status");
+    assert_eq!((&status["service"], &status["todos"]["total"], &status["todos"]["completed"]), (&json!("sync"), &json!(6), &json!(2)));
+    assert_eq!((&status["projects"]["total"], &status["sessions"]["total"]), (&json!(1), &json!(1)));
+    let general = daemon.get("/api/project/general");
+    assert_eq!((&general["project_name"], &general["todo_count"], &general["session_count"]), (&json!("general"), &json!(6), &json!(1)));
+    daemon.kill();
+    let daemon = home.up();
+    assert_eq!(daemon.get("/api/status")["todos"]["total"], json!(6));
+}
+
+#[test]
+fn records_of_sessions_are_on_disk_before_the_answer() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let records = json!({"sessions": [
+        {"type": "session", "version": 3, "id": "0198-a", "timestamp": "2026-02-01T10:00:00Z", "cwd": home.at("work")},
+        {"id": "0198-b", "tool": "claude", "title": "Retry budget", "branch": "main", "startedAt": 1_770_000_000_000_i64},
+    ]});
+    let told = daemon.post("/api/v1/sync/sessions", &records);
+    assert_eq!(told.status, 200, "{}", told.text());
+    assert_eq!((&told.json()["received"], &told.json()["new"]), (&json!(2), &json!(2)));
+    let again = daemon.post("/api/v1/sync/sessions", &records).json();
+    assert_eq!((&again["received"], &again["new"]), (&json!(2), &json!(0)), "said twice");
+    let refused = daemon.post("/api/v1/sync/sessions", &json!([{"id": "c"}, {"id": "d", "entries": [{}]}]));
+    assert_eq!(refused.status, 501, "a transcript has no place yet");
+    daemon.kill();
+    let daemon = home.up();
+    let rows = daemon.rows("/api/v3/sessions");
+    assert_eq!(rows.len(), 2, "nothing of what was refused: {rows:?}");
+    let pi = rows.iter().find(|row| row["toolSession"] == "0198-a").expect("kept");
+    assert_eq!((&pi["tool"], &pi["startedAt"]), (&json!("pi"), &json!("2026-02-01T10:00:00.000Z")));
+    assert_eq!(pi["cwd"], json!(home.at("work")));
+    let hub = daemon.get("/api/session");
+    let claude = hub["sessions"].as_array().expect("rows").iter().find(|row| row["toolSession"] == "0198-b").expect("kept").clone();
+    assert_eq!((&claude["aiPlatform"], &claude["title"], &claude["machineId"]), (&json!("claude"), &json!("Retry budget"), &json!("anna")));
+}

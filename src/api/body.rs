@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -26,10 +26,28 @@ pub(crate) struct Fields {
 impl Fields {
     /// Reads a body to its end.
     pub(crate) async fn of(body: Body) -> Result<Fields, Problem> {
-        let whole = timeout(BODY_WITHIN, to_bytes(body, BODY_BYTES_MAX)).await;
-        let whole = whole.map_err(|_| Problem::new(408, "too-slow", "the body did not come within 10 s"))?;
-        let too_large = |error| Problem::new(413, "too-large", "the body could not be read").because(format!("{error}; at most 1 MiB"));
-        Fields::parse(&whole.map_err(too_large)?)
+        Fields::parse(&whole(body).await?)
+    }
+
+    /// The fields of one row of a list.
+    pub(crate) fn of_row(row: Value) -> Result<Fields, Problem> {
+        if let Value::Object(left) = row { Ok(Fields { left }) } else { Err(wrong("row", "an object", &row)) }
+    }
+
+    /// Reads a body that is a list, or an object that holds one under `name`; the rows, and the other fields.
+    pub(crate) async fn rows_of(body: Body, name: &str) -> Result<(Vec<Value>, Fields), Problem> {
+        let whole = whole(body).await?;
+        let not_json = |error: serde_json::Error| Problem::bad("the body is not JSON").because(error.to_string());
+        let (list, fields) = match serde_json::from_slice(&whole).map_err(not_json)? {
+            Value::Object(left) => {
+                let mut fields = Fields { left };
+                (fields.take(name).ok_or_else(|| Problem::bad(format!("“{name}” is missing")))?, fields)
+            }
+            list @ (Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+                (list, Fields { left: Map::new() })
+            }
+        };
+        if let Value::Array(rows) = list { Ok((rows, fields)) } else { Err(wrong(name, "a list", &list)) }
     }
 
     /// Reads JSON; no bytes at all mean no fields.
@@ -87,6 +105,32 @@ impl Fields {
         moment.map(Some).ok_or_else(|| wrong(name, "milliseconds since 1970", &value))
     }
 
+    /// A moment: milliseconds since 1970, or an ISO 8601 time.
+    pub(crate) fn time(&mut self, name: &str) -> Result<Option<i64>, Problem> {
+        match self.left.get(name) {
+            Some(Value::String(_)) => {}
+            _ => return self.moment(name),
+        }
+        let Some(text) = self.text(name)?.filter(|text| !text.is_blank()) else { return Ok(None) };
+        let at = text.json().parse::<jiff::Timestamp>().map(jiff::Timestamp::as_millisecond).ok().filter(|at| *at >= 0);
+        at.map(Some).ok_or_else(|| Problem::bad(format!("“{name}” is no time")).fix("2026-03-02T14:02:11Z, or milliseconds since 1970"))
+    }
+
+    /// The first of several names that is there, for what the replaced systems called differently.
+    pub(crate) fn text_of(&mut self, names: &[&str]) -> Result<Option<Foreign>, Problem> {
+        let mut found = None;
+        for name in names {
+            let text = self.text(name)?;
+            found = found.or(text);
+        }
+        Ok(found)
+    }
+
+    /// Whether a field is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.get(name).is_some_and(|value| !value.is_null())
+    }
+
     /// An object, as JSON text that comes back as it was given.
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<Foreign>, Problem> {
         let Some(value) = self.take(name) else { return Ok(None) };
@@ -106,6 +150,12 @@ impl Fields {
             |name: &String| format!("unknown-field: this route knows no “{}”; it was passed over", Foreign::new(name.as_str()).plain());
         self.left.keys().map(line).collect()
     }
+}
+
+async fn whole(body: Body) -> Result<Bytes, Problem> {
+    let whole = timeout(BODY_WITHIN, to_bytes(body, BODY_BYTES_MAX)).await;
+    let whole = whole.map_err(|_| Problem::new(408, "too-slow", "the body did not come within 10 s"))?;
+    whole.map_err(|error| Problem::new(413, "too-large", "the body could not be read").because(format!("{error}; at most 1 MiB")))
 }
 
 fn wrong(name: &str, wanted: &str, got: &Value) -> Problem {

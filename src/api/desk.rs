@@ -37,6 +37,8 @@ pub(crate) struct Desk {
     pub(crate) socket: String,
     /// What is wrong with the doors, as one line of `warnings`.
     pub(crate) trouble: Option<String>,
+    /// The computers from which sources are copied here.
+    pub(crate) computers: BTreeMap<String, String>,
     /// Where work of both doors is born.
     pub(crate) tasks: TaskTracker,
     /// When everything ends.
@@ -64,7 +66,8 @@ impl Desk {
         let boot = format!("{:x}.{:x}", clock(), std::process::id());
         let (feed, streams) = (Arc::new(Feed::new()), Arc::new(Semaphore::new(STREAMS_MAX)));
         let (spooled, next, waiting) = (Notify::new(), AtomicU64::new(1), Mutex::default());
-        Desk { inbox, view, clock, boot, socket, trouble, tasks, stop, feed, streams, spooled, next, waiting }
+        let computers = BTreeMap::new();
+        Desk { inbox, view, clock, boot, socket, trouble, computers, tasks, stop, feed, streams, spooled, next, waiting }
     }
 
     /// What is shown now.

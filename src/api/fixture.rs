@@ -231,7 +231,12 @@ impl House {
     /// Opens doors on that port.
     pub(crate) async fn open_on(view: View, http_port: u16) -> House {
         let run_dir = tempfile::tempdir().expect("a directory");
-        let options = Options { http_port, run_dir: run_dir.path().join("run"), spool_dir: run_dir.path().join("spool") };
+        let options = Options {
+            http_port,
+            run_dir: run_dir.path().join("run"),
+            computers: std::collections::BTreeMap::new(),
+            spool_dir: run_dir.path().join("spool"),
+        };
         let (inbox, asked) = mpsc::channel(16);
         let (show, shown) = watch::channel(Arc::new(view));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

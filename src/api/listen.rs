@@ -312,7 +312,12 @@ mod tests {
         let (inbox, _asked) = tokio::sync::mpsc::channel(1);
         let (_show, view) = tokio::sync::watch::channel(Arc::new(View::of(crate::api::fixture::MBP)));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let options = Options { http_port: port, run_dir: run_dir.to_owned(), spool_dir: run_dir.join("spool") };
+        let options = Options {
+            http_port: port,
+            run_dir: run_dir.to_owned(),
+            computers: std::collections::BTreeMap::new(),
+            spool_dir: run_dir.join("spool"),
+        };
         start(options, inbox, view, || 0, &tasks, stop.clone()).await.map(|api| (api, stop))
     }
 

@@ -209,14 +209,16 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// All reasons of the core, so that a word read from an answer finds its exit code.
-const CODES: [Code; 19] = [
+const CODES: [Code; 21] = [
     Code::BadRequest,
     Code::TodoNotFound,
     Code::DeviceNotFound,
     Code::AgentNotFound,
     Code::ConflictNotFound,
+    Code::SourceNotFound,
     Code::AmbiguousId,
     Code::NothingToUndo,
+    Code::AlreadyEnded,
     Code::NotThisDevice,
     Code::Storage,
     Code::Unreachable,

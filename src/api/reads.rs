@@ -4,9 +4,12 @@
 //! `lastHeartbeatAgo` and `duration_seconds`), so an answer stays true however long it is looked at.
 
 mod agents;
+mod circles;
+mod coordination;
 mod devices;
 mod envelope;
 mod find;
+mod mission;
 mod note;
 mod overview;
 mod query;
@@ -26,7 +29,7 @@ pub(crate) use todos::{conflict, counts, todo};
 use crate::api::problem::Problem;
 use crate::model::view::View;
 
-/// Answers one `GET` of `/v2` or `/api/v3`. `now_ms` is this machine's wall clock, `source` is `daemon` or `disk`, `path` and
+/// Answers one `GET` of the replaced systems' routes or of `/api/v3`. `now_ms` is this machine's wall clock, `source` is `daemon` or `disk`, `path` and
 /// `query` are as they stand in the URL (the query without `?`).
 ///
 /// # Errors
@@ -38,6 +41,15 @@ pub fn answer(view: &View, now_ms: i64, source: &str, path: &str, query: &str) -
         ["v2", "syncOverview"] => return Ok(v2::overview(view, now_ms)),
         ["v2", "deviceSessions"] => return v2::of_device(view, now_ms, query),
         ["v2", "agentSessions"] => return v2::of_agent(view, now_ms, query),
+        ["api", "v1", "sync", "status"] => return Ok(devices::spokes(view)),
+        ["api", "agent-webhook"] => return Ok(mission::webhook()),
+        ["api", "mission-control", "status"] => return Ok(mission::status(view, now_ms)),
+        ["api", "status"] => return Ok(coordination::status(view, now_ms)),
+        ["api", "project"] => return Ok(coordination::projects(view, now_ms, None)),
+        ["api", "project", name] => return coordination::project(view, now_ms, name),
+        ["api", "session"] => return Ok(coordination::sessions(view)),
+        ["api", "session", typed] => return coordination::session(view, typed),
+        ["api", "topic"] => return Err(coordination::no_topics()),
         ["api", "v3", "todos"] => todos::list(view, query).map(|told| told.wrapped(view, now_ms, source).value()),
         ["api", "v3", rest @ ..] => v3(view, now_ms, rest, query).map(|told| told.wrapped(view, now_ms, source).value()),
         _ => Err(no_route(path)),
@@ -45,9 +57,16 @@ pub fn answer(view: &View, now_ms: i64, source: &str, path: &str, query: &str) -
     told.map_err(|problem| problem.at(path))
 }
 
-/// The bytes of [`answer`] by the daemon, with one more warning where there is one to give. A list of todos, the one answer that
-/// grows without end, is written without a tree of values in between.
-pub(crate) fn written(view: &View, now_ms: i64, warning: Option<&str>, path: &str, query: &str) -> Result<Vec<u8>, Problem> {
+/// The bytes of [`answer`] by the daemon, with one more warning where there is one to give, and with what `label` adds. A list of
+/// todos, the one answer that grows without end, is written without a tree of values in between, and has no labels.
+pub(crate) fn written(
+    view: &View,
+    now_ms: i64,
+    warning: Option<&str>,
+    path: &str,
+    query: &str,
+    label: impl FnOnce(&mut Value),
+) -> Result<Vec<u8>, Problem> {
     if path == "/api/v3/todos" {
         let told = todos::list(view, query).map_err(|problem| problem.at(path))?;
         return Ok(told.wrapped(view, now_ms, "daemon").bytes(warning));
@@ -56,6 +75,7 @@ pub(crate) fn written(view: &View, now_ms: i64, warning: Option<&str>, path: &st
     if let (Some(warning), Some(warnings)) = (warning, value.get_mut("warnings").and_then(Value::as_array_mut)) {
         warnings.push(Value::from(warning));
     }
+    label(&mut value);
     // Not by `Display`: by way of a formatter, letter by letter, it takes twice as long.
     Ok(serde_json::to_vec(&value).expect("a value has texts for keys and numbers that are finite"))
 }
@@ -75,6 +95,7 @@ fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope:
         ["note"] => note::note(view, query),
         ["sync"] => devices::sync(view, query),
         ["sources"] => devices::sources(view, query),
+        ["projects"] => coordination::list(view, now_ms, query),
         _ => Err(no_route(&format!("/api/v3/{}", parts.join("/")))),
     }
 }
@@ -126,13 +147,13 @@ mod tests {
         for (path, query) in [("/api/v3/todos", "limit=2"), ("/api/v3/todos", "all=1"), ("/api/v3/overview", ""), ("/v2/syncOverview", "")]
         {
             let answered = answer(&fleet.0, NOW, "daemon", path, query).expect("an answer");
-            let bytes = written(&fleet.0, NOW, None, path, query).expect("an answer");
+            let bytes = written(&fleet.0, NOW, None, path, query, |_| ()).expect("an answer");
             assert_eq!(String::from_utf8_lossy(&bytes), answered.to_string(), "{path}?{query}");
-            let warned = written(&fleet.0, NOW, Some("no door"), path, query).expect("an answer");
+            let warned = written(&fleet.0, NOW, Some("no door"), path, query, |_| ()).expect("an answer");
             let warned: Value = serde_json::from_slice(&warned).expect("JSON");
             assert!(answered["warnings"].is_null() || warned["warnings"].as_array().is_some_and(|all| all.contains(&json!("no door"))));
         }
-        let problem = written(&fleet.0, NOW, None, "/api/v3/todos", "status=x").expect_err("no status");
+        let problem = written(&fleet.0, NOW, None, "/api/v3/todos", "status=x", |_| ()).expect_err("no status");
         assert_eq!(problem, refused(&fleet, "/api/v3/todos", "status=x"));
     }
 

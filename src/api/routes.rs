@@ -7,18 +7,18 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::desk::Desk;
 use super::doorman::{Door, SOCKET_HOST};
 use super::problem::Problem;
 use super::respond::{self, No};
-use super::{compat, page, reads, stream, writes};
+use super::{compat, imports, page, reads, stream, webhook, writes};
 use crate::model::text::Foreign;
 use crate::model::view::View;
 
 /// What both doors answer from the view.
-const READS: [&str; 17] = [
+const READS: [&str; 27] = [
     "/v2/syncOverview",
     "/v2/deviceSessions",
     "/v2/agentSessions",
@@ -36,6 +36,16 @@ const READS: [&str; 17] = [
     "/api/v3/note",
     "/api/v3/sync",
     "/api/v3/sources",
+    "/api/v3/projects",
+    "/api/v1/sync/status",
+    "/api/agent-webhook",
+    "/api/mission-control/status",
+    "/api/status",
+    "/api/project",
+    "/api/project/{name}",
+    "/api/session",
+    "/api/session/{id}",
+    "/api/topic",
 ];
 
 /// Rows from which on an answer is written beside, so that others are not kept waiting: 5 000 rows take some 10 ms.
@@ -65,6 +75,11 @@ pub(crate) fn router(desk: Arc<Desk>, door: Door) -> Router {
 fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
     router
         .route("/v2/sessionState", post(compat::session_state))
+        .route("/api/agent-webhook", post(webhook::report))
+        .route("/api/todos/sync", post(imports::todos))
+        .route("/api/v1/sync/sessions", post(imports::sessions))
+        .route("/api/orchestrate", post(imports::not_yet))
+        .route("/api/session", post(imports::not_yet))
         .route("/api/v3/todos", post(writes::add))
         .route("/api/v3/todos/{id}/{deed}", post(writes::deed))
         .route("/api/v3/beats", post(writes::beat))
@@ -72,6 +87,7 @@ fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
         .route("/api/v3/leave", post(writes::leave))
         .route("/api/v3/devices/{device}/ping", post(writes::ping))
         .route("/api/v3/rescan", post(writes::rescan))
+        .route("/api/v3/sources/{source}/{deed}", post(writes::source))
         .route("/api/v3/export", get(writes::export))
 }
 
@@ -84,7 +100,7 @@ async fn read(State(desk): State<Arc<Desk>>, uri: Uri, RawQuery(query): RawQuery
     let large = view.todos.len() + view.sessions.len() + view.agents.len() > LARGE;
     let (asked, path) = (desk.clone(), uri.path().to_owned());
     let write = move || {
-        let bytes = reads::written(&view, now, asked.trouble.as_deref(), &path, &query)?;
+        let bytes = reads::written(&view, now, asked.trouble.as_deref(), &path, &query, |value| label(&asked, &path, value))?;
         Ok(respond::json_bytes(StatusCode::OK, bytes))
     };
     let written: Result<Response, Problem> = match large {
@@ -96,11 +112,27 @@ async fn read(State(desk): State<Arc<Desk>>, uri: Uri, RawQuery(query): RawQuery
     Ok(respond::tagged(written?, &tag))
 }
 
+/// Says of each source from which computer it is copied here: the view has only what was read, the label is configured.
+fn label(desk: &Desk, path: &str, value: &mut Value) {
+    let rows = match path {
+        "/api/v3/sources" => value.get_mut("data"),
+        "/api/v3/overview" => value.get_mut("data").and_then(|data| data.get_mut("sources")),
+        _ => None,
+    };
+    for row in rows.and_then(Value::as_array_mut).into_iter().flatten() {
+        let computer = row["source"].as_str().and_then(|word| desk.computers.get(word)).map(|name| json!(name));
+        if let Some(computer) = computer {
+            row["computer"] = computer;
+        }
+    }
+}
+
 /// The tag of an answer. Answers hold times, not ages, so they are the same until the view changes; the few that hold ages, or
 /// choose by age, are renewed as time goes on, and all of them at midnight for what was done *today*.
 fn tag(desk: &Desk, view: &View, now_ms: i64, path: &str, query: &str) -> String {
     let every_ms = match path {
         _ if path.starts_with("/v2/") => 5_000,
+        _ if !path.starts_with("/api/v3/") => 1_000,
         _ if path.starts_with("/api/v3/agents/") || query.contains("since=") => 1_000,
         _ => i64::MAX,
     };

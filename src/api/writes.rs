@@ -228,6 +228,19 @@ pub(crate) async fn rescan(State(desk): State<Arc<Desk>>, body: Body) -> Written
     Ok(wrapped(&desk, StatusCode::ACCEPTED, json!({"rescanning": true}), fields.unknown()))
 }
 
+/// `POST /api/v3/sources/{source}/{deed}`: a tool or one source rests (`pause`) or goes on (`resume`).
+pub(crate) async fn source(State(desk): State<Arc<Desk>>, Path((source, deed)): Path<(String, String)>, body: Body) -> Written {
+    let fields = Fields::of(body).await?;
+    let rests = match deed.as_str() {
+        "pause" => true,
+        "resume" => false,
+        _ => return Err(Problem::missing("route-not-found", "a source can be paused and resumed").into()),
+    };
+    let reply = desk.ask(Ask::Pause { source, rests }, ANSWER_WITHIN).await?;
+    let Reply::Paused { sources, paused } = reply else { return Err(unexpected(&reply)) };
+    Ok(wrapped(&desk, StatusCode::OK, json!({"sources": sources, "paused": paused}), fields.unknown()))
+}
+
 /// `GET /api/v3/export`: one automerge document. It holds everything, so only the control socket gives it out.
 pub(crate) async fn export(State(desk): State<Arc<Desk>>) -> Written {
     let reply = desk.ask(Ask::Export, ANSWER_WITHIN).await?;
@@ -248,11 +261,14 @@ pub(crate) fn unexpected(reply: &Reply) -> No {
     let kind = match reply {
         Reply::Beat { .. } => "beat",
         Reply::Todo { .. } => "todo",
+        Reply::Listed(_) => "listed",
+        Reply::Sessions { .. } => "sessions",
         Reply::Ticket { .. } => "ticket",
         Reply::Paired { .. } => "paired",
         Reply::Left => "left",
         Reply::Pong { .. } => "pong",
         Reply::Rescanning => "rescanning",
+        Reply::Paused { .. } => "paused",
         Reply::Document(_) => "document",
         Reply::Refused(_) => "refused",
     };

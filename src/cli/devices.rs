@@ -187,6 +187,9 @@ pub(crate) fn skipped(device: &Value) -> Option<String> {
 /// `claude-todos ✓ 3s`, `claude-todos off (no /home/lena/.claude/todos)`.
 pub(crate) fn watched(source: &Value, now_ms: i64) -> String {
     let name = fields::or_dash(source, "source");
+    if fields::yes(source, "paused") {
+        return format!("{name} paused");
+    }
     match (fields::yes(source, "present"), fields::text(source, "error")) {
         (_, Some(error)) => format!("{name} ✗ {error}"),
         (true, None) => {

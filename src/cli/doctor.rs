@@ -14,6 +14,9 @@ use super::problem::{CHECK_SAYS_NO, of_daemon};
 use super::{ages, devices, hooks};
 use crate::daemon::offline;
 
+/// Everything is listed every 15 minutes; when that did not come twice, it hangs.
+const RESCAN_SILENT_MS: i64 = 2 * 15 * 60 * 1000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Severity {
     Fine,
@@ -157,6 +160,9 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
         let what = devices::watched(source, now_ms);
         let (present, error) = (fields::yes(source, "present"), fields::text(source, "error"));
         out.push(match (present, error) {
+            _ if fields::yes(source, "paused") => {
+                Check::remark("sources.paused", what, format!("hubless sources resume {}", fields::or_dash(source, "source")))
+            }
             (_, Some(_)) => Check::wrong("sources.read", what, "look at the directory's owner and mode"),
             (true, None) => Check::fine("sources.read", what),
             (false, None) => Check::remark("sources.read", what, "nothing, if the tool is not used here; else sources.claude.root"),
@@ -181,6 +187,7 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
             ),
         ));
     }
+    out.extend(fields::list(data, "ways").iter().map(|way| way_runs(way, now_ms)));
     for device in fields::list(data, "devices").iter().filter(|device| !fields::yes(device, "thisDevice")) {
         let name = fields::or_dash(device, "name");
         if fields::yes(device, "reachable") {
@@ -206,6 +213,28 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
         out.push(Check::wrong("daemon.warns", fields::or_dash(problem, "what"), fields::or_dash(problem, "fix")));
     }
     out
+}
+
+/// Whether one of the ways by which the tools are followed still runs. Any two may fail and everything is still seen, only later.
+fn way_runs(way: &Value, now_ms: i64) -> Check {
+    let (name, last) = (fields::or_dash(way, "way"), fields::time(way, "lastRun"));
+    let ran = last.map_or_else(|| "not since the start".to_owned(), |at| ages::ago(now_ms, Some(at)));
+    let silent = last.is_some_and(|at| now_ms.saturating_sub(at) > RESCAN_SILENT_MS);
+    let failed = fields::text(&way["lastError"], "why");
+    let since = fields::time(&way["lastError"], "at");
+    match failed {
+        Some(why) => {
+            let what = format!("{name} last ran: {ran}; last error, {}: {why}", ages::ago(now_ms, since));
+            Check::remark("sources.ways", what, "nothing is lost: the other ways see it later; look at the error")
+        }
+        None if name == "rescan" && silent => {
+            Check::wrong("sources.ways", format!("{name} last ran: {ran}"), "hubless sources rescan; else hubless down; hubless up")
+        }
+        None if name == "rescan" && last.is_none() => {
+            Check::remark("sources.ways", format!("{name} last ran: {ran}"), "hubless sources, in a moment again")
+        }
+        None => Check::fine("sources.ways", format!("{name} last ran: {ran}")),
+    }
 }
 
 fn told(check: &Check) -> Value {

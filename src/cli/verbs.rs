@@ -14,7 +14,9 @@ use super::help::Help;
 use super::hooks::Hooks;
 use super::pair::{self, Pair};
 use super::problem::Trouble;
+use super::projects::Projects;
 use super::sessions::Sessions;
+use super::sources::Sources;
 use super::status::Status;
 use super::todos::Todos;
 
@@ -51,6 +53,8 @@ pub(crate) enum Verb {
     Devices(Devices),
     /// Runs of agents on all devices
     Sessions(Sessions),
+    /// Who works on which project, and what is left there
+    Projects(Projects),
     /// What is left to do, and doing it
     Todos(Todos),
     /// An agent reports
@@ -58,6 +62,8 @@ pub(crate) enum Verb {
     Beat(Beat),
     /// Lets the tools report by themselves what they do
     Hooks(Hooks),
+    /// The directories of the tools that are read
+    Sources(Sources),
     /// How far apart the devices are
     Sync(Sync),
     /// Everything in one document
@@ -90,6 +96,8 @@ impl Line {
             Verb::Agents(agents) => agents.run(&context),
             Verb::Devices(devices) => devices.run(&context),
             Verb::Sessions(sessions) => sessions.run(&context),
+            Verb::Projects(projects) => projects.run(&context),
+            Verb::Sources(sources) => sources.run(&context),
             Verb::Todos(todos) => todos.run(&context),
             Verb::Hooks(hooks) => hooks.run(&context),
             Verb::Sync(sync) => sync.run(&context),
@@ -106,12 +114,14 @@ impl Line {
             Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) | Verb::Sync(_) => (true, true),
             Verb::Status(_) => (true, false),
             Verb::Devices(_) | Verb::Doctor => (false, true),
+            Verb::Sources(sources) => (false, sources.is_list()),
             Verb::Init(_)
             | Verb::Up(_)
             | Verb::Down
             | Verb::Pair(_)
             | Verb::Leave
             | Verb::Beat(_)
+            | Verb::Projects(_)
             | Verb::Hooks(_)
             | Verb::Export(_)
             | Verb::Version
@@ -129,6 +139,8 @@ impl Line {
             | Verb::Leave
             | Verb::Status(_)
             | Verb::Beat(_)
+            | Verb::Projects(_)
+            | Verb::Sources(_)
             | Verb::Hooks(_)
             | Verb::Sync(_)
             | Verb::Export(_)
@@ -197,6 +209,8 @@ mod tests {
             "hubless todos --all add x",
             "hubless devices --all ping x",
             "hubless sessions --tool pi list",
+            "hubless sources rescan --limit 1",
+            "hubless projects --limit 1",
         ];
         for line in lines {
             assert!(read(line).expect("read").fits().is_err(), "{line}");
@@ -227,6 +241,14 @@ mod tests {
             "x hooks uninstall all --yes",
             "x hooks status",
             "x sync status",
+            "x sources",
+            "x sources status --limit 0",
+            "x sources rescan",
+            "x sources backfill",
+            "x sources pause claude",
+            "x sources resume claude-todos-2",
+            "x projects",
+            "x projects api-server --json",
             "x export --format automerge -o out",
             "x doctor",
             "x version",

@@ -18,6 +18,11 @@ pub fn log(note: &Note) {
             let (device, session, tool) = (shown(device), shown(session), shown(tool));
             tracing::info!(device, session, tool, "new session from {device}");
         }
+        Note::Webhook { deed, device, session, agent } => {
+            let (deed, device, session, agent) = (shown(deed), shown(device), shown(session), shown(agent));
+            tracing::info!(device, session, agent, "webhook {deed}");
+        }
+        Note::Active { sessions } => tracing::info!(sessions, "found {sessions} active sessions"),
         Note::Watching { directories } => tracing::info!(directories, "watching {directories} directories"),
         Note::NotSeen { device, for_ms } => {
             let (device, span) = (shown(device), span(*for_ms));
@@ -114,6 +119,8 @@ mod tests {
         let text = || text.to_owned();
         vec![
             (Note::NewSession { device: text(), session: text(), tool: text() }, format!("message=new session from {}", text())),
+            (Note::Webhook { deed: text(), device: text(), session: text(), agent: text() }, format!("message=webhook {}", text())),
+            (Note::Active { sessions: 2 }, "message=found 2 active sessions".to_owned()),
             (Note::Watching { directories: 3 }, "message=watching 3 directories".to_owned()),
             (Note::NotSeen { device: text(), for_ms: 7_200_000 }, format!("message={} not seen for 2h", text())),
             (Note::DialFailed { device: text(), address: text(), why: text() }, "message=dial failed".to_owned()),

@@ -2,12 +2,19 @@
 
 use super::beat::Reported;
 use super::text::Foreign;
+use super::todo::Listed;
 
 /// One question that changes something, or needs the world.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ask {
     /// An agent reports.
     Beat(Report),
+    /// Whoever runs an agent reports its run, under a key of its own.
+    Run(RunReport),
+    /// Somebody says what its list of todos holds.
+    List(ListReport),
+    /// Somebody says which sessions there are.
+    Sessions(Vec<SessionRecord>),
     /// Something is done to a todo.
     Todo(TodoAsk),
     /// Opens the window for one other device and makes a one-time ticket.
@@ -26,6 +33,13 @@ pub enum Ask {
     },
     /// Lists and reads all sources again.
     Rescan,
+    /// Nothing more is read of a source, or it goes on.
+    Pause {
+        /// A tool, or one source by its word.
+        source: String,
+        /// Whether it is to rest.
+        rests: bool,
+    },
     /// One automerge document with maps `sessions`, `heartbeats`, `todos`.
     Export,
 }
@@ -55,12 +69,98 @@ pub struct Report {
     pub device: Option<Foreign>,
     /// JSON text of one object that comes back as it was given.
     pub metadata: Option<Foreign>,
-    /// `cli`, `api`, `hook`.
+    /// `cli`, `api`, `hook`, `webhook`.
     pub source: &'static str,
     /// Where its session works; the first one known stays.
     pub cwd: Option<Foreign>,
     /// When it was said, milliseconds since 1970; `None`: now. What waited in a spool never takes the place of a later word.
     pub at: Option<i64>,
+}
+
+/// What whoever runs an agent reports of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunReport {
+    /// The run's own name: the same key on this device is the same session.
+    pub key: Foreign,
+    /// What happened.
+    pub deed: RunDeed,
+    /// Who works in it; needed once, then known.
+    pub agent: Option<Foreign>,
+    /// What it works on, the file it has open, a message to people: as in a [`Report`].
+    pub task: Option<Foreign>,
+    /// As `task`.
+    pub file: Option<Foreign>,
+    /// As `task`.
+    pub note: Option<Foreign>,
+    /// What came of it, when it is over.
+    pub result: Option<Foreign>,
+}
+
+/// What happened to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunDeed {
+    /// It began.
+    Spawn,
+    /// It goes on.
+    Progress,
+    /// It is done.
+    Complete,
+    /// It ended with an error.
+    Error,
+}
+
+impl RunDeed {
+    /// All of them.
+    pub const ALL: [RunDeed; 4] = [RunDeed::Spawn, RunDeed::Progress, RunDeed::Complete, RunDeed::Error];
+
+    /// The word of the replaced system's webhook.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            RunDeed::Spawn => "spawn",
+            RunDeed::Progress => "progress",
+            RunDeed::Complete => "complete",
+            RunDeed::Error => "error",
+        }
+    }
+
+    /// How it says that the run is over, if it does: an end's `outcome`.
+    #[must_use]
+    pub fn outcome(self) -> Option<&'static str> {
+        match self {
+            RunDeed::Spawn | RunDeed::Progress => None,
+            RunDeed::Complete => Some("done"),
+            RunDeed::Error => Some("failed"),
+        }
+    }
+}
+
+/// A list of todos, said by whoever keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListReport {
+    /// The key of the run whose whole list it is; `None`: some todos of nobody in particular, and there may be others.
+    pub session: Option<Foreign>,
+    /// What it holds.
+    pub items: Vec<Listed>,
+}
+
+/// What another program knows of one session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRecord {
+    /// Its tool.
+    pub tool: String,
+    /// The tool's own id of it.
+    pub id: Foreign,
+    /// Who works in it.
+    pub agent: Option<Foreign>,
+    /// Its working directory.
+    pub cwd: Option<Foreign>,
+    /// Its branch.
+    pub branch: Option<Foreign>,
+    /// What it is about.
+    pub title: Option<Foreign>,
+    /// When it began, milliseconds since 1970.
+    pub started: Option<i64>,
 }
 
 /// What is to be done to a todo, by whom.

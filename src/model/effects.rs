@@ -98,6 +98,22 @@ pub enum Note {
         /// Its tool.
         tool: String,
     },
+    /// `webhook DEED`.
+    Webhook {
+        /// `spawn`, `progress`, `completed`, `error`.
+        deed: String,
+        /// The device's name.
+        device: String,
+        /// The session's short id.
+        session: String,
+        /// The agent's name.
+        agent: String,
+    },
+    /// `found N active sessions`.
+    Active {
+        /// How many.
+        sessions: usize,
+    },
     /// `watching N directories`.
     Watching {
         /// How many.

@@ -1,5 +1,7 @@
 //! Members: the entries of the signed log that alone decides who may speak. Their judgement is `rules/members`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::DeviceId;
@@ -69,6 +71,9 @@ pub struct DeviceFact {
     pub platform: super::text::Foreign,
     /// Where it last listened, `ip:port`.
     pub addresses: Vec<String>,
+    /// Its sources that rest, by their words.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub paused: BTreeSet<String>,
 }
 
 /// `choice/<unique>`, once: a decision that holds on every device.

@@ -17,6 +17,15 @@ pub enum Reply {
         /// Names of the devices that were reachable when it was told.
         told: Vec<String>,
     },
+    /// A list was taken: for each of its items, in order, where it is now.
+    Listed(Vec<Placed>),
+    /// Records of sessions were taken; the view now shows them.
+    Sessions {
+        /// All of them.
+        sessions: Vec<SessionId>,
+        /// How many of those were not known before.
+        new: usize,
+    },
     /// A todo was changed; the view now shows it.
     Todo {
         /// Which.
@@ -53,10 +62,37 @@ pub enum Reply {
     },
     /// Everything is being listed and read again.
     Rescanning,
+    /// Sources rest, or go on.
+    Paused {
+        /// Their words.
+        sources: Vec<String>,
+        /// Whether they rest now.
+        paused: bool,
+    },
     /// An automerge document.
     Document(Vec<u8>),
     /// No, and why.
     Refused(Refusal),
+}
+
+/// What became of one item of a list that was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// The todo that holds it.
+    pub todo: TodoId,
+    /// What was written because of it.
+    pub news: News,
+}
+
+/// What was written because of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The list did not hold it before.
+    Added,
+    /// The list said something else of it before.
+    Updated,
+    /// Nothing: it was known.
+    Known,
 }
 
 /// Why something was refused.
@@ -109,10 +145,14 @@ pub enum Code {
     AgentNotFound,
     /// No such conflict.
     ConflictNotFound,
+    /// No such source.
+    SourceNotFound,
     /// The beginning of an id fits several.
     AmbiguousId,
     /// Nothing to undo.
     NothingToUndo,
+    /// The run is over, and ended otherwise.
+    AlreadyEnded,
     /// The device's name is another member's.
     NotThisDevice,
     /// It could not be written: full disk, failing disk. It may have been taken.
@@ -149,8 +189,10 @@ impl Code {
             Code::DeviceNotFound => "device-not-found",
             Code::AgentNotFound => "agent-not-found",
             Code::ConflictNotFound => "conflict-not-found",
+            Code::SourceNotFound => "source-not-found",
             Code::AmbiguousId => "ambiguous-id",
             Code::NothingToUndo => "nothing-to-undo",
+            Code::AlreadyEnded => "already-ended",
             Code::NotThisDevice => "not-this-device",
             Code::Storage => "storage",
             Code::Unreachable => "unreachable",
@@ -171,12 +213,13 @@ impl Code {
     pub fn exit(self) -> u8 {
         match self {
             Code::BadRequest | Code::BadTicket => 2,
-            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound => 3,
+            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound | Code::SourceNotFound => 3,
             Code::DaemonDown => 4,
             Code::NotInitialised | Code::AlreadyPaired => 5,
             Code::AmbiguousId => 6,
             Code::TimedOut => 8,
             Code::NothingToUndo
+            | Code::AlreadyEnded
             | Code::NotThisDevice
             | Code::Storage
             | Code::Unreachable
@@ -192,8 +235,8 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Code::BadRequest | Code::BadTicket => 400,
-            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound => 404,
-            Code::AmbiguousId | Code::NothingToUndo | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
+            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound | Code::SourceNotFound => 404,
+            Code::AmbiguousId | Code::NothingToUndo | Code::AlreadyEnded | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
             Code::TicketSpent => 410,
             Code::PairMismatch => 403,
             Code::NotImplemented => 501,

@@ -41,6 +41,8 @@ pub struct View {
     pub sources: OrdMap<String, Arc<SourceView>>,
     /// Sessions of this device that stay here (`sync.exclude`).
     pub staying: Arc<BTreeSet<SessionId>>,
+    /// The ways by which it is learnt what the tools do here; none is there that has not run since the start.
+    pub ways: OrdMap<Way, WayView>,
     /// What is wrong here and now.
     pub warnings: OrdMap<String, Warning>,
 }
@@ -62,6 +64,7 @@ impl View {
             strangers: OrdMap::new(),
             sources: OrdMap::new(),
             staying: Arc::default(),
+            ways: OrdMap::new(),
             warnings: OrdMap::new(),
         }
     }
@@ -152,6 +155,12 @@ pub enum AgentState {
 }
 
 impl AgentState {
+    /// Whether it is at work or waits for a person.
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        matches!(self, AgentState::NeedsInput | AgentState::Stuck | AgentState::Working | AgentState::Late)
+    }
+
     /// The word that is shown.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -353,10 +362,49 @@ pub struct SourceView {
     pub files: u64,
     /// When it was last listed, by our clock.
     pub listed_here: Option<i64>,
+    /// When something of it was last read, by our clock.
+    pub read_here: Option<i64>,
+    /// Whether it rests: it is listed, and nothing of it is read.
+    pub paused: bool,
     /// How many elements and files could not be read as what they should be.
     pub malformed: u64,
     /// The last failure.
     pub error: Option<String>,
+}
+
+/// A way by which it is learnt what the tools do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// The system says that something changed.
+    Watcher,
+    /// All directories are listed, from time to time.
+    Rescan,
+    /// The tools' own hooks say it.
+    Hooks,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Way; 3] = [Way::Watcher, Way::Rescan, Way::Hooks];
+
+    /// The word that is shown.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Way::Watcher => "watcher",
+            Way::Rescan => "rescan",
+            Way::Hooks => "hooks",
+        }
+    }
+}
+
+/// How one of them fares since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WayView {
+    /// When it last ran, by our clock.
+    pub ran_here: Option<i64>,
+    /// Its last failure: when, by our clock, and why.
+    pub error: Option<(i64, String)>,
 }
 
 /// Something that a person should know.

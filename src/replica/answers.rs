@@ -28,7 +28,17 @@ const INTERVAL_S: u32 = 60;
 impl Replica {
     pub(super) fn hear_ask(&mut self, asker: Asker, ask: Ask, now: Now, out: &mut Effects) {
         let reply = match ask {
-            Ask::Beat(report) => self.beat(report, now, out),
+            Ask::Beat(report) => {
+                let hooked = report.source == "hook";
+                let told = self.beat(report, now, out);
+                if hooked {
+                    self.ways.hooked(told.as_ref().err(), now);
+                }
+                told
+            }
+            Ask::Run(run) => self.report_run(run, now, out),
+            Ask::List(list) => Ok(self.take_list(list, now, out)),
+            Ask::Sessions(records) => Ok(self.take_records(records, now, out)),
             Ask::Todo(ask) => self.todo(ask, now, out),
             Ask::Invite => {
                 out.tell.push(LinkAction::Invite { asker });
@@ -50,6 +60,7 @@ impl Replica {
                 self.reading.distrust(now, out);
                 Ok(Reply::Rescanning)
             }
+            Ask::Pause { source, rests } => self.pause(&source, rests, out),
             Ask::Export => Ok(Reply::Document(self.export())),
         };
         out.reply.push((asker, reply.unwrap_or_else(Reply::Refused)));
@@ -61,7 +72,7 @@ impl Replica {
         super::export::export(&self.showing.view, self.library.facts())
     }
 
-    fn beat(&mut self, report: Report, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {
+    pub(super) fn beat(&mut self, report: Report, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {
         if report.agent.is_blank() {
             return Err(Refusal::new(Code::BadRequest, "an agent needs a name").fix("hubless beat NAME [TASK] [FILE]"));
         }
@@ -91,8 +102,9 @@ impl Replica {
         if let Some(cwd) = report.cwd.filter(|cwd| !cwd.is_blank()) {
             self.place_session(session, cwd, now, out);
         }
-        // A hook that says *working* has just seen a tool's result: it goes on, even if what it is at stays the same.
-        let goes_on = report.source == "hook" && report.state == Some(Reported::Working);
+        // A hook that says *working* has just seen a tool's result, and a webhook that reports progress means it: it goes on, even
+        // if what it is at stays the same.
+        let goes_on = matches!(report.source, "hook" | "webhook") && report.state == Some(Reported::Working);
         self.presences.report(beat.clone(), said.boot_ms, transition || goes_on);
         self.showing.presence_changed(&self.me.device, &self.presences);
         if durable {

@@ -1,19 +1,25 @@
-//! What is due by time, and what is shown of devices, sources and warnings.
+//! What is due by time, what this device says of itself, and what is shown of devices, sources and warnings.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use crate::model::effects::{Effects, Note};
+use crate::model::fact::FactKey;
 use crate::model::id::DeviceId;
 use crate::model::input::LinkAction;
+use crate::model::member::DeviceFact;
 use crate::model::message::Message;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now};
-use crate::model::view::{DeviceView, LinkView, Warning};
+use crate::model::view::{DeviceView, LinkView, Warning, Way, WayView};
 
+use super::facts::Joined;
 use super::link::Stage;
 use super::machine::Replica;
+use super::saved;
 
 impl Replica {
     pub(super) fn do_what_is_due(&mut self, now: Now, out: &mut Effects) {
@@ -116,6 +122,23 @@ impl Replica {
         changed | self.show_rest()
     }
 
+    /// Says of ourselves what has changed: name, platform, addresses, sources that rest.
+    pub(super) fn introduce(&mut self, out: &mut Effects) {
+        let key = FactKey::Device(self.me.device);
+        let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
+        let said = self.showing.devices().get(&self.me.device);
+        let addresses = match (self.listening.is_empty(), said) {
+            (true, Some(said)) => said.addresses.clone(),
+            _ => self.listening.clone(),
+        };
+        let (name, platform) = (Foreign::new(&*self.me.name), Foreign::new(&*self.me.platform));
+        let fact = DeviceFact { rev, name, platform, addresses, paused: self.reading.following.paused() };
+        if said != Some(&fact) {
+            let fact = DeviceFact { rev: rev + 1, ..fact };
+            self.write("fleet", &[(key, saved::json(&fact))], out);
+        }
+    }
+
     fn show_rest(&mut self) -> bool {
         let view = &mut self.showing.view;
         let strangers = self.sightings.clone().into_iter().collect();
@@ -133,10 +156,16 @@ impl Replica {
         });
         let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).collect();
         let fleet = Some(self.fleet.id);
+        let ways: OrdMap<Way, WayView> = self.ways.0.clone().into_iter().collect();
         let moved = !Arc::ptr_eq(&view.staying, &self.staying.sessions);
         view.staying = Arc::clone(&self.staying.sessions);
-        let changed = moved || view.strangers != strangers || view.sources != sources || view.warnings != warnings || view.fleet != fleet;
-        (view.strangers, view.sources, view.warnings, view.fleet) = (strangers, sources, warnings, fleet);
+        let changed = moved
+            || view.ways != ways
+            || view.strangers != strangers
+            || view.sources != sources
+            || view.warnings != warnings
+            || view.fleet != fleet;
+        (view.strangers, view.sources, view.ways, view.warnings, view.fleet) = (strangers, sources, ways, warnings, fleet);
         changed
     }
 

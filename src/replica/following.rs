@@ -97,6 +97,8 @@ pub struct Following {
     queued: BTreeSet<At>,
     asked: BTreeSet<At>,
     again: BTreeSet<At>,
+    /// Of these nothing is asked for, by a person's word.
+    paused: BTreeSet<Root>,
     /// Keys of rows that are void.
     void: Vec<String>,
 }
@@ -121,7 +123,33 @@ impl Following {
         for (at, row) in &rows {
             firsts.entry(row.run.first.clone().unwrap_or_default()).or_default().insert(at.clone());
         }
-        Following { rows, firsts, queue: VecDeque::new(), queued: BTreeSet::new(), asked: BTreeSet::new(), again: BTreeSet::new(), void }
+        let (queue, queued, asked, again) = (VecDeque::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Following { rows, firsts, queue, queued, asked, again, paused: BTreeSet::new(), void }
+    }
+
+    /// Nothing more of that root is asked for. A piece that was asked for already still counts.
+    pub fn pause(&mut self, root: Root) {
+        self.paused.insert(root);
+        self.queue.retain(|(of, _)| *of != root);
+        self.queued.retain(|(of, _)| *of != root);
+        self.again.retain(|(of, _)| *of != root);
+    }
+
+    /// The next listing asks for what was left.
+    pub fn resume(&mut self, root: Root) {
+        self.paused.remove(&root);
+    }
+
+    /// Whether that root rests.
+    #[must_use]
+    pub fn is_paused(&self, root: Root) -> bool {
+        self.paused.contains(&root)
+    }
+
+    /// The words of all that rest.
+    #[must_use]
+    pub fn paused(&self) -> BTreeSet<String> {
+        self.paused.iter().map(|root| root.word()).collect()
     }
 
     /// The sums of all files that were read, for what is shown of their sessions.
@@ -289,7 +317,7 @@ impl Following {
     /// A piece was dealt with; the file waits behind the others if there is more of it.
     fn done_with(&mut self, at: At, out: &mut Effects) {
         self.asked.remove(&at);
-        if self.again.remove(&at) && self.queued.insert(at.clone()) {
+        if self.again.remove(&at) && !self.is_paused(at.0) && self.queued.insert(at.clone()) {
             self.queue.push_back(at);
         }
         self.pump(out);

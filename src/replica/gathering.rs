@@ -56,6 +56,7 @@ impl Replica {
         if let SourceEvent::Repo { cwd, repo } = &event {
             self.learn_place(cwd, repo.as_ref(), now, out);
         }
+        self.ways.heard(&event, &self.reading.shown, now);
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
         self.unconsolidated |= !gathered.told.is_empty() || gathered.progress.iter().any(|(progress, _)| !progress.said.is_empty());
         for (told, place) in gathered.told {
@@ -75,8 +76,7 @@ impl Replica {
         if gathered.ended {
             self.living.at_once(now);
         }
-        let fresh = self.library.write_gathered(&mut out.keep);
-        self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
+        self.write_gathered(out);
         for progress in read {
             self.reading.following.keep(progress, out);
         }
@@ -86,6 +86,7 @@ impl Replica {
         if gathered.complete {
             self.reading.restamp(self.library.stamp(), out);
             self.consolidate = std::mem::take(&mut self.unconsolidated);
+            self.found_active.get_or_insert(false);
             let directories = self.reading.shown.values().filter(|shown| shown.present).count();
             if directories != self.watching {
                 self.watching = directories;
@@ -231,7 +232,7 @@ impl Replica {
         reading::change(&self.showing.todos, &list, self.me.device, std::slice::from_ref(change), at, now.wall_ms)
     }
 
-    fn gather_todos(&mut self, facts: Vec<TodoFact>, at: i64, now: Now) {
+    pub(super) fn gather_todos(&mut self, facts: Vec<TodoFact>, at: i64, now: Now) {
         for fact in facts {
             let (key, value) = saved::todo(&fact);
             if self.library.gather(&self.shard_of(&fact, at), &key, value) {

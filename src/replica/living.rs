@@ -245,12 +245,7 @@ impl Replica {
 
     /// A session is over: said once, however often it is found out, and its agents' last word is that they are done.
     pub(super) fn end(&mut self, session: SessionId, outcome: &str, counts: Option<Counts>, at: i64, now: Now, out: &mut Effects) {
-        let unique = ActId::of(&[b"end", &session.0, outcome.as_bytes(), &at.to_le_bytes()]);
-        let key = FactKey::End(session, unique);
-        if self.library.facts().get(&key).is_none() {
-            let fact = EndFact { outcome: Foreign::new(outcome), result: None, counts, at };
-            self.write(&self.shard_of_session(&session, at), &[(key, saved::json(&fact))], out);
-        }
+        self.write_end(session, &EndFact { outcome: Foreign::new(outcome), result: None, counts, at }, out);
         let state = if outcome == "failed" { Reported::Failed } else { Reported::Done };
         let beats: Vec<Beat> = self.living_beats().filter(|beat| beat.session == session).cloned().collect();
         for beat in beats {
@@ -260,6 +255,15 @@ impl Replica {
         }
         self.learn_changed(now);
         self.showing.presence_changed(&self.me.device, &self.presences);
+    }
+
+    /// Writes that a session is over; the same end twice is one.
+    pub(super) fn write_end(&mut self, session: SessionId, end: &EndFact, out: &mut Effects) {
+        let unique = ActId::of(&[b"end", &session.0, end.outcome.json().as_bytes(), &end.at.to_le_bytes()]);
+        let key = FactKey::End(session, unique);
+        if self.library.facts().get(&key).is_none() {
+            self.write(&self.shard_of_session(&session, end.at), &[(key, saved::json(end))], out);
+        }
     }
 }
 

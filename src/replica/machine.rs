@@ -15,11 +15,11 @@ use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
 use crate::model::leaving::Exclude;
 use crate::model::limits::SLEPT_MS;
-use crate::model::member::{DeviceFact, Fleet};
+use crate::model::member::Fleet;
 use crate::model::message::Bye;
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now, Stamp};
-use crate::model::view::{View, Warning};
+use crate::model::view::{SessionState, SessionView, View, Warning};
 use crate::rules::members::{self, Log};
 
 use super::dialing::Dialing;
@@ -35,6 +35,7 @@ use super::reading::Reading;
 use super::saved;
 use super::showing::Showing;
 use super::staying::Staying;
+use super::ways::Ways;
 
 /// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
 const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
@@ -68,6 +69,7 @@ pub struct Replica {
     pub(super) reading: Reading,
     pub(super) living: Living,
     pub(super) watching: usize,
+    pub(super) ways: Ways,
     pub(super) places: Places,
     pub(super) staying: Staying,
     pub(super) lives: Lives,
@@ -86,6 +88,8 @@ pub struct Replica {
     pub(super) foreign: bool,
     pub(super) unconsolidated: bool,
     pub(super) consolidate: bool,
+    /// Whether it was said how many sessions are active; `None` until everything was listed once.
+    pub(super) found_active: Option<bool>,
     pub(super) written_again: BTreeSet<String>,
     outdone: BTreeSet<FactKey>,
     healing: bool,
@@ -113,6 +117,7 @@ impl Replica {
             links: BTreeMap::new(),
             dialing: Dialing::new(me.device, life.nonce),
             living: Living::default(),
+            ways: Ways::default(),
             watching: 0,
             reading: Reading::open(library.stamp(), shelf),
             places: Places::default(),
@@ -132,6 +137,7 @@ impl Replica {
             foreign: false,
             unconsolidated: false,
             consolidate: false,
+            found_active: None,
             written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
             outdone: BTreeSet::new(),
             healing: false,
@@ -158,6 +164,7 @@ impl Replica {
             replica.fleet_changed = true;
         }
         replica.write_members(&entries, &mut out);
+        replica.rest_again();
         replica.reading.drop_void(&mut out);
         replica.reading.list(now, &mut out);
         replica.introduce(&mut out);
@@ -279,20 +286,10 @@ impl Replica {
         }
     }
 
-    /// Says of ourselves what has changed: name, platform, addresses.
-    pub(super) fn introduce(&mut self, out: &mut Effects) {
-        let key = FactKey::Device(self.me.device);
-        let rev = self.library.facts().get(&key).map_or(0, super::facts::Joined::rev);
-        let said = self.showing.devices().get(&self.me.device);
-        let addresses = match (self.listening.is_empty(), said) {
-            (true, Some(said)) => said.addresses.clone(),
-            _ => self.listening.clone(),
-        };
-        let fact = DeviceFact { rev, name: Foreign::new(&*self.me.name), platform: Foreign::new(&*self.me.platform), addresses };
-        if said != Some(&fact) {
-            let fact = DeviceFact { rev: rev + 1, ..fact };
-            self.write("fleet", &[(key, saved::json(&fact))], out);
-        }
+    /// Writes what was gathered in this step.
+    pub(super) fn write_gathered(&mut self, out: &mut Effects) {
+        let fresh = self.library.write_gathered(&mut out.keep);
+        self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
     }
 
     /// A name for one action that no other opening of any store gives.
@@ -445,6 +442,11 @@ impl Replica {
         if std::mem::take(&mut self.consolidate) {
             let (todos, sessions) = (self.shown.todos.len(), self.shown.sessions.len());
             out.note.push(Note::Consolidated { todos, sessions });
+        }
+        if self.found_active == Some(false) {
+            self.found_active = Some(true);
+            let is_active = |session: &&Arc<SessionView>| matches!(session.state, SessionState::Agent(state) if state.is_active());
+            out.note.push(Note::Active { sessions: self.shown.sessions.values().filter(is_active).count() });
         }
     }
 }

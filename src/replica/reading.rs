@@ -214,16 +214,18 @@ impl Reading {
     /// Hears what the sources say.
     pub fn hear(&mut self, event: SourceEvent, now: Now, stamp: [u8; 16], out: &mut Effects) -> Gathered {
         let (mut gathered, mut placed) = (Gathered::default(), Placed::default());
+        self.notice_read(&event, now);
         match event {
             SourceEvent::Hint { root, path: Some(path) } => self.hinted(root, path, out),
             SourceEvent::Hint { root, path: None } => self.list_one(root, out),
             SourceEvent::Looked { root, base, present, files, skipped } => {
-                let before = self.shown.get(&root).map_or(0, |shown| shown.malformed);
+                let (malformed, read_here) = self.shown.get(&root).map_or((0, None), |shown| (shown.malformed, shown.read_here));
                 let error = (skipped > 0).then(|| format!("{skipped} entries passed over: links, pipes, or not readable"));
                 let (count, listed_here) = (files.len() as u64, Some(now.wall_ms));
-                self.shown.insert(root, SourceView { base, present, files: count, listed_here, malformed: before, error });
+                let paused = self.following.is_paused(root);
+                self.shown.insert(root, SourceView { base, present, files: count, listed_here, read_here, paused, malformed, error });
                 self.listing.remove(&root);
-                self.looked(root, files, out);
+                self.looked(root, if paused { Vec::new() } else { files }, out);
             }
             SourceEvent::Read { root, path, bytes, .. } if root.folder().word == "claude-projects" => {
                 self.placing.read_head(stem(&path), &bytes, out, &mut placed);
@@ -253,6 +255,14 @@ impl Reading {
         gathered
     }
 
+    fn notice_read(&mut self, event: &SourceEvent, now: Now) {
+        let (SourceEvent::Read { root, .. } | SourceEvent::Followed { root, .. }) = event else { return };
+        let Some(shown) = self.shown.get_mut(root) else { return };
+        if shown.read_here.is_none_or(|at| (now.wall_ms - at).abs() >= super::ways::SHOWN_EVERY_MS) {
+            shown.read_here = Some(now.wall_ms);
+        }
+    }
+
     /// Gives out what need wait no longer, with the marks to keep after it.
     fn gather(&mut self, placed: Placed, gathered: &mut Gathered) {
         for (told, at, mark, place) in placed.told {
@@ -265,7 +275,24 @@ impl Reading {
         gathered.progress.extend(placed.progress);
     }
 
+    /// Nothing more of that root is read until [`Reading::resume`]; what was asked for already is taken.
+    pub fn pause(&mut self, root: Root) {
+        self.following.pause(root);
+        self.again.retain(|(of, _), _| *of != root);
+        self.shown.entry(root).and_modify(|shown| shown.paused = true);
+    }
+
+    /// It is read again, from where it was left.
+    pub fn resume(&mut self, root: Root, out: &mut Effects) {
+        self.following.resume(root);
+        self.shown.entry(root).and_modify(|shown| shown.paused = false);
+        self.list_one(root, out);
+    }
+
     fn hinted(&mut self, root: Root, path: RelPath, out: &mut Effects) {
+        if self.following.is_paused(root) {
+            return;
+        }
         match files::what(root, &path) {
             Some(File::Lines(..)) => self.following.hint((root, path), out),
             Some(_) => self.read((root, path), out),

@@ -40,14 +40,16 @@ pub fn view<'a>(
     let ends: Vec<&EndFact> = ends.into_iter().collect();
     // Counts only grow, unless a file was rewritten: the highest is the last as far as anybody can tell.
     let counts = beats.iter().filter_map(|(.., counts)| *counts).chain(ends.iter().filter_map(|end| end.counts)).max();
-    let end = ends.iter().filter(|end| alive_at.is_none_or(|alive| alive <= end.at)).min().map(|end| (*end).clone());
+    let newest_beat = beats.iter().map(|(_, at, _)| *at).max();
+    let since = |from: Option<i64>| ends.iter().filter(|end| from.is_none_or(|from| from <= end.at)).min().map(|end| (*end).clone());
+    // A run that went on and ended again has an end for each time; the last word came with the one that counts.
+    let end = since(newest_beat).or_else(|| since(alive_at));
     let speaker = beats.iter().min_by_key(|(state, at, _)| agents::voice(*state, *at));
     let state = match (&end, speaker) {
         (Some(_), _) => SessionState::Ended,
         (None, Some((state, ..))) => SessionState::Agent(*state),
         (None, None) => SessionState::Quiet,
     };
-    let newest_beat = beats.iter().map(|(_, at, _)| *at).max();
     let last_activity = newest_beat.max(lists.read_at).map_or(fact.started, |at| at.max(fact.started));
     SessionView { id, fact: fact.clone(), state, last_activity, end, todos: lists.todos, open: lists.open, done: lists.done, counts }
 }
@@ -100,6 +102,9 @@ mod tests {
         let on = seen(&ends, &[(AgentState::Late, 2501)]);
         assert_eq!((on.state, on.end), (SessionState::Agent(AgentState::Late), None));
         assert_eq!(seen(&ends, &[(AgentState::Done, 9000)]).state, SessionState::Ended, "a last word is no going on");
+        let again = [end("done", 2000), end("failed", 3000)];
+        assert_eq!(seen(&again, &[(AgentState::Failed, 3000)]).end, Some(end("failed", 3000)), "it went on and ended otherwise");
+        assert_eq!(seen(&again, &[(AgentState::Done, 2000)]).end, Some(end("done", 2000)), "a later guess is no other end");
     }
 
     #[test]

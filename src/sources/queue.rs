@@ -54,9 +54,11 @@ struct Waiting {
 }
 
 impl Queue {
-    /// An empty queue; `roots` are those that can be looked at again.
+    /// A queue of no looks; `roots` are those that can be looked at again. The core lists the tools' own directories by itself; of
+    /// the others it learns by a hint.
     pub(super) fn new(roots: Vec<Root>) -> Queue {
-        Queue { roots, waiting: Mutex::default(), rang: Notify::new() }
+        let again = roots.iter().copied().filter(|root| root.nth > 0).collect();
+        Queue { roots, waiting: Mutex::new(Waiting { again, ..Waiting::default() }), rang: Notify::new() }
     }
 
     /// Adds a look, or remembers that there was no room for it. The same listing need not wait twice.

@@ -55,11 +55,6 @@ pub(crate) fn heard(agent: &AgentView) -> i64 {
     agent.sign_here.unwrap_or(agent.beat.at)
 }
 
-/// Whether it is at work or waits for a person.
-pub(crate) fn is_active(state: AgentState) -> bool {
-    matches!(state, AgentState::NeedsInput | AgentState::Stuck | AgentState::Working | AgentState::Late)
-}
-
 fn report(agent: &AgentView) -> Value {
     let beat = &agent.beat;
     json!({
@@ -165,8 +160,8 @@ pub(crate) fn show(view: &View, now_ms: i64, name: &str, query: &str) -> Result<
     let rows = by_need(view).into_iter().filter(|row| row.agent == key && device.is_none_or(|device| row.device == device));
     let rows: Vec<Row<'_>> = rows.collect();
     let sessions: Vec<(&AgentKey, &AgentView)> = rows.iter().flat_map(|row| row.sessions.iter().copied()).collect();
-    let best = rows.iter().find(|row| is_active(row.lead.state)).or(rows.first());
-    let active = best.filter(|row| is_active(row.lead.state)).map(|row| row.lead);
+    let best = rows.iter().find(|row| row.lead.state.is_active()).or(rows.first());
+    let active = best.filter(|row| row.lead.state.is_active()).map(|row| row.lead);
     let started = active.map(|lead| lead.beat.since);
     let shown: Vec<Value> = sessions.iter().map(|(key, row)| session(view, key, row)).collect();
     let data = json!({

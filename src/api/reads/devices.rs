@@ -6,7 +6,8 @@ use super::envelope::{Answer, iso, iso_or_null};
 use super::find;
 use super::query::{LIST, Query};
 use crate::api::problem::Problem;
-use crate::model::view::{DeviceView, LinkView, SourceView, View};
+use crate::model::tool::Root;
+use crate::model::view::{DeviceView, LinkView, SourceView, View, Way};
 
 /// One device.
 pub(crate) fn device(view: &View, device: &DeviceView) -> Value {
@@ -85,20 +86,65 @@ pub(crate) fn sync(view: &View, query: &str) -> Result<Answer, Problem> {
     })
 }
 
+/// `GET /api/v1/sync/status` of pi-brain: the other devices as its spokes. What cannot be known is `null`.
+pub(crate) fn spokes(view: &View) -> Value {
+    let others: Vec<&DeviceView> = members(view).into_iter().filter(|device| device.id != view.me).collect();
+    let spoke = |device: &&DeviceView| {
+        json!({
+            "name": device.name.json(),
+            "method": "p2p",
+            "enabled": device.member,
+            "connected": device.reachable,
+            "lastSeen": iso_or_null(device.last_contact_here),
+            "sessionsCount": view.sessions.values().filter(|session| session.fact.device == device.id).count(),
+        })
+    };
+    let met = others.iter().filter_map(|device| Some((device.name.json().to_owned(), iso(device.last_contact_here?))));
+    let missing: Option<u64> = others.iter().map(|device| device.they_miss).sum();
+    let error = |device: &&DeviceView| {
+        let (at, why) = device.last_error.as_ref()?;
+        Some(json!({"name": device.name.json(), "at": iso(*at), "error": why}))
+    };
+    json!({
+        "status": "success",
+        "data": {
+            "spokes": others.iter().map(spoke).collect::<Vec<_>>(),
+            "lastSync": met.collect::<serde_json::Map<_, _>>(),
+            // Changes, not sessions, are what a device lacks: with none to send no session waits, else nobody can say how many.
+            "pendingSessions": missing.filter(|n| *n == 0),
+            "errors": others.iter().filter_map(error).collect::<Vec<_>>(),
+        },
+    })
+}
+
 /// `GET /api/v3/sources`: the directories that are read.
 pub(crate) fn sources(view: &View, query: &str) -> Result<Answer, Problem> {
     let rows = view.sources.iter().map(|(name, source)| ((0, 0, name.clone()), (name, source))).collect();
     Answer::list(rows, Query::parse(query, &LIST), |(name, row)| source(name, row))
 }
 
+/// The ways by which it is learnt what the tools do; `null` where it has not been since the start.
+pub(crate) fn ways(view: &View) -> Value {
+    let row = |way: Way| {
+        let shown = view.ways.get(&way);
+        let error = shown.and_then(|shown| shown.error.as_ref()).map(|(at, why)| json!({"at": iso(*at), "why": why}));
+        json!({"way": way.word(), "lastRun": iso_or_null(shown.and_then(|shown| shown.ran_here)), "lastError": error})
+    };
+    Way::ALL.into_iter().map(row).collect()
+}
+
 /// One directory that is read.
 pub(crate) fn source(name: &str, source: &SourceView) -> Value {
     json!({
         "source": name,
+        "tool": Root::named(name).map(|root| root.folder().tool),
+        "computer": null,
         "base": source.base,
         "present": source.present,
         "files": source.files,
         "listedAt": iso_or_null(source.listed_here),
+        "lastRead": iso_or_null(source.read_here),
+        "paused": source.paused,
         "malformed": source.malformed,
         "error": source.error,
     })

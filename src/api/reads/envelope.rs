@@ -57,12 +57,6 @@ impl Answer {
         Answer { total, ..Answer::one(data, query) }
     }
 
-    /// Adds a warning.
-    pub(crate) fn warn(mut self, warning: String) -> Answer {
-        self.warnings.push(warning);
-        self
-    }
-
     /// A list in the order of its keys, from the cursor on, as many as were asked for.
     pub(crate) fn list<T>(rows: Vec<(Key, T)>, query: Query, render: impl Fn(&T) -> Value) -> Result<Answer, Problem> {
         let Answer { data, total, next, warnings } = Answer::rows(rows, query, render)?;
@@ -91,6 +85,12 @@ impl<R> Answer<Vec<R>> {
 }
 
 impl<D> Answer<D> {
+    /// Adds a warning.
+    pub(crate) fn warn(mut self, warning: String) -> Answer<D> {
+        self.warnings.push(warning);
+        self
+    }
+
     /// Puts the envelope around it.
     pub(crate) fn wrapped(self, view: &View, now_ms: i64, source: &str) -> Envelope<D> {
         let known = view.warnings.iter().map(|(code, warning)| format!("{code}: {}", warning.what));

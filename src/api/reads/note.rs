@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 
-use super::agents::is_active;
 use super::envelope::{Answer, iso, text};
 use super::query::Query;
 use crate::api::problem::Problem;
@@ -40,7 +39,7 @@ fn of_project(view: &View, asker: SessionId, project: &str) -> Value {
         |key: &AgentKey| view.sessions.get(&key.session).is_some_and(|session| session.fact.project.as_deref() == Some(project));
     let others = view.agents.iter().filter(|(key, agent)| key.session != asker && is_there(agent.state) && works_here(key));
     let mut others: Vec<(&AgentKey, &AgentView)> = others.map(|(key, agent)| (key, agent.as_ref())).collect();
-    others.sort_by_key(|(_, agent)| (!is_active(agent.state), agent.state, std::cmp::Reverse(agent.beat.at)));
+    others.sort_by_key(|(_, agent)| (!agent.state.is_active(), agent.state, std::cmp::Reverse(agent.beat.at)));
     let is_open = |todo: &&TodoView| todo.listed && !todo.deleted && todo.project == project && todo.status < Status::Cancelled;
     let mut open: Vec<&TodoView> = view.todos.values().map(AsRef::as_ref).filter(is_open).collect();
     // What somebody has in hand first: that is what another should not begin as well.

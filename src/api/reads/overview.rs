@@ -72,6 +72,7 @@ pub(crate) fn overview(view: &View, now_ms: i64, query: &str) -> Answer {
         "active_sessions": sessions::active(view, now_ms),
         "strangers": view.strangers.iter().map(stranger).collect::<Vec<_>>(),
         "sources": view.sources.iter().map(|(name, source)| devices::source(name, source)).collect::<Vec<_>>(),
+        "ways": devices::ways(view),
         "problems": problems.collect::<Vec<_>>(),
     });
     Answer::counting(data, total, Query::parse(query, &[]))

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::circles;
 use super::envelope::{Answer, Iso, Key, iso, text};
 use super::find;
 use super::query::{LIST, Query};
@@ -118,7 +119,8 @@ pub(crate) fn is_ready(view: &View, todo: &TodoView) -> bool {
     todo.status == Status::Pending && todo.listed && !todo.deleted && !todo.blocked_by.iter().any(|id| is_open(view, id))
 }
 
-fn is_open(view: &View, id: &TodoId) -> bool {
+/// Whether a todo, or one that holds what it held, is still to be done.
+pub(crate) fn is_open(view: &View, id: &TodoId) -> bool {
     let open = |todo: &Arc<TodoView>| !todo.status.is_finished() && !todo.deleted;
     match view.todos.get(id) {
         Some(todo) => open(todo),
@@ -158,7 +160,9 @@ pub(crate) fn list<'a>(view: &'a View, query: &str) -> Result<Answer<Vec<Row<'a>
     let urgent_first = ready == Some(true);
     let key = |todo: &TodoView| -> Key { (if urgent_first { urgency(todo) } else { 0 }, todo.created, todo.id.to_string()) };
     let rows = view.todos.values().filter(fits).map(|todo| (key(todo), todo)).collect();
-    Answer::rows(rows, query, |todo| row(view, todo))
+    let circles = if ready.is_some() { circles::named(view) } else { Vec::new() };
+    let told = Answer::rows(rows, query, |todo| row(view, todo))?;
+    Ok(circles.into_iter().fold(told, Answer::warn))
 }
 
 fn statuses(query: &Query) -> Result<Option<Vec<Status>>, Problem> {
