@@ -36,8 +36,10 @@ fn timeless(mut value: Value) -> Value {
     for key in ["asOf", "source", "warnings"] {
         value.as_object_mut().expect("an envelope").remove(key);
     }
-    if let Some(sources) = value["data"].get_mut("sources").and_then(Value::as_array_mut) {
-        sources.iter_mut().for_each(|source| source["listedAt"] = Value::Null);
+    for (rows, key) in [("sources", "listedAt"), ("sources", "lastRead"), ("ways", "lastRun")] {
+        if let Some(rows) = value["data"].get_mut(rows).and_then(Value::as_array_mut) {
+            rows.iter_mut().for_each(|row| row[key] = Value::Null);
+        }
     }
     value
 }

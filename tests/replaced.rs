@@ -140,6 +140,11 @@ fn the_log_has_the_facts_of_each_report_and_none_of_its_content() {
     home.set("HUBLESS_LOG_LEVEL", "debug");
     let daemon = home.up();
     let secret = ["zq-task-secret", "zq-note-secret", "zq-result-secret", "zq-error-secret", "zq-content-secret", "zq-title-secret"];
+    let line = |what: &str| {
+        let find = || home.said().lines().find(|line| line.contains(what)).map(str::to_owned);
+        crate::support::eventually(crate::support::SOON, what, find)
+    };
+    line("found 0 active sessions");
     for body in [
         json!({"action": "spawn", "sessionKey": "a", "agentName": "codey", "task": secret[0]}),
         json!({"action": "progress", "sessionKey": "a", "task": secret[0], "note": secret[1]}),
@@ -153,10 +158,6 @@ fn the_log_has_the_facts_of_each_report_and_none_of_its_content() {
     daemon.post("/api/todos/sync", &json!([{"content": secret[4], "status": "pending"}, {"content": secret[4], "status": "asleep"}]));
     daemon.post("/api/v1/sync/sessions", &json!([{"id": "d", "title": secret[5]}]));
     daemon.post("/api/agent-webhook", &json!({"action": secret[0], "sessionKey": secret[1]}));
-    let line = |what: &str| {
-        let find = || home.said().lines().find(|line| line.contains(what)).map(str::to_owned);
-        crate::support::eventually(crate::support::SOON, what, find)
-    };
     for (deed, agent) in [("spawn", "codey"), ("progress", "codey"), ("completed", "codey"), ("error", "max")] {
         let said = line(&format!("webhook {deed} "));
         assert!(
@@ -164,7 +165,6 @@ fn the_log_has_the_facts_of_each_report_and_none_of_its_content() {
             "{said}"
         );
     }
-    line("found 0 active sessions");
     daemon.kill();
     let daemon = home.up();
     line("found 1 active sessions");
