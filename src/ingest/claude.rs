@@ -109,36 +109,19 @@ pub(super) fn file(path: &str) -> Option<File> {
 
 /// Takes one whole line into the sum.
 pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
-    let bare = salvage::bare(line);
-    if let Some(record) = claude_record::read(bare) {
-        return take(run, &record, bare, said);
-    }
-    if bare.is_empty() {
-        // Only white space is nothing; zeros are what a crash made of records.
-        run.counts.damaged += u64::from(line.contains(&0));
-        return;
-    }
-    let mended = salvage::mended(bare);
-    let (objects, damaged) = salvage::objects(&mended, is_record);
-    run.counts.damaged += damaged;
-    for object in objects {
-        match claude_record::read(object) {
-            Some(record) => take(run, &record, object, said),
-            None => run.counts.damaged += 1,
-        }
-    }
+    salvage::each(run, line, said, take, is_record);
 }
 
 /// Whether an object that was found amid damage is a record and not a part of one.
-fn is_record(object: &[u8]) -> bool {
+fn is_record(_: &[u8], object: &[u8]) -> bool {
     claude_record::read(object).is_some_and(|record| {
         let is_named = record.uuid.is_some() || record.session.is_some();
         record.kind.as_deref().is_some_and(|kind| is_named || matches!(kind, "summary" | "file-history-snapshot"))
     })
 }
 
-fn take(run: &mut Run, record: &Record<'_>, line: &[u8], said: &mut Vec<Said>) {
-    run.counts.records += 1;
+fn take(run: &mut Run, line: &[u8], said: &mut Vec<Said>) -> bool {
+    let Some(record) = &claude_record::read(line) else { return false };
     let at = record.time.as_deref().and_then(moment);
     run.dated(at);
     place(run, record);
@@ -154,6 +137,7 @@ fn take(run: &mut Run, record: &Record<'_>, line: &[u8], said: &mut Vec<Said>) {
         quiet if QUIET.contains(&quiet) => {}
         strange => run.strange(strange),
     }
+    true
 }
 
 /// Where it works, and whose it is.

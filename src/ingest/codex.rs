@@ -15,8 +15,8 @@ use serde_json::Value;
 use super::claude_todos::Malformed;
 use super::codex_record::{Deep, Line, Meta, Old, Payload, Plan, Record, SILENT_EVENTS, Step};
 use super::files::{File, Owner};
-use super::objects;
 use super::run::{Run, Said, moment, path, short};
+use super::salvage;
 use crate::model::beat::Reported;
 use crate::model::text::Foreign;
 use crate::model::todo::{Listed, Reading, Status};
@@ -58,7 +58,7 @@ fn session(rest: &str) -> Option<&str> {
 
 /// Takes one line of a rollout.
 pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
-    objects::each(run, line, said, take);
+    salvage::each(run, line, said, take, salvage::is_alike);
 }
 
 /// Reads a rollout of the TypeScript program.
@@ -67,8 +67,8 @@ pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
 ///
 /// When the bytes are no such rollout, or a torn one.
 pub fn read(bytes: &[u8]) -> Result<(Run, Vec<Said>), Malformed> {
-    let text = objects::mended(objects::bare(bytes));
-    let old: Old<'_> = objects::whole(&text)?;
+    let text = salvage::mended(salvage::bare(bytes));
+    let old: Old<'_> = salvage::whole(&text)?;
     let (mut run, mut said) = (Run::default(), Vec::new());
     begin(&mut run, &old.session);
     for item in &old.items {

@@ -13,9 +13,9 @@ use serde::Deserialize;
 use super::claude_todos::Malformed;
 use super::files::{File, Owner};
 use super::loose::{Content, Many, Maybe, Number, Text};
-use super::objects;
 use super::pi;
 use super::run::{Run, Said, moment, short};
+use super::salvage;
 use crate::model::beat::Reported;
 use crate::model::text::Foreign;
 use crate::model::todo::{Listed, Reading, Status};
@@ -152,7 +152,7 @@ pub fn file(path: &str) -> Option<File> {
 
 /// Takes one line of a session's file.
 pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
-    objects::each(run, line, said, take);
+    salvage::each(run, line, said, take, salvage::is_alike);
 }
 
 /// Reads a file that is one object.
@@ -161,8 +161,8 @@ pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
 ///
 /// When the bytes are no session, or a torn one. The former reading stays.
 pub fn read(bytes: &[u8]) -> Result<(Run, Vec<Said>), Malformed> {
-    let text = objects::mended(objects::bare(bytes));
-    let whole: Line<'_> = objects::whole(&text)?;
+    let text = salvage::mended(salvage::bare(bytes));
+    let whole: Line<'_> = salvage::whole(&text)?;
     let (mut run, mut said) = (Run::default(), Vec::new());
     begin(&mut run, &whole);
     let Some(messages) = &whole.messages.0 else {
