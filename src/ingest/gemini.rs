@@ -4,7 +4,7 @@
 //! or all its messages, and `{"$rewindTo":id}` which drops that message and all behind it. Before, it was one object that
 //! was rewritten each time, and then nothing is approximate.
 //!
-//! Of a file of lines, [`Run::calls`] remembers the last sixteen messages with what each counted. A message that is written
+//! Of a file of lines, [`Run::own`] remembers the last sixteen messages with what each counted. A message that is written
 //! again while it is among them is counted once; an older one twice. A rewind takes back what is still remembered behind
 //! its place; it takes no tokens back, because they were spent.
 
@@ -208,15 +208,15 @@ fn begin(run: &mut Run, line: &Line<'_>) {
 fn all(run: &mut Run, messages: &[Option<Message<'_>>], said: &mut Vec<Said>) {
     let (records, damaged) = (run.counts.records, run.counts.damaged);
     run.counts = crate::model::session::Counts { records, damaged, ..Default::default() };
-    run.calls.clear();
+    run.own.clear();
     for found in messages.iter().flatten() {
         message(run, found, said);
     }
 }
 
 fn rewind(run: &mut Run, id: &str) {
-    let from = run.calls.iter().position(|(message, _)| message == id).unwrap_or(0);
-    for (_, counted) in run.calls.split_off(from) {
+    let from = run.own.iter().position(|(message, _)| message == id).unwrap_or(0);
+    for (_, counted) in run.own.split_off(from) {
         let before = Counted::parse(&counted);
         run.counts.users = run.counts.users.saturating_sub(before.users);
         run.counts.assistants = run.counts.assistants.saturating_sub(before.assistants);
@@ -253,9 +253,9 @@ fn message(run: &mut Run, message: &Message<'_>, said: &mut Vec<Said>) {
         other => run.strange(&format!("message/{other}")),
     }
     let id = message.id.str();
-    let before = if id.is_empty() { None } else { run.answered(id) };
+    let before = if id.is_empty() { None } else { run.noted(id) };
     count(run, before.map(|before| Counted::parse(&before)).unwrap_or_default(), counted);
-    run.called(id, counted.text());
+    run.note(id, counted.text());
 }
 
 /// A message without a call ends a turn; behind one whose calls are answered, the model goes on.
