@@ -124,6 +124,7 @@ impl World {
         self.calm = false;
         self.read_again()?;
         self.lists_are_known()?;
+        self.transcripts_are_summed()?;
         self.reopen_each()
     }
 
@@ -214,6 +215,30 @@ impl World {
                     if replica.library().facts().get(&FactKey::Item(item)).is_none() {
                         return Err(Broken::new("I7", format!("device {d} does not know “{text}” of its list {session}")));
                     }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I7: a session shows what its own file says as it is, and every text of its lists is an item.
+    fn transcripts_are_summed(&self) -> Result<(), Broken> {
+        for d in self.honest() {
+            let device = &self.devices[d];
+            let Some(replica) = device.replica.as_ref() else { continue };
+            let view = replica.view();
+            for (session, records, texts) in device.files.sessions() {
+                let id = session_id(&device.id, "claude", &session);
+                let shown = view.sessions.get(&id).map(|session| session.counts.map_or(0, |counts| counts.records));
+                if shown != Some(records) {
+                    return Err(Broken::new("I7", format!("device {d} shows {shown:?} records of {session}, and its file has {records}")));
+                }
+                let list = List::Session { session: id, agent: Foreign::new(&*session) };
+                if let Some(text) = texts.into_iter().find(|text| {
+                    let item = list.item(&Foreign::new(*text).normalised());
+                    replica.library().facts().get(&FactKey::Item(item)).is_none()
+                }) {
+                    return Err(Broken::new("I7", format!("device {d} does not know “{text}” of the transcript of {session}")));
                 }
             }
         }
