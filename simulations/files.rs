@@ -35,6 +35,8 @@ pub(crate) struct Files {
     transcripts: BTreeMap<String, File>,
     older: BTreeMap<String, Vec<File>>,
     made: u64,
+    /// The latest time of any line.
+    latest_ms: i64,
 }
 
 impl Files {
@@ -80,6 +82,7 @@ impl Files {
             FileDeed::Transcript(session, place) => {
                 let line = transcript::begin(session, CWDS[usize::from(place) % CWDS.len()]);
                 self.made += 1;
+                self.latest_ms = self.latest_ms.max(wall_ms);
                 let file = File { bytes: line.into_bytes(), mtime_ms: wall_ms, ino: self.made };
                 self.transcripts.entry(format!("p{place}/s{session}.jsonl")).or_insert(file);
                 None
@@ -119,16 +122,23 @@ impl Files {
     /// The tool does something to a session's own file; what it is given makes lines of that session.
     fn say(&mut self, session: u8, wall_ms: i64, deed: impl FnOnce(&mut Vec<u8>, &mut dyn FnMut(u32) -> String)) -> Option<SourceEvent> {
         let path = self.transcript(session);
-        let made = &mut self.made;
+        // A clock that is set back makes lines that are out of order; those of one tool are not.
+        self.latest_ms = self.latest_ms.max(wall_ms);
+        let (made, latest_ms) = (&mut self.made, self.latest_ms);
         *made += 1;
         let new = File { bytes: Vec::new(), mtime_ms: wall_ms, ino: *made };
         let file = self.transcripts.entry(path.clone()).or_insert(new);
         file.mtime_ms = wall_ms;
         deed(&mut file.bytes, &mut |what| {
             *made += 1;
-            transcript::line(session, *made, what, wall_ms)
+            transcript::line(session, *made, what, latest_ms)
         });
         Some(SourceEvent::Hint { root: Root::CLAUDE_PROJECTS, path: Some(path) })
+    }
+
+    /// Whether lines are of a time that is yet to come, because the clock was set back: they are read as if written now, each time.
+    pub(crate) fn are_ahead(&self, wall_ms: i64) -> bool {
+        self.latest_ms > wall_ms
     }
 
     /// The sessions that have one transcript here: how many whole records it holds, and the texts of the lists in them.

@@ -324,13 +324,15 @@ fn draw_deed(chance: &mut Chance) -> Deed {
 fn draw_file(chance: &mut Chance) -> FileDeed {
     let session = u8::try_from(chance.below(3)).expect("numbers of a plan are small");
     let list = u32::try_from(chance.below(3_125)).expect("numbers of a plan are small");
+    // Sessions of which there is no list as a file: else two files that are no copies of each other would say what one list is.
+    let own = session + 3;
     match chance.below(22) {
-        12..=15 => FileDeed::Line(session, list),
-        16 => FileDeed::LineUnheard(session, list),
-        17 | 18 => FileDeed::LineTorn(session, list),
-        19 => FileDeed::LinesCut(session, u8::try_from(list % 100).expect("numbers of a plan are small")),
-        20 => FileDeed::LinesRewritten(session, list),
-        21 => FileDeed::LinesDeleted(session),
+        12..=15 => FileDeed::Line(own, list),
+        16 => FileDeed::LineUnheard(own, list),
+        17 | 18 => FileDeed::LineTorn(own, list),
+        19 => FileDeed::LinesCut(own, u8::try_from(list % 100).expect("numbers of a plan are small")),
+        20 => FileDeed::LinesRewritten(own, list),
+        21 => FileDeed::LinesDeleted(own),
         0..=3 => FileDeed::Write(session, list),
         4 => FileDeed::Unheard(session, list),
         5 => FileDeed::Again(session),
