@@ -13,6 +13,7 @@ use hubless::model::text::Foreign;
 use hubless::model::todo::List;
 use hubless::replica::Replica;
 use hubless::replica::facts::rev_of;
+use hubless::rules::members::Log;
 
 use super::oracle::{Broken, differ};
 use super::world::{MS, World};
@@ -70,9 +71,19 @@ impl World {
         Ok(())
     }
 
-    /// The devices that must agree: all but clones and removed ones.
+    /// The devices that must agree: all but clones and removed ones, and those whom somebody let in who was removed by one that
+    /// had not heard of it (DESIGN §7: such an entry is inert).
     pub(crate) fn honest(&self) -> Vec<usize> {
-        (0..self.devices.len()).filter(|d| !self.devices[*d].retired && self.removed != Some(*d)).collect()
+        let mut all = Log::default();
+        let running = (0..self.devices.len()).filter(|d| self.devices[*d].replica.is_some());
+        running.flat_map(|d| self.log(d).entries()).for_each(|entry| {
+            all.learn(&entry).expect("a log gives out entries");
+        });
+        let counts = |d: &usize| {
+            let device = &self.devices[*d];
+            device.replica.as_ref().is_none_or(|replica| all.members(&replica.fleet().id).contains_key(&device.id))
+        };
+        (0..self.devices.len()).filter(|d| !self.devices[*d].retired && self.removed != Some(*d)).filter(counts).collect()
     }
 
     /// Lets time pass until every device is linked with every other, all is level, and nothing is told.

@@ -39,3 +39,9 @@ fn nobody_is_let_in_by_who_was_removed() {
 fn an_export_holds_no_presence() {
     ends_well(include_str!("cases/a-beat-on-the-way-of-who-is-removed.txt"));
 }
+
+/// A member let a device in while another, that had not heard of it, removed that member: the new device is no member, and is told so.
+#[test]
+fn who_was_let_in_by_one_removed_meanwhile_is_no_member() {
+    ends_well(include_str!("cases/let-in-by-one-removed-meanwhile.txt"));
+}

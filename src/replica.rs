@@ -33,6 +33,9 @@ mod places;
 mod proving;
 #[cfg(test)]
 mod samples;
+mod shards;
+mod tidying;
+mod writing;
 
 pub use document::Damaged;
 pub use machine::{Identity, Replica};

@@ -173,7 +173,7 @@ fn variants(source: &str, name: &str) -> Vec<String> {
 /// The names of all settings.
 fn settings(source: &str) -> Vec<String> {
     source
-        .split("name: \"")
+        .split("Key::new(\"")
         .skip(1)
         .filter_map(|rest| rest.split_once('"'))
         .map(|(name, _)| name.to_owned())
@@ -276,7 +276,7 @@ mod checkers {
         assert_eq!(column("| job | crate |\n|---|---|\n| a | `b`, `c` |\n", 1), ["crate", "`b`, `c`"]);
         let manifest = "[dependencies]\nserde = \"1\"\n# no = 1\n[features]\nx = []\n[dev-dependencies]\na-b.workspace = true\n";
         assert_eq!(dependencies(manifest).into_iter().filter(|name| !name.starts_with('#')).collect::<Vec<_>>(), ["a-b", "serde"]);
-        assert_eq!(settings("Key { name: \"http.port\", default: \"1\" } name: \"x\""), ["http.port"]);
+        assert_eq!(settings("Key::new(\"http.port\", \"1\"), new(\"x.y\") Key::new(\"x\""), ["http.port"]);
     }
 
     #[test]

@@ -14,13 +14,14 @@ use hubless::model::effects::{Effects, Look};
 use hubless::model::id::{DeviceId, Life};
 use hubless::model::input::{FileStat, Input, RelPath, Repo, Seen, SourceEvent};
 use hubless::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX};
+use hubless::model::time::Now;
 use hubless::model::tool::{Folder, Root};
 use hubless::replica::{Identity, Replica};
 use hubless::store::{Options, Store};
 use serde_json::Value;
 
 use crate::measure::{Row, Samples, Unit, each, each_on_cpu, timed};
-use crate::todoset::{LARGE, SET, Size, TodoSet, item, replace};
+use crate::todoset::{LARGE, LIST, SET, Size, TodoSet, item, replace};
 
 /// A device with nothing but a key made of `seed`.
 pub(crate) fn identity(seed: u8) -> Identity {
@@ -39,6 +40,8 @@ struct Desk {
     replica: Replica,
     store: Store,
     root: PathBuf,
+    /// Milliseconds of the longest step so far: for as long nobody else is heard.
+    longest: f64,
 }
 
 impl Desk {
@@ -47,7 +50,7 @@ impl Desk {
         let store = store(dir);
         let life = Life { counter: store.begin_life().expect("a life"), nonce: 7 };
         let (replica, first) = Replica::open(identity(1), life, clock::now(), &store);
-        let mut desk = Desk { replica, store, root: root.to_owned() };
+        let mut desk = Desk { replica, store, root: root.to_owned(), longest: 0.0 };
         desk.finish(first);
         desk
     }
@@ -70,14 +73,33 @@ impl Desk {
                     break;
                 }
                 let Some(look) = waiting.pop_front() else { break };
-                turn.absorb(self.replica.step(clock::now(), Input::Source(answer(&self.root, look))));
+                let heard = Input::Source(answer(&self.root, look));
+                turn.absorb(self.step(clock::now(), heard));
             }
+        }
+    }
+
+    fn step(&mut self, now: Now, input: Input) -> Effects {
+        let (turn, took) = timed(|| self.replica.step(now, input));
+        self.longest = self.longest.max(took);
+        turn
+    }
+
+    /// Saves afresh what is put off until the rush is over, as the daemon does when it is due. The clock is told to be there.
+    fn tidy(&mut self) {
+        self.longest = 0.0;
+        let mut now = clock::now();
+        while let Some(due) = self.replica.library().tidy_due() {
+            let wait = due.saturating_sub(now.boot_ms);
+            now = Now { boot_ms: now.boot_ms + wait, mono_ms: now.mono_ms + wait, wall_ms: now.wall_ms.saturating_add_unsigned(wait) };
+            let turn = self.step(now, Input::Tick);
+            self.finish(turn);
         }
     }
 
     fn hint(&mut self, path: RelPath) {
         let hint = SourceEvent::Hint { root: Root::CLAUDE_TODOS, path: Some(path) };
-        let turn = self.replica.step(clock::now(), Input::Source(hint));
+        let turn = self.step(clock::now(), Input::Source(hint));
         self.finish(turn);
     }
 }
@@ -164,14 +186,33 @@ fn parse_all(root: &Path) -> usize {
     names(&dir).into_iter().map(parse).sum()
 }
 
-/// Ingests a whole set into an empty store, `times` times.
+/// Ingests a whole set into an empty store, `times` times. What it takes to forget all of it again is not counted: a daemon keeps it.
 fn cold(base: &Path, set: &TodoSet, size: Size, times: usize) -> (Samples, Samples) {
-    each_on_cpu(times, |n| {
-        let dir = base.join(format!("cold-{}-{n}", size.files));
-        let desk = Desk::open(&dir, &set.root);
+    let mut desks = Vec::with_capacity(times);
+    let samples = each_on_cpu(times, |n| desks.push(Desk::open(&base.join(format!("cold-{}-{n}", size.files)), &set.root)));
+    for desk in desks {
         assert_eq!(desk.replica.view().todos.len(), size.groups, "every group is shown");
         assert_eq!(desk.replica.view().sessions.len(), size.files, "every session is known");
-    })
+    }
+    samples
+}
+
+/// Time on a core that saving a cold set afresh takes afterwards, and the longest step of it.
+fn tidied(base: &Path, set: &TodoSet, size: Size) -> (Samples, Samples) {
+    let mut desk = Desk::open(&base.join(format!("tidy-{}", size.files)), &set.root);
+    let (_, on_cpu) = each_on_cpu(1, |_| desk.tidy());
+    (on_cpu, Samples(vec![desk.longest]))
+}
+
+/// The longest step while one list of very many items is read for the first time.
+fn long_list(base: &Path) -> Samples {
+    let set = TodoSet::write(&base.join("list"), LIST);
+    let longest = |n: usize| {
+        let desk = Desk::open(&base.join(format!("list-{n}")), &set.root);
+        assert_eq!(desk.replica.view().todos.len(), LIST.groups, "every item is shown");
+        desk.longest
+    };
+    Samples((0..3).map(longest).collect())
 }
 
 /// One file gets another status, and is hinted at.
@@ -228,8 +269,12 @@ pub(crate) fn rows(base: &Path) -> Vec<Row> {
 pub(crate) fn large(base: &Path) -> Vec<Row> {
     let set = TodoSet::write(&base.join("large"), LARGE);
     let ((whole, on_cpu), floor) = (cold(base, &set, LARGE, 3), plain(&set, 3));
+    let (tidy, step) = tidied(base, &set, LARGE);
     vec![
         Row::new(sized(LARGE), Unit::Ms, whole).target(1_000.0, None).floor(FLOOR, floor),
         Row::new(ON_CPU, Unit::Ms, on_cpu).floor(FLOOR, floor),
+        Row::new("their documents saved afresh, 5 s later, time on a core", Unit::Ms, tidy),
+        Row::new("the longest step of that", Unit::Ms, step),
+        Row::new("one list of 10000 items, cold: the longest step", Unit::Ms, long_list(base)),
     ]
 }

@@ -27,6 +27,9 @@ pub(crate) const SET: Size = Size { files: 264, items: 1_000, groups: 524, proje
 /// A large set, with as many items and groups a file.
 pub(crate) const LARGE: Size = Size { files: 10_000, items: 37_879, groups: 19_848, projects: 100 };
 
+/// One list of very many items.
+pub(crate) const LIST: Size = Size { files: 1, items: 10_000, groups: 10_000, projects: 1 };
+
 /// A set on disk.
 pub(crate) struct TodoSet {
     /// The Claude root: `todos/` and `projects/` are in it.

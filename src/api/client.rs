@@ -100,6 +100,15 @@ impl Client {
         parsed(status, &bytes)
     }
 
+    /// As [`Client::get`], and gives the JSON as it came, unread.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn get_unread(&self, target: &str) -> Result<Bytes, Error> {
+        let (status, bytes) = self.fetch(target).await?;
+        if (200..300).contains(&status) { Ok(bytes) } else { parsed(status, &bytes).map(|_| bytes) }
+    }
+
     /// Asks for bytes, such as `/api/v3/export`; its making may take as long as a write.
     ///
     /// # Errors

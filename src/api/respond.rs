@@ -41,7 +41,11 @@ pub(crate) fn written(status: StatusCode, kind: &'static str, body: impl Into<Bo
 /// JSON that must be asked for again each time.
 pub(crate) fn json(status: StatusCode, value: &Value) -> Response {
     // Not `to_string`: by way of a formatter, letter by letter, it takes twice as long.
-    let bytes = serde_json::to_vec(value).expect("a value has texts for keys and numbers that are finite");
+    json_bytes(status, serde_json::to_vec(value).expect("a value has texts for keys and numbers that are finite"))
+}
+
+/// As [`json`], of what is written already.
+pub(crate) fn json_bytes(status: StatusCode, bytes: Vec<u8>) -> Response {
     let mut response = written(status, "application/json", bytes);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response

@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::desk::Desk;
 use super::doorman::{Door, SOCKET_HOST};
@@ -84,11 +84,8 @@ async fn read(State(desk): State<Arc<Desk>>, uri: Uri, RawQuery(query): RawQuery
     let large = view.todos.len() + view.sessions.len() + view.agents.len() > LARGE;
     let (asked, path) = (desk.clone(), uri.path().to_owned());
     let write = move || {
-        let mut value = reads::answer(&view, now, "daemon", &path, &query)?;
-        if let (Some(trouble), Some(warnings)) = (&asked.trouble, value.get_mut("warnings").and_then(Value::as_array_mut)) {
-            warnings.push(json!(trouble));
-        }
-        Ok(respond::json(StatusCode::OK, &value))
+        let bytes = reads::written(&view, now, asked.trouble.as_deref(), &path, &query)?;
+        Ok(respond::json_bytes(StatusCode::OK, bytes))
     };
     let written: Result<Response, Problem> = match large {
         true => {

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::globals::Globals;
-use super::output::{Out, remark};
+use super::output::{Form, Out, print_bytes, remark};
 use super::problem::{Trouble, of_daemon};
 use super::{ages, fields};
 use crate::api::client::{self, Client};
@@ -58,6 +58,19 @@ impl Context {
             remarks(&envelope, self.now_ms).iter().for_each(|line| remark(line));
         }
         Ok(envelope)
+    }
+
+    /// Asks, and prints the answer: as it came where programs want one envelope, else as `draw` shows it.
+    pub(crate) fn show(&self, target: &str, draw: impl FnOnce(&Value, Out) -> String) -> anyhow::Result<()> {
+        if self.out.form == Form::Json {
+            match block_on(self.client().get_unread(target))? {
+                Ok(bytes) => return print_bytes(&[&bytes[..], b"\n"].concat()),
+                Err(client::Error::Down { .. }) => {}
+                Err(other) => return Err(Trouble::from(other).into()),
+            }
+        }
+        let envelope = self.ask(target)?;
+        self.out.show(&envelope, |out| draw(&envelope, out))
     }
 
     /// As [`Context::ask`], for a second question of the same command.

@@ -82,7 +82,12 @@ impl Which {
 
 /// Where a tool keeps its settings: where its files are, as the configuration knows.
 fn directory(tool: Tool, context: &Context) -> anyhow::Result<PathBuf> {
-    let dir = context.config.tools.iter().find(|known| known.tool.name == tool.name()).map(|known| &known.root.value);
+    let name = match tool {
+        Tool::Claude => "claude",
+        Tool::Codex => "codex",
+        Tool::Pi => "pi",
+    };
+    let dir = context.config.tools.iter().find(|known| known.tool.name == name).map(|known| &known.root.value);
     let dir = dir.ok_or_else(|| Trouble::new("no-home", 1, format!("nothing says where {} keeps its settings", tool.name())))?;
     std::path::absolute(dir).with_context(|| format!("{} is no path", dir.display()))
 }

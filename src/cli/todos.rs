@@ -166,13 +166,12 @@ impl Todos {
             Some(Verb::Edit(edit)) => edit.run(context),
             Some(Verb::Resolve(resolve)) => resolve.run(context),
             Some(Verb::History { id }) => {
-                let envelope = context.ask(&target(&format!("/api/v3/todos/{}/history", percent(&id)), &[("limit", context.limit())]))?;
-                context.out.show(&envelope, |out| history(out, fields::rows(&envelope), context.now_ms))
+                let of = target(&format!("/api/v3/todos/{}/history", percent(&id)), &[("limit", context.limit())]);
+                context.show(&of, |envelope, out| history(out, fields::rows(envelope), context.now_ms))
             }
             Some(Verb::Conflicts { all }) => {
                 let query = [("resolved", (!all).then(|| "0".to_owned())), ("limit", context.limit())];
-                let envelope = context.ask(&target("/api/v3/conflicts", &query))?;
-                context.out.show(&envelope, |out| conflicts(out, fields::rows(&envelope), context.now_ms))
+                context.show(&target("/api/v3/conflicts", &query), |envelope, out| conflicts(out, fields::rows(envelope), context.now_ms))
             }
         }
     }
@@ -188,8 +187,7 @@ impl List {
             ("listed", (!self.all).then(|| "1".to_owned())),
             ("limit", context.limit()),
         ];
-        let envelope = context.ask(&target("/api/v3/todos", &query))?;
-        context.out.show(&envelope, |out| list(out, fields::rows(&envelope), context.now_ms))
+        context.show(&target("/api/v3/todos", &query), |envelope, out| list(out, fields::rows(envelope), context.now_ms))
     }
 }
 
@@ -197,8 +195,7 @@ impl Ready {
     fn run(self, context: &Context) -> anyhow::Result<()> {
         let device = context.globals.device.clone();
         let query = [("ready", Some("1".to_owned())), ("project", self.project), ("device", device), ("limit", context.limit())];
-        let envelope = context.ask(&target("/api/v3/todos", &query))?;
-        context.out.show(&envelope, |out| ready(out, fields::rows(&envelope)))
+        context.show(&target("/api/v3/todos", &query), |envelope, out| ready(out, fields::rows(envelope)))
     }
 }
 

@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 
 /// The four bytes before every chunk.
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+/// The type of a whole document's chunk.
+const DOCUMENT: u8 = 0;
 /// The type of a plain change chunk.
 const PLAIN: u8 = 1;
 /// The type of a deflated change chunk.
@@ -220,6 +222,19 @@ pub fn next_change(from: &mut Reader<'_>, allowance: &mut u64) -> Result<Vec<u8>
     if chunk[4..8] != *checksum { Err(Broken::Checksum) } else { Ok(chunk) }
 }
 
+/// Bytes at the front of a document's file that are a save of it; what stands behind was appended.
+#[must_use]
+pub fn saved_bytes(file: &[u8]) -> usize {
+    let save = || {
+        let mut from = Reader::new(file);
+        let (magic, _checksum, kind) = (from.take(4)?, from.take(4)?, from.byte()?);
+        from.counted()?;
+        let is_save = magic == MAGIC && kind == DOCUMENT;
+        Ok::<usize, Broken>(if is_save { file.len() - from.rest().len() } else { 0 })
+    };
+    save().unwrap_or(0)
+}
+
 fn inflate(data: &[u8], allowance: u64) -> Result<Vec<u8>, Broken> {
     let mut inflater = flate2::bufread::DeflateDecoder::new(data);
     let mut body = Vec::new();
@@ -363,6 +378,15 @@ mod tests {
         assert_eq!(next(&deflate(&deflated), 2), Err(Broken::Bomb));
         assert_eq!(next(&deflate(&[&deflated[..], &[0]].concat()), 99), Err(Broken::Leftover));
         assert_eq!(next(&deflate(&[0xff, 0xff]), 99), Err(Broken::Deflate));
+    }
+
+    #[test]
+    fn a_save_is_told_from_what_was_appended_to_it() {
+        let save = [&MAGIC[..], &[1, 2, 3, 4, DOCUMENT, 3, 7, 7, 7]].concat();
+        let change = seal(&[1, 2, 3]);
+        assert_eq!(saved_bytes(&[&save[..], &change].concat()), save.len());
+        assert_eq!(saved_bytes(&[&change[..], &save].concat()), 0, "changes alone");
+        assert_eq!((saved_bytes(&save[..save.len() - 1]), saved_bytes(b"")), (0, 0));
     }
 
     quickcheck! {

@@ -4,21 +4,27 @@
 //! `Str` in the map of the first byte of its name's hash. Foreign changes are applied to a clone inside `catch_unwind` and
 //! swapped in on success: automerge panics are a fact of operation (RELIABILITY 8), and must cost one document of one peer.
 //! Changes whose dependencies have not come wait here, bounded, and never in automerge's own unbounded queue.
+//!
+//! What we write is built beside the library ([`writing`]) and shown to it when somebody has to look into the document: to
+//! say it, to change it, to save it. Until then it is *ahead*; in every other respect it is in the document at once.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use automerge::legacy::OpId;
 use automerge::sync::{ChunkList, Message as SyncMessage, State as SyncState, SyncDoc};
-use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, Automerge, Change, ChangeHash, LoadOptions, ObjId, OnPartialLoad, ReadDoc};
 
 use crate::model::fact::FactKey;
 use crate::model::limits::{ORPHAN_BYTES_MAX, ORPHANS_MAX};
 use crate::model::message::Head;
 
+use super::chunks;
 use super::genesis;
 use super::guard::Checked;
 use super::lineage;
+use super::writing::{self, Line};
 
 /// Changes that one message asks for by name; more are asked for later (the guard of every device takes 1 024).
 const NEED_MAX: usize = 1_000;
@@ -61,10 +67,20 @@ fn bucket_of(name: &str) -> ObjId {
     genesis::bucket_object(genesis::bucket(name))
 }
 
+fn max_op(doc: &Automerge) -> u64 {
+    doc.get_heads().iter().filter_map(|head| doc.get_change_meta_by_hash(head)).map(|meta| meta.max_op).max().unwrap_or(0)
+}
+
 /// One document.
 #[derive(Clone)]
 pub struct Document {
     doc: Automerge,
+    /// Own changes that the library has not seen yet, each following the one before.
+    ahead: Vec<Change>,
+    /// Our last change and its number, if we have written since the opening.
+    last: Option<(ChangeHash, u64)>,
+    /// The highest operation, those ahead included.
+    max_op: u64,
     orphans: BTreeMap<ChangeHash, Checked>,
     changes: u64,
     saved_bytes: usize,
@@ -83,7 +99,8 @@ impl Document {
 
     fn around(doc: Automerge, saved_bytes: usize) -> Document {
         let changes = doc.get_changes_meta(&[]).len() as u64;
-        Document { doc, orphans: BTreeMap::new(), changes, saved_bytes, appended_bytes: 0 }
+        let max_op = max_op(&doc);
+        Document { doc, ahead: Vec::new(), last: None, max_op, orphans: BTreeMap::new(), changes, saved_bytes, appended_bytes: 0 }
     }
 
     /// Reads a document's file: a save and the chunks appended to it, or chunks alone.
@@ -97,30 +114,94 @@ impl Document {
         if doc.get_change_meta_by_hash(&ChangeHash(genesis::HASH)).is_none() {
             return Err(Damaged("it does not begin with the genesis".into()));
         }
-        Ok(Document::around(doc.with_actor(ActorId::from(&actor[..])), bytes.len()))
+        let saved_bytes = chunks::saved_bytes(bytes);
+        let document = Document::around(doc.with_actor(ActorId::from(&actor[..])), saved_bytes);
+        Ok(Document { appended_bytes: bytes.len() - saved_bytes, ..document })
+    }
+
+    /// Whether the library has not seen all of it.
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Shows the library what is ahead of it.
+    pub fn settle(&mut self) {
+        if !self.ahead.is_empty() {
+            let ahead = std::mem::take(&mut self.ahead);
+            self.doc.apply_changes(ahead).expect("our own changes follow from their document");
+        }
+    }
+
+    /// The document with what is ahead of it; borrowed where that is nothing.
+    fn whole(&self) -> Cow<'_, Automerge> {
+        if self.ahead.is_empty() {
+            return Cow::Borrowed(&self.doc);
+        }
+        let mut doc = self.doc.clone();
+        doc.apply_changes(self.ahead.clone()).expect("our own changes follow from their document");
+        Cow::Owned(doc)
     }
 
     /// Writes facts that belong together as one change, and gives its raw chunk; empty when nothing of it is new.
     ///
     /// A once fact that stands here already is not written again: a second value would replace the first, and no device
-    /// takes a change that does.
+    /// takes a change that does. Nor is a latest one whose value stands here, and no other.
     pub fn put(&mut self, facts: &[(FactKey, String)]) -> Vec<u8> {
-        let before = self.doc.get_heads();
-        while let Some(join) = lineage::joining(&self.doc) {
+        self.write(facts, |_| true).1
+    }
+
+    /// The same, where `known` says whether a fact may be in any document: one that is in none is not looked for in this one.
+    /// Gives what was written, too.
+    pub fn write<'f>(&mut self, facts: &'f [(FactKey, String)], known: impl Fn(&FactKey) -> bool) -> (Vec<&'f (FactKey, String)>, Vec<u8>) {
+        let mut new = writing::once_each(facts);
+        if new.iter().any(|(key, _)| known(key)) {
+            self.settle();
+            new.retain(|(key, value)| !known(key) || !self.says(key, value));
+        }
+        if new.is_empty() {
+            return (new, Vec::new());
+        }
+        let mut chunk = self.join_heads();
+        let heads = self.ahead.last().map_or_else(|| self.doc.get_heads(), |last| vec![last.hash()]);
+        let line = Line { actor: self.doc.get_actor().clone(), last: self.last, heads, max_op: self.max_op };
+        let replaced = |key: &FactKey, name: &str| if known(key) { self.replaced(name) } else { Vec::new() };
+        let change = writing::change(line, &new, replaced);
+        chunk.extend(change.raw_bytes());
+        (self.last, self.max_op) = (Some((change.hash(), change.seq())), change.max_op());
+        self.changes += 1;
+        self.ahead.push(change);
+        self.appended_bytes += chunk.len();
+        (new, chunk)
+    }
+
+    /// Whether writing this would say nothing new: a once fact has a value, a latest one just this.
+    fn says(&self, key: &FactKey, value: &str) -> bool {
+        let name = key.to_string();
+        let all = self.doc.get_all(bucket_of(&name), name).unwrap_or_default();
+        if key.is_once() { !all.is_empty() } else { matches!(all.as_slice(), [(one, _)] if one.as_str() == Some(value)) }
+    }
+
+    /// Joins heads until one change may name them all, and gives the raw chunks of the changes that do.
+    fn join_heads(&mut self) -> Vec<u8> {
+        let mut chunk = Vec::new();
+        while self.ahead.is_empty()
+            && let Some(join) = lineage::joining(&self.doc)
+        {
+            chunk.extend(join.raw_bytes());
+            self.last = Some((join.hash(), join.seq()));
             self.changes += 1;
             self.doc.apply_changes([join]).expect("a change that joins heads of this document follows from them");
         }
-        let new: Vec<_> = facts.iter().filter(|(key, _)| !key.is_once() || self.values(key).is_empty()).collect();
-        let mut tx = self.doc.transaction();
-        for (key, value) in new {
-            let name = key.to_string();
-            tx.put(bucket_of(&name), name, value.as_str()).expect("a bucket is a map of this document");
-        }
-        let (written, _) = tx.commit_with(CommitOptions::default().with_time(0));
-        self.changes += u64::from(written.is_some());
-        let chunk = self.doc.save_after(&before);
-        self.appended_bytes += chunk.len();
         chunk
+    }
+
+    /// The operations that give a fact its values now, of all that the library has seen.
+    fn replaced(&self, name: &str) -> Vec<OpId> {
+        let all = self.doc.get_all(bucket_of(name), name).unwrap_or_default();
+        all.into_iter()
+            .filter_map(|(_, id)| if let ObjId::Id(counter, actor, _) = id { Some(OpId(counter, actor)) } else { None })
+            .collect()
     }
 
     /// Takes foreign changes, those that waited for them too. What is unfit is left out and named; on an error the document
@@ -129,6 +210,7 @@ impl Document {
     /// # Errors
     /// [`Damaged`] when too many changes wait, or automerge refuses or panics on one.
     pub fn apply(&mut self, foreign: Vec<Checked>) -> Result<Applied, Damaged> {
+        self.settle();
         let mut waiting = self.orphans.clone();
         let mut came = BTreeSet::new();
         for change in foreign {
@@ -161,6 +243,7 @@ impl Document {
             }
             self.appended_bytes += applied.chunk.len();
             self.changes += applied.changes;
+            self.max_op = max_op(&self.doc);
         }
         self.orphans = waiting;
         Ok(applied)
@@ -170,34 +253,33 @@ impl Document {
     #[must_use]
     pub fn values(&self, key: &FactKey) -> Vec<String> {
         let name = key.to_string();
-        let all = self.doc.get_all(bucket_of(&name), name).unwrap_or_default();
+        let doc = self.whole();
+        let all = doc.get_all(bucket_of(&name), name).unwrap_or_default();
         all.into_iter().filter_map(|(value, _)| value.as_str().map(str::to_owned)).collect()
     }
 
     /// The names of all facts in it.
     #[must_use]
     pub fn keys(&self) -> Vec<FactKey> {
-        (0..=u8::MAX).flat_map(|bucket| self.doc.keys(genesis::bucket_object(bucket))).filter_map(|key| key.parse().ok()).collect()
+        let doc = self.whole();
+        (0..=u8::MAX).flat_map(|bucket| doc.keys(genesis::bucket_object(bucket))).filter_map(|key| key.parse().ok()).collect()
     }
 
     /// Its heads, sorted.
     #[must_use]
     pub fn heads(&self) -> Vec<Head> {
-        self.doc.get_heads().iter().map(|head| head.0).collect()
-    }
-
-    /// Whether a change is in it.
-    #[must_use]
-    pub fn holds(&self, change: &Head) -> bool {
-        self.doc.get_change_meta_by_hash(&ChangeHash(*change)).is_some()
+        match self.ahead.last() {
+            Some(last) => vec![last.hash().0],
+            None => self.doc.get_heads().iter().map(|head| head.0).collect(),
+        }
     }
 
     /// The raw chunks of every change that `heads` do not name or follow from; heads that are not known here count for nothing.
     #[must_use]
     pub fn since(&self, heads: &[Head]) -> (Vec<u8>, u64) {
-        let known: Vec<ChangeHash> =
-            heads.iter().map(|h| ChangeHash(*h)).filter(|h| self.doc.get_change_meta_by_hash(h).is_some()).collect();
-        let changes = self.doc.get_changes(&known);
+        let doc = self.whole();
+        let known: Vec<ChangeHash> = heads.iter().map(|h| ChangeHash(*h)).filter(|h| doc.get_change_meta_by_hash(h).is_some()).collect();
+        let changes = doc.get_changes(&known);
         let mut bytes = Vec::new();
         for change in &changes {
             bytes.extend(change.raw_bytes());
@@ -208,12 +290,13 @@ impl Document {
     /// The (actor, seq) of every change in it, for the invariant that no two changes share one.
     #[must_use]
     pub fn sequence(&self) -> Vec<(Vec<u8>, u64, Head)> {
-        self.doc.get_changes_meta(&[]).iter().map(|m| (m.actor.to_bytes().to_vec(), m.seq, m.hash.0)).collect()
+        self.whole().get_changes_meta(&[]).iter().map(|m| (m.actor.to_bytes().to_vec(), m.seq, m.hash.0)).collect()
     }
 
     /// A fresh save, after which appended bytes count from nothing again; `None` when it does not read back as what is here, so
     /// that it must not take the place of the file.
     pub fn save(&mut self) -> Option<Vec<u8>> {
+        self.settle();
         let bytes = self.doc.save();
         (self.saved_bytes, self.appended_bytes) = (bytes.len(), 0);
         let read = Document::load(&bytes, [0xdd; 16]).is_ok_and(|read| read.heads() == self.heads());
@@ -246,7 +329,7 @@ impl Document {
 
     /// The next words of one talk; `None`: nothing to say until something changes or is heard.
     pub fn say(&self, talk: &mut SyncState) -> Option<Said> {
-        let mut message = self.doc.generate_sync_message(talk)?;
+        let mut message = self.whole().generate_sync_message(talk)?;
         // Without flags the other side never answers with its whole document in one compressed chunk (version 2).
         message.flags = None;
         message.need.extend(self.doc.get_missing_deps(&[]));
@@ -276,6 +359,7 @@ impl Document {
     /// # Errors
     /// [`Damaged`] when automerge refuses or panics on it.
     pub fn hear(&mut self, talk: &mut SyncState, message: SyncMessage) -> Result<(), Damaged> {
+        self.settle();
         let said = talk.last_sent_heads.clone();
         let heard = catch_unwind(AssertUnwindSafe(|| self.doc.receive_sync_message(talk, message)));
         heard.map_err(|_| Damaged("automerge panicked on a message".into()))?.map_err(|e| Damaged(e.to_string()))?;

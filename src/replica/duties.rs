@@ -37,6 +37,7 @@ impl Replica {
             out.reply.push((asker, Reply::Refused(Refusal::new(Code::TimedOut, "no answer came within 5 s"))));
         }
         self.note_unseen(now, out);
+        self.library.tidy(now.boot_ms, &mut out.keep);
     }
 
     /// Every linked peer is told who lives here, on every change and every 15 s.

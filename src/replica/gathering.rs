@@ -1,7 +1,5 @@
 //! What was read in the tools' files, turned into facts: sessions first, then their lists, then the marks.
 
-use std::collections::BTreeMap;
-
 use crate::ingest::run::Said;
 use crate::model::beat::Reported;
 use crate::model::effects::{Effects, Note};
@@ -61,10 +59,12 @@ impl Replica {
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
         self.unconsolidated |= !gathered.told.is_empty() || gathered.progress.iter().any(|(progress, _)| !progress.said.is_empty());
         for (told, place) in gathered.told {
-            self.take_in(told, place, now, out);
+            self.take_in(told, place, now);
         }
+        let mut read = Vec::new();
         for (progress, repo) in gathered.progress {
-            self.take_session(progress, repo, now, out);
+            self.take_session(&progress, repo, now, out);
+            read.push(progress);
         }
         for ((root, _), process, mtime_ms) in gathered.processes {
             self.take_process(root, &process, mtime_ms, now, out);
@@ -74,6 +74,11 @@ impl Replica {
         }
         if gathered.ended {
             self.living.at_once(now);
+        }
+        let fresh = self.library.write_gathered(&mut out.keep);
+        self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
+        for progress in read {
+            self.reading.following.keep(progress, out);
         }
         for mark in gathered.marks {
             out.keep.push(mark);
@@ -90,7 +95,7 @@ impl Replica {
     }
 
     /// Writes what is known of a session, where it differs from what is written.
-    pub(super) fn learn_session(&mut self, about: About<'_>, now: Now, out: &mut Effects) -> SessionId {
+    pub(super) fn learn_session(&mut self, about: About<'_>, now: Now) -> SessionId {
         let session = session_id(&self.me.device, about.tool, about.tool_session);
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
@@ -118,14 +123,16 @@ impl Replica {
         };
         if before != Some(&fact) {
             let fact = SessionFact { rev: rev + 1, ..fact };
-            self.write(&format!("sessions/{}", saved::month(fact.started)), &[(key, saved::json(&fact))], out);
+            if self.library.gather(&format!("sessions/{}", saved::month(fact.started)), &key, saved::json(&fact)) {
+                self.showing.learn(&key, self.library.facts());
+            }
             self.learn_changed(now);
         }
         session
     }
 
     /// One small file: its session exists, and its list says this.
-    fn take_in(&mut self, told: Told, place: Place, now: Now, out: &mut Effects) {
+    fn take_in(&mut self, told: Told, place: Place, now: Now) {
         let at = told.at.min(now.wall_ms);
         let list = match &told.of {
             Of::Session(tool_session, agent) => {
@@ -140,7 +147,7 @@ impl Replica {
                     settled: true,
                     ..About::default()
                 };
-                let session = self.learn_session(about, now, out);
+                let session = self.learn_session(about, now);
                 List::Session { session, agent: Foreign::new(&**agent) }
             }
             Of::Named(name) => List::Named { device: self.me.device, name: Foreign::new(&**name) },
@@ -152,11 +159,11 @@ impl Replica {
             What::Task(change) => reading::change(todos, &list, me, &[change], at, now.wall_ms),
             What::Finished(upto) => reading::finished(todos, &list, me, upto, at, now.wall_ms),
         };
-        self.write_todos(&facts, at, now, out);
+        self.gather_todos(facts, at, now);
     }
 
     /// A piece of a session's own file: its session, its lists and tasks in their order, and what its agent does.
-    fn take_session(&mut self, progress: Progress, repo: Option<Repo>, now: Now, out: &mut Effects) {
+    fn take_session(&mut self, progress: &Progress, repo: Option<Repo>, now: Now, out: &mut Effects) {
         let tool = progress.at.0.folder().tool;
         let (run, owner) = (&progress.run, &progress.owner);
         let last = run.last.unwrap_or(progress.mtime_ms).min(now.wall_ms);
@@ -170,14 +177,14 @@ impl Replica {
             repo: repo.or(told),
             branch: run.branch.clone(),
             title: run.title().map(str::to_owned),
-            parent: parent.or_else(|| self.forked_from(&progress)),
+            parent: parent.or_else(|| self.forked_from(progress)),
             side: owner.is_side || run.is_side,
             started: run.started.unwrap_or(last),
             settled: true,
         };
-        let session = self.learn_session(about, now, out);
+        let session = self.learn_session(about, now);
         self.living.is_written_in(session, &progress.at);
-        let ended = self.take_said(&progress, session, parent, now, out);
+        let ended = self.take_said(progress, session, parent, now);
         if progress.at_end {
             let agent = self.showing.session(&session).map_or_else(|| Foreign::new(tool), |fact| fact.agent.clone());
             let state = run.turn.unwrap_or(Reported::Working);
@@ -187,18 +194,10 @@ impl Replica {
                 None => self.judge_session(&sight, now, out),
             }
         }
-        self.reading.following.keep(progress, out);
     }
 
     /// The lists and tasks of a piece; gives the end of the session, if a line tells it.
-    fn take_said(
-        &mut self,
-        progress: &Progress,
-        session: SessionId,
-        parent: Option<SessionId>,
-        now: Now,
-        out: &mut Effects,
-    ) -> Option<(i64, String)> {
+    fn take_said(&mut self, progress: &Progress, session: SessionId, parent: Option<SessionId>, now: Now) -> Option<(i64, String)> {
         let time = |at: Option<i64>| at.unwrap_or(progress.mtime_ms).min(now.wall_ms);
         // A sub-agent's list is one of the session that it works for, as its todo file's name says, too.
         let of = parent.filter(|_| progress.owner.is_side).unwrap_or(session);
@@ -216,7 +215,7 @@ impl Replica {
                     continue;
                 }
             };
-            self.write_todos(&facts, at, now, out);
+            self.gather_todos(facts, at, now);
         }
         ended
     }
@@ -231,13 +230,12 @@ impl Replica {
         reading::change(&self.showing.todos, &list, self.me.device, std::slice::from_ref(change), at, now.wall_ms)
     }
 
-    fn write_todos(&mut self, facts: &[TodoFact], at: i64, now: Now, out: &mut Effects) {
-        let mut shards: BTreeMap<String, Vec<(FactKey, String)>> = BTreeMap::new();
+    fn gather_todos(&mut self, facts: Vec<TodoFact>, at: i64, now: Now) {
         for fact in facts {
-            shards.entry(self.shard_of(fact, at)).or_default().push(saved::todo(fact));
-        }
-        for (shard, facts) in shards {
-            self.write(&shard, &facts, out);
+            let (key, value) = saved::todo(&fact);
+            if self.library.gather(&self.shard_of(&fact, at), &key, value) {
+                self.showing.todos.learn(fact);
+            }
         }
         self.learn_changed(now);
     }

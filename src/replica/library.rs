@@ -10,16 +10,14 @@ use automerge::sync::{Message as SyncMessage, State as SyncState};
 use crate::model::batch::{Batch, Keep, Shelf};
 use crate::model::fact::FactKey;
 use crate::model::id::{Collection, DeviceId, DocId, Life};
-use crate::model::limits::{DOCUMENTS_MAX, HEARTBEAT_CHANGES_MAX, OWN_CHANGE_OPS_MAX, SHARD_BYTES_MAX};
+use crate::model::limits::DOCUMENTS_MAX;
 use crate::model::message::{DocHeads, Head};
+use crate::model::time::Millis;
 
 use super::document::{Applied, Damaged, Document};
 use super::facts::Facts;
 use super::guard::Checked;
-
-/// Appended bytes below which a document is not saved afresh. Raw changes are four to five times as long as their save, so
-/// a save for every 128 KiB of them was a sixth of the time of a cold start (docs/benchmarks.md).
-const COMPACT_BYTES_MIN: usize = 512 * 1024;
+use super::tidying;
 
 /// How many heartbeat documents a device may be ahead of what we know of it: 100 000 are 200 million changes.
 const HEARTBEATS_AHEAD_MAX: u64 = 100_000;
@@ -39,15 +37,21 @@ pub struct Fresh {
 pub struct Library {
     me: DeviceId,
     life: Life,
-    documents: BTreeMap<DocId, Document>,
-    facts: Facts,
-    changed: BTreeSet<FactKey>,
+    pub(super) documents: BTreeMap<DocId, Document>,
+    pub(super) facts: Facts,
+    pub(super) changed: BTreeSet<FactKey>,
+    /// Facts to be written by shard, and those of them that may stand in a document already.
+    pub(super) gathered: BTreeMap<String, Vec<(FactKey, String)>>,
+    pub(super) looked_for: BTreeSet<FactKey>,
     damaged: Vec<(DocId, Damaged)>,
     outlived: Vec<DocId>,
     /// What stands for every document that is not there; never written.
     blank: Document,
-    closed: BTreeSet<DocId>,
-    unsaved: BTreeSet<DocId>,
+    pub(super) closed: BTreeSet<DocId>,
+    /// Documents to be saved afresh, and when the next step of that is due.
+    pub(super) untidy: BTreeSet<DocId>,
+    pub(super) tidy_due: Option<Millis>,
+    pub(super) unsaved: BTreeSet<DocId>,
     /// How many files of documents lie aside, those among them that are to be set aside now.
     aside: u64,
 }
@@ -63,10 +67,14 @@ impl Library {
             documents,
             facts,
             changed: BTreeSet::new(),
+            gathered: BTreeMap::new(),
+            looked_for: BTreeSet::new(),
             damaged: Vec::new(),
             outlived: Vec::new(),
             blank: Document::born([0xbb; 16]),
             closed: BTreeSet::new(),
+            untidy: BTreeSet::new(),
+            tidy_due: None,
             unsaved: BTreeSet::new(),
             aside: shelf.aside(),
         };
@@ -77,6 +85,7 @@ impl Library {
                     let keys = document.keys();
                     library.documents.insert(id.clone(), document);
                     library.join(&id, keys);
+                    library.note_untidy(&id);
                 }
                 Err(damaged) => library.damaged.push((id, damaged)),
             }
@@ -86,7 +95,7 @@ impl Library {
     }
 
     /// A fresh actor for each document of each opening: a lost own change would otherwise use (actor, seq) twice (I5).
-    fn actor(&self, id: &DocId) -> [u8; 16] {
+    pub(super) fn actor(&self, id: &DocId) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_derive_key("hubless 1 actor");
         hasher.update(&self.me.0);
         hasher.update(&self.life.counter.to_le_bytes());
@@ -123,8 +132,14 @@ impl Library {
     /// One document as it is spoken of: one that is not there has nothing in it but the genesis. A name alone, which any
     /// peer can make up, makes no document.
     #[must_use]
-    pub fn spoken(&self, id: &DocId) -> &Document {
-        self.documents.get(id).unwrap_or(&self.blank)
+    pub fn spoken(&mut self, id: &DocId) -> &Document {
+        match self.documents.get_mut(id) {
+            Some(document) => {
+                document.settle();
+                document
+            }
+            None => &self.blank,
+        }
     }
 
     /// Hears a message of a talk about one document, whose changes have been applied already.
@@ -162,55 +177,14 @@ impl Library {
         self.documents.get(id).map_or_else(|| vec![super::genesis::HASH], Document::heads)
     }
 
-    /// Writes facts that belong together into the writer's shard of `shard`, keeps them, and says what is fresh.
-    pub fn write(&mut self, shard: &str, facts: &[(FactKey, String)], keep: &mut Batch) -> Vec<Fresh> {
-        let Some(id) = self.writable(shard) else { return Vec::new() };
-        let mut fresh = Vec::new();
-        for facts in facts.chunks(OWN_CHANGE_OPS_MAX) {
-            let document = self.own(&id);
-            let (born, chunk) = (document.changes() == 1, document.put(facts));
-            if chunk.is_empty() {
-                continue; // all of it stood here already, as the entries of a fleet that is joined again
-            }
-            let with_genesis = if born { [&super::genesis::genesis().0[..], &chunk].concat() } else { chunk.clone() };
-            keep.push(Keep::Append { doc: id.clone(), chunk: with_genesis });
-            fresh.push(Fresh { doc: id.clone(), chunk, changes: 1 });
-        }
-        self.join(&id, facts.iter().map(|(key, _)| key.clone()).collect());
-        self.compact(&id, keep);
-        self.outlive(&id, keep);
-        fresh
+    /// One document, to be looked into.
+    pub fn settled(&mut self, id: &DocId) -> Option<&Document> {
+        let document = self.documents.get_mut(id)?;
+        document.settle();
+        Some(document)
     }
 
-    /// The shard of `name` that this writer writes: the highest that is there, or the next when that one is full.
-    fn writable(&self, name: &str) -> Option<DocId> {
-        let heartbeats = name.starts_with("heartbeats/");
-        let id = |k: u64| match (heartbeats, k) {
-            (true, _) => DocId::parse(&format!("{name}/{k}")),
-            (false, 1) => DocId::parse(name),
-            (false, _) => DocId::parse(&format!("{name}.{k}")),
-        };
-        let mut k = if heartbeats { self.newest_heartbeats(name) } else { 1 };
-        while !heartbeats && id(k + 1).is_some_and(|next| self.documents.contains_key(&next)) {
-            k += 1;
-        }
-        let full = |document: &Document| match heartbeats {
-            _ if name == "fleet" => false,
-            true => document.changes() > HEARTBEAT_CHANGES_MAX,
-            false => document.saved_bytes() >= SHARD_BYTES_MAX,
-        };
-        let id_k = id(k)?;
-        let full = self.closed.contains(&id_k) || self.documents.get(&id_k).is_some_and(full);
-        if full { id(k + 1).or(Some(id_k)) } else { Some(id_k) }
-    }
-
-    /// The document that the next write into `shard` goes to, as far as it is there.
-    #[must_use]
-    pub fn next_of(&self, shard: &str) -> Option<&Document> {
-        self.documents.get(&self.writable(shard)?)
-    }
-
-    fn newest_heartbeats(&self, name: &str) -> u64 {
+    pub(super) fn newest_heartbeats(&self, name: &str) -> u64 {
         let front = format!("{name}/");
         let numbers = self.documents.keys().filter_map(|id| id.as_str().strip_prefix(&front)?.parse().ok());
         numbers.max().unwrap_or(1)
@@ -244,13 +218,14 @@ impl Library {
     }
 
     /// Drops what a newer heartbeat document outlives. It began with every beat that still counted.
-    fn outlive(&mut self, newer: &DocId, keep: &mut Batch) {
+    pub(super) fn outlive(&mut self, newer: &DocId, keep: &mut Batch) {
         let Some((name, _)) = newer.as_str().rsplit_once('/').filter(|_| newer.collection() == Collection::Heartbeats) else { return };
         let front = format!("{name}/");
         let old: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front) && self.is_outlived(id)).cloned().collect();
         for id in old {
-            let Some(document) = self.documents.remove(&id) else { continue };
+            let Some(mut document) = self.documents.remove(&id) else { continue };
             keep.push(Keep::Drop { doc: id.clone() });
+            document.settle();
             let keys = document.keys();
             keys.iter().for_each(|key| self.facts.forget(key));
             let left: Vec<DocId> = self.documents.keys().filter(|id| id.as_str().starts_with(&front)).cloned().collect();
@@ -284,7 +259,7 @@ impl Library {
         let chunk = if born { [&super::genesis::genesis().0[..], &applied.chunk].concat() } else { applied.chunk.clone() };
         keep.push(Keep::Append { doc: id.clone(), chunk });
         self.join(id, applied.keys.iter().cloned().collect());
-        self.compact(id, keep);
+        self.note_untidy(id);
         if !self.is_own_heartbeats(id) {
             // Ours are outlived only by what we write, which says all that still counts.
             self.outlive(id, keep);
@@ -293,7 +268,7 @@ impl Library {
         Ok((applied, Some(fresh)))
     }
 
-    fn is_own_heartbeats(&self, id: &DocId) -> bool {
+    pub(super) fn is_own_heartbeats(&self, id: &DocId) -> bool {
         id.as_str().strip_prefix("heartbeats/").is_some_and(|rest| rest.starts_with(&self.me.to_string()))
     }
 
@@ -304,38 +279,15 @@ impl Library {
         n.parse::<u64>().map_or(true, |n| n > self.newest_heartbeats(name).saturating_add(HEARTBEATS_AHEAD_MAX))
     }
 
-    /// Writes what a document says again, into the next shard of its name: a peer cannot take the document itself.
-    pub fn write_again(&mut self, id: &DocId, keep: &mut Batch) -> Vec<Fresh> {
-        let name = match id.collection() {
-            Collection::Fleet => return Vec::new(),
-            Collection::Heartbeats if !self.is_own_heartbeats(id) => return Vec::new(),
-            Collection::Heartbeats => id.as_str().rsplit_once('/').map(|(name, _)| name.to_owned()),
-            Collection::Sessions | Collection::Todos => id.as_str().split('.').next().map(str::to_owned),
-        };
-        let (Some(name), Some(document)) = (name, self.documents.get(id)) else { return Vec::new() };
-        let values = |key: FactKey| self.facts.get(&key).map(|joined| (key, joined.shown().to_owned()));
-        let facts: Vec<_> = document.keys().into_iter().filter_map(values).collect();
-        self.closed.insert(id.clone());
-        self.write(&name, &facts, keep)
-    }
-
-    /// Saves a document afresh when what was appended outgrew what was saved. While a save does not read back, the file that
-    /// does goes on to be appended to.
-    fn compact(&mut self, id: &DocId, keep: &mut Batch) {
-        let Some(document) = self.documents.get_mut(id) else { return };
-        if document.appended_bytes() > COMPACT_BYTES_MIN.max(document.saved_bytes()) {
-            match document.save() {
-                Some(bytes) => {
-                    self.unsaved.remove(id);
-                    keep.push(Keep::Replace { doc: id.clone(), bytes });
-                }
-                None => drop(self.unsaved.insert(id.clone())),
-            }
+    pub(super) fn note_untidy(&mut self, id: &DocId) {
+        if self.documents.get(id).is_some_and(tidying::is_untidy) {
+            self.untidy.insert(id.clone());
         }
     }
 
     fn join(&mut self, id: &DocId, keys: Vec<FactKey>) {
-        let Some(document) = self.documents.get(id) else { return };
+        let Some(document) = self.documents.get_mut(id) else { return };
+        document.settle();
         for key in keys.into_iter().filter(|key| key.belongs_to(id.collection())) {
             for value in document.values(&key) {
                 if self.facts.join(&key, &value) {

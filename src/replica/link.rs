@@ -221,7 +221,7 @@ impl Link {
         if library.heads_of(doc) == then {
             return;
         }
-        let Some(document) = library.get(doc) else { return };
+        let Some(document) = library.settled(doc) else { return };
         let (bytes, changes) = document.since(then);
         self.tell(&Fresh { doc: doc.clone(), chunk: bytes, changes }, now, library, out);
     }
@@ -257,7 +257,7 @@ impl Link {
 
     /// Says the next message of a talk, unless it would repeat the last one; and notices that the two are level. Without room
     /// the talk waits.
-    fn speak(&mut self, doc: &DocId, first: bool, now: Now, library: &Library, out: &mut Effects) {
+    fn speak(&mut self, doc: &DocId, first: bool, now: Now, library: &mut Library, out: &mut Effects) {
         if !first && !self.has_room() {
             self.dirty.insert(doc.clone());
             return;

@@ -91,9 +91,13 @@ impl Replica {
         self.living_beats().next().is_some().then_some(self.living.due)
     }
 
-    /// Agents of this device that were seen alive in files.
+    /// Living agents of this device whose sessions are written in files, each with its last word, whoever brought it.
     fn living_beats(&self) -> impl Iterator<Item = &Beat> {
-        self.showing.beats_of(self.me.device).filter(|beat| beat.source == SOURCE && beat.state.is_alive())
+        let last = |beat| self.presences.own().get(&super::presence::key_of(beat)).map_or(beat, |alive| &alive.beat);
+        self.showing
+            .beats_of(self.me.device)
+            .map(last)
+            .filter(|beat| beat.state.is_alive() && (beat.source == SOURCE || self.living.files.contains_key(&beat.session)))
     }
 
     /// Asks who lives, if that is due.
@@ -178,7 +182,7 @@ impl Replica {
             started: process.started.unwrap_or(at),
             ..super::gathering::About::default()
         };
-        self.learn_session(about, now, out);
+        self.learn_session(about, now);
         if let Some(cwd) = &process.cwd {
             self.place_session(session, Foreign::new(&**cwd), now, out);
         }
@@ -251,8 +255,7 @@ impl Replica {
         let state = if outcome == "failed" { Reported::Failed } else { Reported::Done };
         let beats: Vec<Beat> = self.living_beats().filter(|beat| beat.session == session).cloned().collect();
         for beat in beats {
-            let rev = beat.rev.max(self.presences.own().get(&super::presence::key_of(&beat)).map_or(0, |alive| alive.beat.rev)) + 1;
-            let beat = Beat { rev, state, since: at, at: at.max(beat.at), counts: counts.or(beat.counts), ..beat };
+            let beat = Beat { rev: beat.rev + 1, state, since: at, at: at.max(beat.at), counts: counts.or(beat.counts), ..beat };
             self.presences.report(beat.clone(), now.boot_ms, true);
             self.write_beat(&beat, out);
         }

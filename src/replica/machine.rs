@@ -189,6 +189,7 @@ impl Replica {
             self.blocked.values().min().copied(),
             self.presences.next_silence(self.now),
             self.pings.due(),
+            self.library.tidy_due(),
         ];
         let notices = self.unseen_due();
         links
@@ -361,9 +362,14 @@ impl Replica {
         self.dialing.members(&others, now.boot_ms);
         let gone: Vec<DeviceId> = self.presences.heard().keys().filter(|device| !members.contains_key(device)).copied().collect();
         gone.iter().for_each(|device| self.forget_presence(device));
-        let out_of_it = !members.contains_key(&self.me.device) && self.log.is_removed(&self.fleet.id, &self.me.device.0);
+        let out_of_it = !members.contains_key(&self.me.device) && !self.log.heads(&self.fleet.id).is_empty();
+        let removed = self.log.is_removed(&self.fleet.id, &self.me.device.0);
         self.warn("removed", out_of_it, || Warning {
-            what: "this device was removed from its fleet; it gets nothing new".into(),
+            what: if removed {
+                "this device was removed from its fleet; it gets nothing new".into()
+            } else {
+                "who let this device in was removed from the fleet, and that counts: it gets nothing new".into()
+            },
             fix: Some("hubless leave, then pair again".into()),
         });
     }

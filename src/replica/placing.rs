@@ -4,7 +4,7 @@
 //! For a list, its session's transcript is looked for by name, its head is read, and the repository above its working
 //! directory is asked for. A session's own file says its directory itself. What cannot be found is not waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ingest::claude;
 use crate::ingest::tail::FileMark;
@@ -57,6 +57,8 @@ pub struct Placed {
 pub struct Placing {
     waiting: BTreeMap<String, Vec<(Told, At, FileMark)>>,
     sessions: BTreeMap<String, Looking>,
+    /// Which sessions wait for the repository above a working directory: noted, not searched for, as sessions are many.
+    asked: BTreeMap<String, BTreeSet<String>>,
     repos: BTreeMap<String, Option<Repo>>,
     homeless: BTreeMap<String, Vec<Progress>>,
 }
@@ -127,6 +129,7 @@ impl Placing {
         let place = Place { cwd: head.cwd, branch: head.branch, title: head.title, started: head.started, repo: None };
         let Some(cwd) = place.cwd.clone() else { return self.settle(session, place, placed) };
         let is_asked = self.is_asked(&cwd);
+        self.asked.entry(cwd.clone()).or_default().insert(session.to_owned());
         self.sessions.insert(session.to_owned(), Looking::Repo(place));
         match self.repos.get(&cwd).cloned() {
             Some(repo) => self.learn_repo(&cwd, repo, placed),
@@ -136,8 +139,7 @@ impl Placing {
     }
 
     fn is_asked(&self, cwd: &str) -> bool {
-        let asks = |looking: &Looking| matches!(looking, Looking::Repo(place) if place.cwd.as_deref() == Some(cwd));
-        self.homeless.contains_key(cwd) || self.sessions.values().any(asks)
+        self.homeless.contains_key(cwd) || self.asked.contains_key(cwd)
     }
 
     /// A piece of a session's own file was read.
@@ -154,10 +156,11 @@ impl Placing {
 
     /// The repository above a working directory is known.
     pub fn learn_repo(&mut self, cwd: &str, repo: Option<Repo>, placed: &mut Placed) {
-        let asks = |looking: &Looking| matches!(looking, Looking::Repo(place) if place.cwd.as_deref() == Some(cwd));
-        let sessions: Vec<String> = self.sessions.iter().filter(|(_, l)| asks(l)).map(|(s, _)| s.clone()).collect();
-        for session in sessions {
-            if let Some(Looking::Repo(place)) = self.sessions.remove(&session) {
+        for session in self.asked.remove(cwd).unwrap_or_default() {
+            // One that was looked for anew meanwhile is where that look led.
+            if matches!(self.sessions.get(&session), Some(Looking::Repo(place)) if place.cwd.as_deref() == Some(cwd))
+                && let Some(Looking::Repo(place)) = self.sessions.remove(&session)
+            {
                 self.settle(&session, Place { repo: repo.clone(), ..place }, placed);
             }
         }

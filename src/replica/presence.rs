@@ -62,6 +62,8 @@ pub struct Presences {
     seq: u64,
     own: BTreeMap<AgentKey, Alive>,
     heard: BTreeMap<DeviceId, Heard>,
+    /// When our own frame last went out, and when the next is due.
+    last: Millis,
     due: Millis,
 }
 
@@ -69,7 +71,7 @@ impl Presences {
     /// Nobody lives yet.
     #[must_use]
     pub fn new(me: DeviceId, life: Life, now: Millis) -> Presences {
-        Presences { me, life, seq: 0, own: BTreeMap::new(), heard: BTreeMap::new(), due: now }
+        Presences { me, life, seq: 0, own: BTreeMap::new(), heard: BTreeMap::new(), last: 0, due: now }
     }
 
     /// Takes another life, because ours was known to be older than it is.
@@ -95,7 +97,8 @@ impl Presences {
     pub fn sight(&mut self, beat: Beat, sign: Millis, transition: bool, now: Millis) {
         let due = self.due;
         self.report(beat, sign, transition);
-        self.due = if transition { now } else { due.min(now + SIGHTS_EVERY_MS) };
+        let soon = self.last.saturating_add(SIGHTS_EVERY_MS).max(now);
+        self.due = if transition { now } else { due.min(soon) };
     }
 
     /// An agent lives, seen from outside; `beat` is its last word, should it not be known here.
@@ -185,7 +188,7 @@ impl Presences {
 
     /// Our own frame went to everybody.
     pub fn told(&mut self, now: Millis) {
-        self.due = now + PRESENCE_EVERY_MS;
+        (self.last, self.due) = (now, now + PRESENCE_EVERY_MS);
     }
 
     /// When our own frame is due.

@@ -358,8 +358,7 @@ impl Reading {
                 malformed
             }
         };
-        self.malformed.insert(at, malformed);
-        self.count_malformed();
+        self.count_malformed(at, malformed);
     }
 
     fn mark(&mut self, at: At, mark: FileMark, gathered: &mut Gathered) {
@@ -367,9 +366,11 @@ impl Reading {
         self.marks.insert(at, FileMark { stamp: self.stamp, ..mark });
     }
 
-    fn count_malformed(&mut self) {
-        for (root, shown) in &mut self.shown {
-            shown.malformed = self.malformed.iter().filter(|((of, _), _)| of == root).map(|(_, count)| count).sum();
+    fn count_malformed(&mut self, at: At, now: u64) {
+        let root = at.0;
+        let before = self.malformed.insert(at, now).unwrap_or(0);
+        if let Some(shown) = self.shown.get_mut(&root) {
+            shown.malformed = shown.malformed.saturating_sub(before) + now;
         }
     }
 

@@ -3,25 +3,46 @@
 //! No list is ever cut in silence: `total` counts what fits the question, `truncated` says whether rows are missing, `next` is
 //! the cursor that brings them.
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::query::Query;
 use crate::api::problem::Problem;
+use crate::model::id::DeviceId;
 use crate::model::text::Foreign;
 use crate::model::view::View;
 
 /// The number of the contract; it rises when a field goes or gets another meaning.
 pub(crate) const SCHEMA: u32 = 1;
 
+/// Why an answer can always be written.
+const WRITABLE: &str = "an answer has texts for keys and numbers that are finite";
+
 /// Where a row stands in its list; total, so that a cursor finds its place again.
 pub(crate) type Key = (i64, i64, String);
 
 /// What one question is answered with, before the envelope.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    data: Value,
+pub(crate) struct Answer<D = Value> {
+    data: D,
     total: usize,
     next: Option<String>,
+    warnings: Vec<String>,
+}
+
+/// An answer in its envelope. The fields stand in the order of their names, as those of a [`Value`] do.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Envelope<D> {
+    as_of: Iso,
+    data: D,
+    device: String,
+    device_id: DeviceId,
+    next: Option<String>,
+    schema: u32,
+    source: String,
+    total: usize,
+    truncated: bool,
     warnings: Vec<String>,
 }
 
@@ -43,7 +64,15 @@ impl Answer {
     }
 
     /// A list in the order of its keys, from the cursor on, as many as were asked for.
-    pub(crate) fn list<T>(mut rows: Vec<(Key, T)>, query: Query, render: impl Fn(&T) -> Value) -> Result<Answer, Problem> {
+    pub(crate) fn list<T>(rows: Vec<(Key, T)>, query: Query, render: impl Fn(&T) -> Value) -> Result<Answer, Problem> {
+        let Answer { data, total, next, warnings } = Answer::rows(rows, query, render)?;
+        Ok(Answer { data: Value::Array(data), total, next, warnings })
+    }
+}
+
+impl<R> Answer<Vec<R>> {
+    /// As [`Answer::list`], of rows that need not become a [`Value`] on their way.
+    pub(crate) fn rows<T>(mut rows: Vec<(Key, T)>, query: Query, render: impl Fn(&T) -> R) -> Result<Answer<Vec<R>>, Problem> {
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         let total = rows.len();
         let from = match query.text("cursor") {
@@ -55,27 +84,41 @@ impl Answer {
         };
         let wanted = query.limit()?.unwrap_or(usize::MAX);
         let to = from.saturating_add(wanted).min(total);
-        let data: Vec<Value> = rows[from..to].iter().map(|(_, row)| render(row)).collect();
+        let data = rows[from..to].iter().map(|(_, row)| render(row)).collect();
         let next = (to < total && to > from).then(|| written(&rows[to - 1].0));
-        Ok(Answer { data: Value::Array(data), total, next, warnings: query.warnings })
+        Ok(Answer { data, total, next, warnings: query.warnings })
+    }
+}
+
+impl<D> Answer<D> {
+    /// Puts the envelope around it.
+    pub(crate) fn wrapped(self, view: &View, now_ms: i64, source: &str) -> Envelope<D> {
+        let known = view.warnings.iter().map(|(code, warning)| format!("{code}: {}", warning.what));
+        Envelope {
+            as_of: Iso(now_ms),
+            data: self.data,
+            device: view.device_name(&view.me).json().to_owned(),
+            device_id: view.me,
+            truncated: self.next.is_some(),
+            next: self.next,
+            schema: SCHEMA,
+            source: source.to_owned(),
+            total: self.total,
+            warnings: known.chain(self.warnings).collect(),
+        }
+    }
+}
+
+impl<D: Serialize> Envelope<D> {
+    /// As a value.
+    pub(crate) fn value(&self) -> Value {
+        serde_json::to_value(self).expect(WRITABLE)
     }
 
-    /// Puts the envelope around it.
-    pub(crate) fn wrapped(self, view: &View, now_ms: i64, source: &str) -> Value {
-        let known = view.warnings.iter().map(|(code, warning)| format!("{code}: {}", warning.what));
-        let warnings: Vec<String> = known.chain(self.warnings).collect();
-        json!({
-            "schema": SCHEMA,
-            "asOf": iso(now_ms),
-            "source": source,
-            "device": view.device_name(&view.me).json(),
-            "deviceId": view.me,
-            "total": self.total,
-            "truncated": self.next.is_some(),
-            "next": self.next,
-            "warnings": warnings,
-            "data": self.data,
-        })
+    /// As bytes, the same that its value has, without the tree in between.
+    pub(crate) fn bytes(mut self, warning: Option<&str>) -> Vec<u8> {
+        self.warnings.extend(warning.map(str::to_owned));
+        serde_json::to_vec(&self).expect(WRITABLE)
     }
 }
 
@@ -91,9 +134,23 @@ fn unwritten(text: &str) -> Option<Key> {
     Some((first, second, String::from_utf8(name).ok()?))
 }
 
-/// A wall time as ISO 8601 with milliseconds, always of one length so that texts sort as times do; `null` outside the calendar.
+/// A wall time (milliseconds since 1970) as ISO 8601 with milliseconds, always of one length so that texts sort as times do;
+/// `null` outside the calendar.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Iso(pub(crate) i64);
+
+impl Serialize for Iso {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(at) => to.collect_str(&format_args!("{at:.3}")),
+            Err(_) => to.serialize_none(),
+        }
+    }
+}
+
+/// As [`Iso`].
 pub(crate) fn iso(ms: i64) -> Value {
-    jiff::Timestamp::from_millisecond(ms).map_or(Value::Null, |at| json!(format!("{at:.3}")))
+    serde_json::to_value(Iso(ms)).expect(WRITABLE)
 }
 
 /// As [`iso`]; `null` for unknown.

@@ -4,59 +4,113 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::envelope::{Answer, Key, iso, iso_or_null, text};
+use super::envelope::{Answer, Iso, Key, iso, text};
 use super::find;
 use super::query::{LIST, Query};
 use crate::api::problem::Problem;
-use crate::model::id::TodoId;
+use crate::model::id::{DeviceId, ItemId, SessionId, TodoId};
+use crate::model::text::Foreign;
 use crate::model::todo::{By, Side, Status};
 use crate::model::view::{Conflict, Origin, TodoView, View};
 
+/// One todo. The fields stand in the order of their names, as those of a [`Value`] do.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Row<'a> {
+    active_form: Option<&'a str>,
+    blocked_by: &'a [TodoId],
+    completed_at: Option<Iso>,
+    completed_by: Option<Who<'a>>,
+    conflict: bool,
+    content: &'a str,
+    created_at: Iso,
+    deleted: bool,
+    id: TodoId,
+    listed: bool,
+    origins: Vec<Listing>,
+    owner: Option<&'a str>,
+    priority: Option<&'a str>,
+    project: &'a str,
+    ready: bool,
+    relisted: u32,
+    round: u64,
+    status: &'static str,
+    updated_at: Iso,
+}
+
+/// Who completed it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Who<'a> {
+    agent: Option<&'a str>,
+    device: DeviceId,
+    device_name: String,
+    session: Option<SessionId>,
+}
+
+/// Where it is listed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing {
+    device: Option<DeviceId>,
+    device_name: Option<String>,
+    item: ItemId,
+    listed: bool,
+    session: Option<SessionId>,
+    status: &'static str,
+}
+
+fn row<'a>(view: &'a View, todo: &'a TodoView) -> Row<'a> {
+    let text = |foreign: &'a Option<Foreign>| foreign.as_ref().map(Foreign::json);
+    Row {
+        active_form: text(&todo.active_form),
+        blocked_by: &todo.blocked_by,
+        completed_at: todo.completed.map(Iso),
+        completed_by: todo.completed_by.as_ref().map(|by| who(view, by)),
+        conflict: todo.conflict,
+        content: todo.content.json(),
+        created_at: Iso(todo.created),
+        deleted: todo.deleted,
+        id: todo.id,
+        listed: todo.listed,
+        origins: todo.origins.iter().map(|from| origin(view, from)).collect(),
+        owner: text(&todo.owner),
+        priority: text(&todo.priority),
+        project: &todo.project,
+        ready: is_ready(view, todo),
+        relisted: todo.relisted,
+        round: todo.round,
+        status: todo.status.word(),
+        updated_at: Iso(todo.updated),
+    }
+}
+
+fn who<'a>(view: &View, by: &'a By) -> Who<'a> {
+    let agent = by.agent.as_ref().map(Foreign::json);
+    Who { agent, device: by.device, device_name: name(view, &by.device), session: by.session }
+}
+
+fn origin(view: &View, from: &Origin) -> Listing {
+    Listing {
+        device: from.device,
+        device_name: from.device.map(|device| name(view, &device)),
+        item: from.item,
+        listed: from.listed,
+        session: from.session,
+        status: from.status.word(),
+    }
+}
+
+fn name(view: &View, device: &DeviceId) -> String {
+    view.device_name(device).json().to_owned()
+}
+
 /// One todo.
 pub(crate) fn todo(view: &View, todo: &TodoView) -> Value {
-    json!({
-        "id": todo.id,
-        "content": todo.content.json(),
-        "activeForm": text(todo.active_form.as_ref()),
-        "status": todo.status.word(),
-        "round": todo.round,
-        "project": todo.project,
-        "priority": text(todo.priority.as_ref()),
-        "owner": text(todo.owner.as_ref()),
-        "createdAt": iso(todo.created),
-        "updatedAt": iso(todo.updated),
-        "completedAt": iso_or_null(todo.completed),
-        "completedBy": todo.completed_by.as_ref().map(|by| who(view, by)),
-        "origins": todo.origins.iter().map(|from| origin(view, from)).collect::<Vec<_>>(),
-        "listed": todo.listed,
-        "conflict": todo.conflict,
-        "deleted": todo.deleted,
-        "relisted": todo.relisted,
-        "blockedBy": todo.blocked_by,
-        "ready": is_ready(view, todo),
-    })
-}
-
-fn who(view: &View, by: &By) -> Value {
-    json!({
-        "device": by.device,
-        "deviceName": view.device_name(&by.device).json(),
-        "agent": text(by.agent.as_ref()),
-        "session": by.session,
-    })
-}
-
-fn origin(view: &View, from: &Origin) -> Value {
-    json!({
-        "device": from.device,
-        "deviceName": from.device.map(|device| view.device_name(&device).json().to_owned()),
-        "session": from.session,
-        "item": from.item,
-        "status": from.status.word(),
-        "listed": from.listed,
-    })
+    serde_json::to_value(row(view, todo)).expect("a todo has texts for keys and numbers that are finite")
 }
 
 /// Whether somebody could begin it now: pending, listed, not hidden, and nothing open stands before it.
@@ -85,7 +139,7 @@ fn urgency(todo: &TodoView) -> i64 {
 }
 
 /// `GET /api/v3/todos`.
-pub(crate) fn list(view: &View, query: &str) -> Result<Answer, Problem> {
+pub(crate) fn list<'a>(view: &'a View, query: &str) -> Result<Answer<Vec<Row<'a>>>, Problem> {
     let known = [&["project", "status", "device", "listed", "all", "ready"][..], &LIST].concat();
     let query = Query::parse(query, &known);
     let device = find::device_id(view, query.text("device"))?;
@@ -104,7 +158,7 @@ pub(crate) fn list(view: &View, query: &str) -> Result<Answer, Problem> {
     let urgent_first = ready == Some(true);
     let key = |todo: &TodoView| -> Key { (if urgent_first { urgency(todo) } else { 0 }, todo.created, todo.id.to_string()) };
     let rows = view.todos.values().filter(fits).map(|todo| (key(todo), todo)).collect();
-    Answer::list(rows, query, |row| todo(view, row))
+    Answer::rows(rows, query, |todo| row(view, todo))
 }
 
 fn statuses(query: &Query) -> Result<Option<Vec<Status>>, Problem> {
