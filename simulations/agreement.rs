@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use hubless::model::ask::Ask;
 use hubless::model::fact::FactKey;
 use hubless::model::id::{FleetId, ItemId, Life};
-use hubless::model::message::DocHeads;
+use hubless::model::message::{DocHeads, Head};
 use hubless::model::reply::Reply;
 use hubless::model::session::session_id;
 use hubless::model::text::Foreign;
 use hubless::model::todo::List;
-use hubless::replica::Replica;
 use hubless::replica::facts::rev_of;
+use hubless::replica::{Replica, genesis};
 use hubless::rules::members::Log;
 
 use super::oracle::{Broken, differ};
@@ -175,6 +175,7 @@ impl World {
         for d in &honest {
             hashes.extend(self.devices[*d].disk.held.values().flatten().copied());
         }
+        self.drop_orphans(&mut hashes);
         let mut once: BTreeMap<&FactKey, BTreeSet<&str>> = BTreeMap::new();
         let mut latest: BTreeMap<&FactKey, (u64, &str)> = BTreeMap::new();
         for written in hashes.iter().filter_map(|hash| self.book.get(hash)) {
@@ -199,6 +200,20 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A crash that left a hole may have left a change behind it that follows one in it: it was never answered or told, and says
+    /// nothing without the other.
+    fn drop_orphans(&self, hashes: &mut BTreeSet<Head>) {
+        loop {
+            let is_held = |dep: &Head| *dep == genesis::HASH || hashes.contains(dep);
+            let is_whole = |hash: &&Head| self.book.get(hash).is_none_or(|written| written.deps.iter().all(is_held));
+            let (whole, before) = (hashes.iter().filter(is_whole).copied().collect::<BTreeSet<Head>>(), hashes.len());
+            *hashes = whole;
+            if hashes.len() == before {
+                return;
+            }
+        }
     }
 
     /// I6: reading the same files again changes nothing.

@@ -84,6 +84,7 @@ impl Replica {
             out.keep.push(mark);
         }
         if gathered.complete {
+            self.count_again(now, out);
             self.reading.restamp(self.library.stamp(), out);
             self.consolidate = std::mem::take(&mut self.unconsolidated);
             let directories = self.reading.shown.values().filter(|shown| shown.present).count();
