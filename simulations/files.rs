@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hubless::ingest::tail::WINDOW;
 use hubless::model::effects::Look;
 use hubless::model::input::{FileStat, Repo, Seen, SourceEvent};
-use hubless::model::limits::PIECE_BYTES;
+use hubless::model::limits::{PIECE_BYTES, WINDOW_BYTES};
 use hubless::model::todo::Status;
 use hubless::model::tool::Root;
 
@@ -203,7 +202,7 @@ impl Files {
             Look::Follow { root, path, offset, max } => match self.of(*root).and_then(|files| files.get(path)) {
                 None => SourceEvent::Denied { root: *root, path: Some(path.clone()), why: "no such file".into() },
                 Some(file) => {
-                    let (from, window) = (place(file, *offset), usize::try_from(WINDOW).expect("it fits"));
+                    let (from, window) = (place(file, *offset), usize::try_from(WINDOW_BYTES).expect("it fits"));
                     // Pieces are small, so that few lines make many; a line that is longer is asked for in one.
                     let max = if *max <= PIECE_BYTES { PIECE } else { usize::try_from(*max).unwrap_or(usize::MAX) };
                     let bytes: Vec<u8> = file.bytes[from..].iter().take(max).copied().collect();
