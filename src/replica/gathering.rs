@@ -10,6 +10,7 @@ use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::model::todo::{Change, List, Reading as ListReading, TodoFact};
+use crate::model::view::Warning;
 use crate::rules::projects;
 use crate::rules::todos::reading;
 
@@ -55,6 +56,10 @@ impl Replica {
     pub(super) fn hear_source(&mut self, event: SourceEvent, now: Now, out: &mut Effects) {
         if let SourceEvent::Repo { cwd, repo } = &event {
             self.learn_place(cwd, repo.as_ref(), now, out);
+        }
+        if let SourceEvent::Polling { why } = &event {
+            let (why, fix) = why.split_once("; ").map_or((&**why, None), |(why, fix)| (why, Some(fix.to_owned())));
+            self.warn("polling", true, || Warning { what: format!("watching by polling: {why}"), fix });
         }
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
         self.unconsolidated |= !gathered.told.is_empty() || gathered.progress.iter().any(|(progress, _)| !progress.said.is_empty());

@@ -201,7 +201,10 @@ impl Replica {
     /// What a session is when its file was read to its end: what its last lines say, or over.
     pub(super) fn judge_session(&mut self, sight: &Sight<'_>, now: Now, out: &mut Effects) {
         if now.wall_ms.saturating_sub(sight.at) > GIVEN_UP_MS {
-            self.end(sight.session, "inferred", sight.counts, sight.at, now, out);
+            match self.showing.ended(&sight.session).filter(|end| end.at > sight.at).cloned() {
+                Some(end) => self.recount_ended(sight, &end, now, out),
+                None => self.end(sight.session, "inferred", sight.counts, sight.at, now, out),
+            }
         } else {
             self.sight(sight, now, out);
         }
@@ -283,6 +286,20 @@ impl Replica {
             let sign = alive.sign;
             self.presences.sight(beat.clone(), sign, false, self.now());
             self.write_beat(&beat, out);
+        }
+    }
+
+    /// A session is over, and its file, cut or written anew, counts otherwise now: its agent's last word says so.
+    fn recount_ended(&mut self, sight: &Sight<'_>, end: &EndFact, now: Now, out: &mut Effects) {
+        let key = AgentKey { device: self.me.device, agent: agent_key(sight.agent), session: sight.session };
+        let last = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
+        match last.filter(|last| last.at >= end.at) {
+            Some(last) => self.recount(&last, sight.counts, now, out),
+            None if end.counts == sight.counts => {}
+            None => {
+                let Sight { session, agent, counts, .. } = *sight;
+                self.sight(&Sight { session, agent, state: Reported::Done, at: end.at, counts, pid: None }, now, out);
+            }
         }
     }
 
