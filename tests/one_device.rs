@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use hubless::model::tool::FOLDERS;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Daemon, Detached, Home, Lan, Ran, SOON, eventually, exchange, text};
@@ -58,7 +59,7 @@ fn settled(daemon: &Daemon<'_>) -> Vec<Value> {
     eventually(SOON, "the sources were listed", || {
         let overview = daemon.get("/api/v3/overview");
         let sources = overview["data"]["sources"].as_array()?;
-        (!sources.is_empty() && sources.iter().all(|source| !source["listedAt"].is_null())).then_some(())
+        (sources.len() == FOLDERS.len() && sources.iter().all(|source| !source["listedAt"].is_null())).then_some(())
     });
     shown(daemon)
 }
