@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use hubless::model::ask::Ask;
 use hubless::model::fact::FactKey;
 use hubless::model::id::{FleetId, ItemId, Life};
-use hubless::model::message::DocHeads;
+use hubless::model::message::{DocHeads, Head};
 use hubless::model::reply::Reply;
 use hubless::model::session::session_id;
 use hubless::model::text::Foreign;
 use hubless::model::todo::List;
-use hubless::replica::Replica;
 use hubless::replica::facts::rev_of;
+use hubless::replica::{Replica, genesis};
 use hubless::rules::members::Log;
 
 use super::oracle::{Broken, differ};
@@ -135,6 +135,7 @@ impl World {
         self.calm = false;
         self.read_again()?;
         self.lists_are_known()?;
+        self.transcripts_are_summed()?;
         self.reopen_each()
     }
 
@@ -174,6 +175,7 @@ impl World {
         for d in &honest {
             hashes.extend(self.devices[*d].disk.held.values().flatten().copied());
         }
+        self.drop_orphans(&mut hashes);
         let mut once: BTreeMap<&FactKey, BTreeSet<&str>> = BTreeMap::new();
         let mut latest: BTreeMap<&FactKey, (u64, &str)> = BTreeMap::new();
         for written in hashes.iter().filter_map(|hash| self.book.get(hash)) {
@@ -200,13 +202,27 @@ impl World {
         Ok(())
     }
 
+    /// A crash that left a hole may have left a change behind it that follows one in it: it was never answered or told, and says
+    /// nothing without the other.
+    fn drop_orphans(&self, hashes: &mut BTreeSet<Head>) {
+        loop {
+            let is_held = |dep: &Head| *dep == genesis::HASH || hashes.contains(dep);
+            let is_whole = |hash: &&Head| self.book.get(hash).is_none_or(|written| written.deps.iter().all(is_held));
+            let (whole, before) = (hashes.iter().filter(is_whole).copied().collect::<BTreeSet<Head>>(), hashes.len());
+            *hashes = whole;
+            if hashes.len() == before {
+                return;
+            }
+        }
+    }
+
     /// I6: reading the same files again changes nothing.
     fn read_again(&mut self) -> Result<(), Broken> {
         for d in self.honest() {
             let before = self.heads(d);
             let Reply::Rescanning = self.answer(d, Ask::Rescan)? else { return Err(Broken::new("I6", "no rescan".into())) };
             self.pass(500 * MS)?;
-            if self.heads(d) != before {
+            if self.heads(d) != before && !self.devices[d].files.are_ahead(self.now(d).wall_ms) {
                 return Err(Broken::new("I6", format!("device {d} wrote when it read the same files again")));
             }
         }
@@ -225,6 +241,30 @@ impl World {
                     if replica.library().facts().get(&FactKey::Item(item)).is_none() {
                         return Err(Broken::new("I7", format!("device {d} does not know “{text}” of its list {session}")));
                     }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I7: a session shows what its own file says as it is, and every text of its lists is an item.
+    fn transcripts_are_summed(&self) -> Result<(), Broken> {
+        for d in self.honest() {
+            let device = &self.devices[d];
+            let Some(replica) = device.replica.as_ref() else { continue };
+            let view = replica.view();
+            for (session, records, texts) in device.files.sessions() {
+                let id = session_id(&device.id, "claude", &session);
+                let shown = view.sessions.get(&id).map(|session| session.counts.map_or(0, |counts| counts.records));
+                if shown != Some(records) {
+                    return Err(Broken::new("I7", format!("device {d} shows {shown:?} records of {session}, and its file has {records}")));
+                }
+                let list = List::Session { session: id, agent: Foreign::new(&*session) };
+                if let Some(text) = texts.into_iter().find(|text| {
+                    let item = list.item(&Foreign::new(*text).normalised());
+                    replica.library().facts().get(&FactKey::Item(item)).is_none()
+                }) {
+                    return Err(Broken::new("I7", format!("device {d} does not know “{text}” of the transcript of {session}")));
                 }
             }
         }

@@ -22,6 +22,8 @@ const ALLOWANCE: u64 = 64 << 20;
 pub(crate) struct Written {
     /// In which document.
     pub(crate) doc: DocId,
+    /// What it follows.
+    pub(crate) deps: Vec<Head>,
     /// The facts, as they stand there.
     pub(crate) puts: Vec<(FactKey, String)>,
 }
@@ -67,7 +69,7 @@ impl Book {
         }
         let checked = guard::changes(doc.collection(), &plain).map_err(|e| torn(&e))?;
         let puts = checked.iter().flat_map(|checked| checked.puts().to_vec()).collect();
-        self.changes.insert(hash, Rc::new(Written { doc: doc.clone(), puts }));
+        self.changes.insert(hash, Rc::new(Written { doc: doc.clone(), deps: raw.deps.to_vec(), puts }));
         Ok(hash)
     }
 }

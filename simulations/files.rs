@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use hubless::ingest::tail::WINDOW;
 use hubless::model::effects::Look;
 use hubless::model::input::{FileStat, Repo, Seen, SourceEvent};
+use hubless::model::limits::{PIECE_BYTES, WINDOW_BYTES};
 use hubless::model::todo::Status;
 use hubless::model::tool::Root;
 
 use super::plan::FileDeed;
+use super::transcript;
 
 /// Texts that lists and people choose from: few, so that they meet.
 pub(crate) const TEXTS: [&str; 5] = ["write the parser", "fix  the build", "review AGT-280", "naïve merge", "ship it"];
 /// Working directories; the first two are clones of one repository.
 const CWDS: [&str; 3] = ["/home/sam/hub", "/srv/hub-copy", "/home/sam/other"];
+
+/// Bytes of a piece of a transcript.
+const PIECE: usize = 700;
 
 /// One file.
 #[derive(Debug, Clone)]
@@ -30,6 +34,8 @@ pub(crate) struct Files {
     transcripts: BTreeMap<String, File>,
     older: BTreeMap<String, Vec<File>>,
     made: u64,
+    /// The latest time of any line.
+    latest_ms: i64,
 }
 
 impl Files {
@@ -73,14 +79,81 @@ impl Files {
                 hint(path(session))
             }
             FileDeed::Transcript(session, place) => {
-                let cwd = CWDS[usize::from(place) % CWDS.len()];
-                let line = format!("{{\"type\":\"user\",\"sessionId\":\"s{session}\",\"cwd\":\"{cwd}\",\"gitBranch\":\"main\"}}\n");
+                let line = transcript::begin(session, CWDS[usize::from(place) % CWDS.len()]);
                 self.made += 1;
+                self.latest_ms = self.latest_ms.max(wall_ms);
                 let file = File { bytes: line.into_bytes(), mtime_ms: wall_ms, ino: self.made };
                 self.transcripts.entry(format!("p{place}/s{session}.jsonl")).or_insert(file);
                 None
             }
+            FileDeed::Line(session, what) => self.say(session, wall_ms, |file, line| file.extend(line(what).bytes())),
+            FileDeed::LineUnheard(session, what) => {
+                self.say(session, wall_ms, |file, line| file.extend(line(what).bytes()));
+                None
+            }
+            FileDeed::LineTorn(session, what) => self.say(session, wall_ms, |file, line| {
+                let line = line(what / 3);
+                file.extend(&line.as_bytes()[..1 + usize::try_from(what).expect("it fits") % (line.len() - 1)]);
+            }),
+            FileDeed::LinesCut(session, part) => self.say(session, wall_ms, |file, _| file.truncate(file.len() * usize::from(part) / 100)),
+            FileDeed::LinesRewritten(session, what) => {
+                let hint =
+                    self.say(session, wall_ms, |file, line| *file = (0..what % 4).flat_map(|n| line(what + n).into_bytes()).collect());
+                let path = self.transcript(session);
+                self.made += 1;
+                self.transcripts.entry(path).and_modify(|file| file.ino = self.made);
+                hint
+            }
+            FileDeed::LinesDeleted(session) => {
+                let path = self.transcript(session);
+                self.transcripts.remove(&path)?;
+                Some(SourceEvent::Hint { root: Root::CLAUDE_PROJECTS, path: Some(path) })
+            }
         }
+    }
+
+    /// Where the transcript of a session is, or would be.
+    fn transcript(&self, session: u8) -> String {
+        let name = format!("/s{session}.jsonl");
+        self.transcripts.keys().find(|path| path.ends_with(&name)).cloned().unwrap_or_else(|| format!("p{}{name}", session % 3))
+    }
+
+    /// The tool does something to a session's own file; what it is given makes lines of that session.
+    fn say(&mut self, session: u8, wall_ms: i64, deed: impl FnOnce(&mut Vec<u8>, &mut dyn FnMut(u32) -> String)) -> Option<SourceEvent> {
+        let path = self.transcript(session);
+        // A clock that is set back makes lines that are out of order; those of one tool are not.
+        self.latest_ms = self.latest_ms.max(wall_ms);
+        let (made, latest_ms) = (&mut self.made, self.latest_ms);
+        *made += 1;
+        let new = File { bytes: Vec::new(), mtime_ms: wall_ms, ino: *made };
+        let file = self.transcripts.entry(path.clone()).or_insert(new);
+        file.mtime_ms = wall_ms;
+        deed(&mut file.bytes, &mut |what| {
+            *made += 1;
+            transcript::line(session, *made, what, latest_ms)
+        });
+        Some(SourceEvent::Hint { root: Root::CLAUDE_PROJECTS, path: Some(path) })
+    }
+
+    /// Whether lines are of a time that is yet to come, because the clock was set back: they are read as if written now, each time.
+    pub(crate) fn are_ahead(&self, wall_ms: i64) -> bool {
+        self.latest_ms > wall_ms
+    }
+
+    /// The sessions that have one transcript here: how many whole records it holds, and the texts of the lists in them.
+    pub(crate) fn sessions(&self) -> Vec<(String, u64, Vec<&'static str>)> {
+        let mut files: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
+        for (path, file) in &self.transcripts {
+            let (_, name) = path.split_once('/').unwrap_or_default();
+            files.entry(name.trim_end_matches(".jsonl")).or_default().push(file);
+        }
+        let alone = files.into_iter().filter(|(_, files)| files.len() == 1);
+        alone
+            .map(|(session, files)| {
+                let (records, texts) = transcript::plainly(&files[0].bytes);
+                (session.to_owned(), records, texts)
+            })
+            .collect()
     }
 
     /// A tool writes these bytes as the list of a session.
@@ -129,8 +202,10 @@ impl Files {
             Look::Follow { root, path, offset, max } => match self.of(*root).and_then(|files| files.get(path)) {
                 None => SourceEvent::Denied { root: *root, path: Some(path.clone()), why: "no such file".into() },
                 Some(file) => {
-                    let (from, window) = (place(file, *offset), usize::try_from(WINDOW).expect("it fits"));
-                    let bytes: Vec<u8> = file.bytes[from..].iter().take(usize::try_from(*max).unwrap_or(usize::MAX)).copied().collect();
+                    let (from, window) = (place(file, *offset), usize::try_from(WINDOW_BYTES).expect("it fits"));
+                    // Pieces are small, so that few lines make many; a line that is longer is asked for in one.
+                    let max = if *max <= PIECE_BYTES { PIECE } else { usize::try_from(*max).unwrap_or(usize::MAX) };
+                    let bytes: Vec<u8> = file.bytes[from..].iter().take(max).copied().collect();
                     SourceEvent::Followed {
                         root: *root,
                         path: path.clone(),
@@ -178,7 +253,7 @@ fn repo(cwd: &str) -> Option<Repo> {
 }
 
 /// A list as Claude Code writes it: for each text a digit of base 5.
-fn list_bytes(list: u32) -> String {
+pub(crate) fn list_bytes(list: u32) -> String {
     let digits = (0..).zip(TEXTS).map(|(n, text)| (list / 5u32.pow(n) % 5, text));
     let element = |(digit, text): (u32, &str)| {
         let status = Status::ALL[usize::try_from(digit).expect("a digit fits") - 1].word();

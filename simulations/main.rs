@@ -23,6 +23,7 @@ mod run;
 mod scenarios;
 mod strangers;
 mod trace;
+mod transcript;
 mod world;
 
 use std::collections::BTreeMap;

@@ -95,6 +95,18 @@ pub(crate) enum FileDeed {
     SetBack(u8),
     /// Begins the transcript of a session, which tells its project.
     Transcript(u8, u8),
+    /// Appends a line to a session's transcript, or begins it: a prompt, a list, or the end of a turn.
+    Line(u8, u32),
+    /// As `Line`, and nobody hears of it.
+    LineUnheard(u8, u32),
+    /// Appends the beginning of a line.
+    LineTorn(u8, u32),
+    /// Leaves so many hundredths of the transcript there.
+    LinesCut(u8, u8),
+    /// Puts another transcript of a few lines in its place.
+    LinesRewritten(u8, u32),
+    /// Deletes the transcript.
+    LinesDeleted(u8),
 }
 
 /// What befalls the way between two devices.
@@ -312,7 +324,15 @@ fn draw_deed(chance: &mut Chance) -> Deed {
 fn draw_file(chance: &mut Chance) -> FileDeed {
     let session = u8::try_from(chance.below(3)).expect("numbers of a plan are small");
     let list = u32::try_from(chance.below(3_125)).expect("numbers of a plan are small");
-    match chance.below(12) {
+    // Sessions of which there is no list as a file: else two files that are no copies of each other would say what one list is.
+    let own = session + 3;
+    match chance.below(22) {
+        12..=15 => FileDeed::Line(own, list),
+        16 => FileDeed::LineUnheard(own, list),
+        17 | 18 => FileDeed::LineTorn(own, list),
+        19 => FileDeed::LinesCut(own, u8::try_from(list % 100).expect("numbers of a plan are small")),
+        20 => FileDeed::LinesRewritten(own, list),
+        21 => FileDeed::LinesDeleted(own),
         0..=3 => FileDeed::Write(session, list),
         4 => FileDeed::Unheard(session, list),
         5 => FileDeed::Again(session),
@@ -359,6 +379,7 @@ fn simpler(step: Step) -> Option<Step> {
         Step::Todo(dev, Deed::Undo(pick)) if pick > 0 => Some(Step::Todo(dev, Deed::Undo(0))),
         Step::Todo(dev, Deed::Done(pick)) if pick > 0 => Some(Step::Todo(dev, Deed::Done(0))),
         Step::File(dev, FileDeed::Write(session, list)) if list > 4 => Some(Step::File(dev, FileDeed::Write(session, list % 5))),
+        Step::File(dev, FileDeed::Line(session, list)) if list > 2 => Some(Step::File(dev, FileDeed::Line(session, list % 3))),
         Step::Todo(..)
         | Step::Beat(..)
         | Step::File(..)

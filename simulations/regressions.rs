@@ -45,3 +45,29 @@ fn an_export_holds_no_presence() {
 fn who_was_let_in_by_one_removed_meanwhile_is_no_member() {
     ends_well(include_str!("cases/let-in-by-one-removed-meanwhile.txt"));
 }
+
+/// A clock that was ahead made all that a session's file said afterwards old news.
+#[test]
+fn what_a_wrong_clock_said_makes_nothing_old() {
+    ends_well(include_str!("cases/a-clock-that-was-ahead.txt"));
+    ends_well(include_str!("cases/cut-after-the-clock-was-set-back.txt"));
+}
+
+/// The last word of a daemon went over a later one that a peer had given back: who was there still showed that, who opened
+/// the document anew did not.
+#[test]
+fn a_last_word_is_never_written_over_a_later_one() {
+    ends_well(include_str!("cases/last-words-over-later-ones.txt"));
+}
+
+/// What a peer gave back of a lost store outdid what the file had said since.
+#[test]
+fn an_older_beat_that_comes_back_is_outdone() {
+    ends_well(include_str!("cases/a-lost-store-and-an-older-beat.txt"));
+}
+
+/// The oracle counted a change that follows one which a crash had lost.
+#[test]
+fn a_change_behind_a_hole_says_nothing() {
+    ends_well(include_str!("cases/a-change-behind-a-hole.txt"));
+}

@@ -14,7 +14,6 @@ pub mod gemini;
 #[cfg(test)]
 mod laws;
 mod loose;
-mod objects;
 pub mod openclaw;
 pub mod opencode;
 pub mod pi;

@@ -6,6 +6,7 @@
 mod agents;
 mod corpus;
 mod crash;
+mod damage;
 mod export;
 mod hooks;
 mod logs;

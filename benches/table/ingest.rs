@@ -4,17 +4,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use hubless::daemon::clock;
-use hubless::ingest::tail::WINDOW;
 use hubless::model::effects::{Effects, Look};
 use hubless::model::id::{DeviceId, Life};
 use hubless::model::input::{FileStat, Input, RelPath, Repo, Seen, SourceEvent};
 use hubless::model::leaving::Exclude;
-use hubless::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX};
+use hubless::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX, WINDOW_BYTES};
 use hubless::model::time::Now;
 use hubless::model::tool::{Folder, Root};
 use hubless::replica::{Identity, Replica};
@@ -44,17 +43,17 @@ pub(crate) fn store(dir: &Path) -> Store {
 }
 
 /// A replica on its store, and the tools' files it looks at.
-struct Desk {
-    replica: Replica,
+pub(crate) struct Desk {
+    pub(crate) replica: Replica,
     store: Store,
     root: PathBuf,
     /// Milliseconds of the longest step so far: for as long nobody else is heard.
-    longest: f64,
+    pub(crate) longest: f64,
 }
 
 impl Desk {
     /// Opens both and carries out what the opening asks, so all files are read.
-    fn open(dir: &Path, root: &Path) -> Desk {
+    pub(crate) fn open(dir: &Path, root: &Path) -> Desk {
         let store = store(dir);
         let life = Life { counter: store.begin_life().expect("a life"), nonce: 7 };
         let (replica, first) = Replica::open(identity(1), life, clock::now(), &store);
@@ -112,8 +111,10 @@ impl Desk {
     }
 }
 
+/// Claude's files lie in the root itself, those of other tools below their name.
 fn base(root: &Path, of: Root) -> PathBuf {
-    root.join(of.folder().below)
+    let folder = of.folder();
+    if folder.tool == "claude" { root.join(folder.below) } else { root.join(folder.tool).join(folder.below) }
 }
 
 /// Answers a look without any care for hostile files.
@@ -135,14 +136,16 @@ fn answer(claude: &Path, look: Look) -> SourceEvent {
         }
         Look::Follow { root, path, offset, max } => {
             let file = base(claude, root).join(&path);
-            let bytes = fs::read(&file).expect("a file of ours");
+            let (opened, stat) = (fs::File::open(&file).expect("a file of ours"), stat(&file));
             let part = |from: u64, to: u64| {
-                let cut = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
-                bytes[cut(from)..cut(to)].to_vec()
+                let (from, to) = (from.min(stat.size), to.min(stat.size));
+                let mut bytes = vec![0; usize::try_from(to - from).expect("less than memory holds")];
+                opened.read_exact_at(&mut bytes, from).expect("a file of ours");
+                bytes
             };
-            let (head, behind) = (part(0, WINDOW), part(offset.saturating_sub(WINDOW), offset));
-            let (said, at_end) = (part(offset, offset.saturating_add(max)), offset.saturating_add(max) >= bytes.len() as u64);
-            SourceEvent::Followed { root, stat: stat(&file), path, head, behind, offset, bytes: said, at_end }
+            let (head, behind) = (part(0, WINDOW_BYTES), part(offset.saturating_sub(WINDOW_BYTES), offset));
+            let (bytes, at_end) = (part(offset, offset.saturating_add(max)), offset.saturating_add(max) >= stat.size);
+            SourceEvent::Followed { root, stat, path, head, behind, offset, bytes, at_end }
         }
         Look::Living { .. } => SourceEvent::Living { alive: Vec::new(), held: Vec::new() },
         Look::Find { root, names: wanted } => {
@@ -154,9 +157,9 @@ fn answer(claude: &Path, look: Look) -> SourceEvent {
             SourceEvent::Found { root, files }
         }
         Look::Repo { cwd } => {
-            let config = fs::read_to_string(Path::new(&cwd).join(".git/config")).expect("a file of ours");
-            let remote = config.split_once("url = ").map(|(_, url)| url.trim().to_owned());
-            let repo = Some(Repo { remote, root: cwd.clone(), branch: Some("main".into()) });
+            let config = fs::read_to_string(Path::new(&cwd).join(".git/config")).ok();
+            let remote = |config: &str| config.split_once("url = ").map(|(_, url)| url.trim().to_owned());
+            let repo = config.map(|config| Repo { remote: remote(&config), root: cwd.clone(), branch: Some("main".into()) });
             SourceEvent::Repo { cwd, repo }
         }
     }

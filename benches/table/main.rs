@@ -44,7 +44,7 @@ fn main() {
     }
     if wanted("transcripts") {
         say("transcripts …");
-        rows.extend(transcripts::rows());
+        rows.extend(transcripts::rows(base.path()));
     }
     show(&table(&rows));
     say(&format!("measured in {:.0} s", ms_since(start) / 1_000.0));

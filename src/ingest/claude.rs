@@ -3,7 +3,8 @@
 //!
 //! A transcript of Claude Code is one record a line, of any kind, in any order; a damaged line costs what is damaged of it, a
 //! kind that nobody has told us of is counted. Of an inline sub-agent (`isSidechain` without a file of its own) the tokens and
-//! lists count, but it neither speaks for the session's agent nor names its prompt.
+//! lists count, but it neither speaks for the session's agent nor names its prompt. [`Run::own`] remembers titles whose record has
+//! not come yet, by that record's id.
 
 use super::claude_calls;
 use super::claude_record::{self, Record};
@@ -53,8 +54,6 @@ const SYSTEM: &[&str] = &[
 ];
 /// Tools that a person answers.
 const ASKING: &[&str] = &["AskUserQuestion", "ExitPlanMode"];
-/// Before the id of a record whose title came before it.
-const LEAF: &str = "leaf:";
 
 /// What the beginning of a transcript says of its session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,36 +108,19 @@ pub(super) fn file(path: &str) -> Option<File> {
 
 /// Takes one whole line into the sum.
 pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
-    let bare = salvage::bare(line);
-    if let Some(record) = claude_record::read(bare) {
-        return take(run, &record, bare, said);
-    }
-    if bare.is_empty() {
-        // Only white space is nothing; zeros are what a crash made of records.
-        run.counts.damaged += u64::from(line.contains(&0));
-        return;
-    }
-    let mended = salvage::mended(bare);
-    let (objects, damaged) = salvage::objects(&mended, is_record);
-    run.counts.damaged += damaged;
-    for object in objects {
-        match claude_record::read(object) {
-            Some(record) => take(run, &record, object, said),
-            None => run.counts.damaged += 1,
-        }
-    }
+    salvage::each(run, line, said, take, is_record);
 }
 
 /// Whether an object that was found amid damage is a record and not a part of one.
-fn is_record(object: &[u8]) -> bool {
+fn is_record(_: &[u8], object: &[u8]) -> bool {
     claude_record::read(object).is_some_and(|record| {
         let is_named = record.uuid.is_some() || record.session.is_some();
         record.kind.as_deref().is_some_and(|kind| is_named || matches!(kind, "summary" | "file-history-snapshot"))
     })
 }
 
-fn take(run: &mut Run, record: &Record<'_>, line: &[u8], said: &mut Vec<Said>) {
-    run.counts.records += 1;
+fn take(run: &mut Run, line: &[u8], said: &mut Vec<Said>) -> bool {
+    let Some(record) = &claude_record::read(line) else { return false };
     let at = record.time.as_deref().and_then(moment);
     run.dated(at);
     place(run, record);
@@ -154,6 +136,7 @@ fn take(run: &mut Run, record: &Record<'_>, line: &[u8], said: &mut Vec<Said>) {
         quiet if QUIET.contains(&quiet) => {}
         strange => run.strange(strange),
     }
+    true
 }
 
 /// Where it works, and whose it is.
@@ -175,9 +158,7 @@ fn place(run: &mut Run, record: &Record<'_>) {
         run.parent = record.session.as_deref().filter(|session| run.is_side && own(session)).and_then(run::short);
     }
     run.is_new(&["record", uuid]);
-    if run.calls.iter().any(|(id, _)| id.strip_prefix(LEAF) == Some(uuid)) {
-        run.made_title = run.answered(&format!("{LEAF}{uuid}"));
-    }
+    run.made_title = run.noted(uuid).or(run.made_title.take());
 }
 
 /// A title for the conversation that ends with the record `leaf`, which may stand in another file, or further on in this one.
@@ -186,7 +167,7 @@ fn summary(run: &mut Run, leaf: &str, title: Option<String>) {
     if run.is_recent(&["record", leaf]) {
         run.made_title = Some(title);
     } else if !leaf.is_empty() {
-        run.called(&format!("{LEAF}{leaf}"), title);
+        run.note(leaf, title);
     }
 }
 
@@ -286,7 +267,7 @@ fn speaks(run: &Run, record: &Record<'_>) -> bool {
 
 /// The turn goes on: with a tool that runs, or one that waits for a person.
 fn busy(run: &mut Run) {
-    let running = || run.calls.iter().filter(|(id, _)| !id.starts_with(LEAF)).map(|(_, call)| claude_calls::tool(call));
+    let running = || run.calls.iter().map(|(_, call)| claude_calls::tool(call));
     let is_asking = running().any(|tool| ASKING.contains(&tool));
     let doing = running().next_back().map(str::to_owned);
     run.turn = Some(if is_asking { Reported::Waiting } else { Reported::Working });
@@ -295,7 +276,7 @@ fn busy(run: &mut Run) {
 
 /// A turn begins or ends; calls without an answer will have none.
 fn rest(run: &mut Run, turn: Reported) {
-    run.calls.retain(|(id, _)| id.starts_with(LEAF));
+    run.calls.clear();
     run.turn = Some(turn);
     run.doing = None;
 }

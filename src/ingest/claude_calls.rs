@@ -12,7 +12,7 @@ use super::{claude_todos, salvage};
 use crate::model::text::Foreign;
 use crate::model::todo::{Change, Status};
 
-/// Bytes that are remembered of a call; less than what `Run::called` forgets a call for.
+/// Bytes that are remembered of a call; less than what `Run::called` remembers at most.
 const REMEMBERED_BYTES_MAX: usize = 1_500;
 /// Changes that one call may make, so that no list of ids becomes a flood.
 const CHANGES_MAX: usize = 256;

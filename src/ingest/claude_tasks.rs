@@ -63,11 +63,7 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Malformed> {
     if bytes.len() as u64 > TODO_FILE_BYTES_MAX {
         return Err(Malformed { why: "the file is larger than one such may be" });
     }
-    let bytes = salvage::bare(bytes);
-    if bytes.is_empty() {
-        return Err(Malformed { why: "the file is empty" });
-    }
-    serde_json::from_slice(&salvage::mended(bytes)).map_err(|_| Malformed { why: "the file is no whole object" })
+    salvage::whole(&salvage::mended(salvage::bare(bytes)))
 }
 
 #[cfg(test)]

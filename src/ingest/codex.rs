@@ -5,7 +5,7 @@
 //! was forked from, and are passed over. What a person typed stands there as an item of the model's history and, since
 //! September 2025, as an event: as soon as a file has such an event, events alone are counted, because the items also hold
 //! what the tool put in. The model's answers are counted by the items, and by events only in a file without any.
-//! [`Run::counted`] remembers which of these a file has. Copied history of a fork is counted as if it were the fork's own.
+//! [`Run::own`] remembers which of these a file has. Copied history of a fork is counted as if it were the fork's own.
 //!
 //! The plan exists only as the call `update_plan`; it counts once its answer came and is no refusal. A call that is too
 //! large to be remembered until then counts at once.
@@ -15,20 +15,20 @@ use serde_json::Value;
 use super::claude_todos::Malformed;
 use super::codex_record::{Deep, Line, Meta, Old, Payload, Plan, Record, SILENT_EVENTS, Step};
 use super::files::{File, Owner};
-use super::objects;
 use super::run::{Run, Said, moment, path, short};
+use super::salvage;
 use crate::model::beat::Reported;
 use crate::model::text::Foreign;
 use crate::model::todo::{Listed, Reading, Status};
 
 /// Bytes of a session's id in a file's name; a UUID has 36.
 const ID_BYTES_MAX: usize = 128;
-/// What a file has, as [`Run::counted`] remembers it: what people typed, as events.
-const TYPED_EVENTS: char = 'e';
+/// What a file has, as [`Run::own`] remembers it: what people typed, as events.
+const TYPED_EVENTS: &str = "typed";
 /// What the model answered, as items.
-const ANSWER_ITEMS: char = 'i';
+const ANSWER_ITEMS: &str = "answers";
 /// When turns begin and end.
-const TURNS: char = 't';
+const TURNS: &str = "turns";
 /// Where the request of a person begins in a prompt to which an editor's extension has added what is open there.
 const REQUEST_MARK: &str = "## My request for Codex:";
 
@@ -58,7 +58,7 @@ fn session(rest: &str) -> Option<&str> {
 
 /// Takes one line of a rollout.
 pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
-    objects::each(run, line, said, take);
+    salvage::each(run, line, said, take, salvage::is_alike);
 }
 
 /// Reads a rollout of the TypeScript program.
@@ -67,8 +67,8 @@ pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
 ///
 /// When the bytes are no such rollout, or a torn one.
 pub fn read(bytes: &[u8]) -> Result<(Run, Vec<Said>), Malformed> {
-    let text = objects::mended(objects::bare(bytes));
-    let old: Old<'_> = objects::whole(&text)?;
+    let text = salvage::mended(salvage::bare(bytes));
+    let old: Old<'_> = salvage::whole(&text)?;
     let (mut run, mut said) = (Run::default(), Vec::new());
     begin(&mut run, &old.session);
     for item in &old.items {
@@ -211,13 +211,13 @@ fn call(run: &mut Run, kind: &str, record: &Record<'_>, said: &mut Vec<Said>) {
     run.doing = short(name);
     let id = record.payload.call_id.str();
     if name != "update_plan" {
-        return run.called(id, run.doing.clone().unwrap_or_default());
+        run.called(id, run.doing.clone().unwrap_or_default());
+        return;
     }
     let text = record.text();
     let deep: Deep<'_> = record.again(&text);
     let arguments = deep.arguments.str();
-    run.called(id, format!("{name}\n{arguments}"));
-    if run.calls.last().is_none_or(|(last, _)| last != id) {
+    if !run.called(id, format!("{name}\n{arguments}")) {
         said.extend(plan(arguments, record.at));
     }
 }
@@ -341,17 +341,13 @@ fn over(run: &mut Run, turn: Reported) {
     run.calls.clear();
 }
 
-fn has(run: &Run, what: char) -> bool {
-    run.counted.as_ref().is_some_and(|has| has.contains(what))
+fn has(run: &Run, what: &str) -> bool {
+    run.own.iter().any(|(known, _)| known == what)
 }
 
 /// The file has this; says whether that is news.
-fn learn(run: &mut Run, what: char) -> bool {
-    let is_news = !has(run, what);
-    if is_news {
-        run.counted.get_or_insert_default().push(what);
-    }
-    is_news
+fn learn(run: &mut Run, what: &str) -> bool {
+    !has(run, what) && run.note(what, String::new())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::loose::{Content, Many, Maybe, Number, Text};
-use super::objects;
+use super::salvage;
 
 /// Events that are written, or were once, and say nothing that is needed here.
 pub(super) const SILENT_EVENTS: &[&str] = &[
@@ -225,7 +225,7 @@ pub(super) struct Record<'a> {
 impl Record<'_> {
     /// The text in which to look [`again`](Record::again).
     pub(super) fn text(&self) -> Cow<'_, [u8]> {
-        objects::mended(self.bytes)
+        salvage::mended(self.bytes)
     }
 
     /// Reads what only few records are asked for.

@@ -4,7 +4,7 @@
 //! or all its messages, and `{"$rewindTo":id}` which drops that message and all behind it. Before, it was one object that
 //! was rewritten each time, and then nothing is approximate.
 //!
-//! Of a file of lines, [`Run::calls`] remembers the last sixteen messages with what each counted. A message that is written
+//! Of a file of lines, [`Run::own`] remembers the last sixteen messages with what each counted. A message that is written
 //! again while it is among them is counted once; an older one twice. A rewind takes back what is still remembered behind
 //! its place; it takes no tokens back, because they were spent.
 
@@ -13,9 +13,9 @@ use serde::Deserialize;
 use super::claude_todos::Malformed;
 use super::files::{File, Owner};
 use super::loose::{Content, Many, Maybe, Number, Text};
-use super::objects;
 use super::pi;
 use super::run::{Run, Said, moment, short};
+use super::salvage;
 use crate::model::beat::Reported;
 use crate::model::text::Foreign;
 use crate::model::todo::{Listed, Reading, Status};
@@ -152,7 +152,7 @@ pub fn file(path: &str) -> Option<File> {
 
 /// Takes one line of a session's file.
 pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
-    objects::each(run, line, said, take);
+    salvage::each(run, line, said, take, salvage::is_alike);
 }
 
 /// Reads a file that is one object.
@@ -161,8 +161,8 @@ pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
 ///
 /// When the bytes are no session, or a torn one. The former reading stays.
 pub fn read(bytes: &[u8]) -> Result<(Run, Vec<Said>), Malformed> {
-    let text = objects::mended(objects::bare(bytes));
-    let whole: Line<'_> = objects::whole(&text)?;
+    let text = salvage::mended(salvage::bare(bytes));
+    let whole: Line<'_> = salvage::whole(&text)?;
     let (mut run, mut said) = (Run::default(), Vec::new());
     begin(&mut run, &whole);
     let Some(messages) = &whole.messages.0 else {
@@ -208,15 +208,15 @@ fn begin(run: &mut Run, line: &Line<'_>) {
 fn all(run: &mut Run, messages: &[Option<Message<'_>>], said: &mut Vec<Said>) {
     let (records, damaged) = (run.counts.records, run.counts.damaged);
     run.counts = crate::model::session::Counts { records, damaged, ..Default::default() };
-    run.calls.clear();
+    run.own.clear();
     for found in messages.iter().flatten() {
         message(run, found, said);
     }
 }
 
 fn rewind(run: &mut Run, id: &str) {
-    let from = run.calls.iter().position(|(message, _)| message == id).unwrap_or(0);
-    for (_, counted) in run.calls.split_off(from) {
+    let from = run.own.iter().position(|(message, _)| message == id).unwrap_or(0);
+    for (_, counted) in run.own.split_off(from) {
         let before = Counted::parse(&counted);
         run.counts.users = run.counts.users.saturating_sub(before.users);
         run.counts.assistants = run.counts.assistants.saturating_sub(before.assistants);
@@ -253,9 +253,9 @@ fn message(run: &mut Run, message: &Message<'_>, said: &mut Vec<Said>) {
         other => run.strange(&format!("message/{other}")),
     }
     let id = message.id.str();
-    let before = if id.is_empty() { None } else { run.answered(id) };
+    let before = if id.is_empty() { None } else { run.noted(id) };
     count(run, before.map(|before| Counted::parse(&before)).unwrap_or_default(), counted);
-    run.called(id, counted.text());
+    run.note(id, counted.text());
 }
 
 /// A message without a call ends a turn; behind one whose calls are answered, the model goes on.

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use super::claude_todos::Malformed;
 use super::files::{File, Owner};
 use super::loose::{Maybe, Number, Text};
-use super::objects;
 use super::pi;
 use super::run::{Run, Said, path, short};
+use super::salvage;
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -51,8 +51,8 @@ pub fn file(path: &str) -> Option<File> {
 ///
 /// When the bytes are no session, or a torn one. The former reading stays.
 pub fn read(bytes: &[u8]) -> Result<(Run, Vec<Said>), Malformed> {
-    let text = objects::mended(objects::bare(bytes));
-    let session: Session<'_> = objects::whole(&text)?;
+    let text = salvage::mended(salvage::bare(bytes));
+    let session: Session<'_> = salvage::whole(&text)?;
     if session.id.get().is_none() {
         return Err(Malformed { why: "the file is no session" });
     }

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::files::{File, Owner};
 use super::loose::{Content, Flag, Many, Maybe, Number, Text};
-use super::objects;
 use super::run::{Run, Said, moment, path, short};
+use super::salvage;
 use crate::model::beat::Reported;
 use crate::model::text::Foreign;
 use crate::model::todo::{Listed, Reading, Status};
@@ -107,7 +107,7 @@ pub(super) fn is_id(id: &str) -> bool {
 
 /// Takes one line of a session's file.
 pub fn line(run: &mut Run, line: &[u8], said: &mut Vec<Said>) {
-    objects::each(run, line, said, take);
+    salvage::each(run, line, said, take, salvage::is_alike);
 }
 
 fn take(run: &mut Run, bytes: &[u8], said: &mut Vec<Said>) -> bool {

@@ -19,10 +19,10 @@ const SHORT_CHARS_MAX: usize = 120;
 const PATH_BYTES_MAX: usize = 1024;
 /// Kinds of records that are counted by name; further ones are counted as `…`.
 const KINDS_MAX: usize = 24;
-/// Calls of tools whose answer is still awaited; the oldest are forgotten.
-const CALLS_MAX: usize = 16;
-/// Bytes of what is remembered of such a call; of a larger one only its name is.
-const CALL_BYTES_MAX: usize = 2 * 1024;
+/// Calls of tools whose answer is still awaited, and things of a format's own, that are remembered; the oldest are forgotten.
+const REMEMBERED_MAX: usize = 16;
+/// Bytes of what is remembered of one; what is larger is not remembered at all, and whoever tells it is told so.
+const REMEMBERED_BYTES_MAX: usize = 2 * 1024;
 /// Names that are remembered.
 const RECENT_MAX: usize = 64;
 
@@ -65,8 +65,8 @@ pub struct Run {
     pub unknown: BTreeMap<String, u64>,
     /// Calls whose answer has not come yet, oldest first: id, and what is remembered of it.
     pub calls: Vec<(String, String)>,
-    /// The last message whose tokens were counted: one message may stand in several lines.
-    pub counted: Option<String>,
+    /// The format's own: what else it must remember from line to line, by name, oldest first. Its file says what that is.
+    pub own: Vec<(String, String)>,
     /// Hashes of the newest names (of records, of messages), for what is said twice or said later of a record.
     pub recent: Vec<u64>,
 }
@@ -120,14 +120,24 @@ impl Run {
         *self.unknown.entry(if room { kind } else { "…".to_owned() }).or_default() += 1;
     }
 
-    /// A tool is called; what is needed when its answer comes is remembered.
-    pub fn called(&mut self, id: &str, what: String) {
-        if self.calls.len() >= CALLS_MAX {
-            self.calls.remove(0);
-        }
-        if id.len() <= PATH_BYTES_MAX && what.len() <= CALL_BYTES_MAX {
-            self.calls.push((id.to_owned(), what));
-        }
+    /// A tool is called; what is needed when its answer comes is remembered, unless it is too large. Gives whether it is.
+    pub fn called(&mut self, id: &str, what: String) -> bool {
+        remember(&mut self.calls, id, what)
+    }
+
+    /// The answer of a call has come; gives what was remembered of it.
+    pub fn answered(&mut self, id: &str) -> Option<String> {
+        recall(&mut self.calls, id)
+    }
+
+    /// The format's own is remembered under that name, unless it is too large. Gives whether it is.
+    pub fn note(&mut self, name: &str, what: String) -> bool {
+        remember(&mut self.own, name, what)
+    }
+
+    /// Gives what was noted under that name, and forgets it.
+    pub fn noted(&mut self, name: &str) -> Option<String> {
+        recall(&mut self.own, name)
     }
 
     /// A name was read, in parts; whether it is not among the newest ones.
@@ -148,12 +158,22 @@ impl Run {
     pub fn is_recent(&self, name: &[&str]) -> bool {
         self.recent.contains(&hash(name))
     }
+}
 
-    /// The answer of a call has come; gives what was remembered of it.
-    pub fn answered(&mut self, id: &str) -> Option<String> {
-        let at = self.calls.iter().position(|(call, _)| call == id)?;
-        Some(self.calls.remove(at).1)
+fn remember(all: &mut Vec<(String, String)>, name: &str, what: String) -> bool {
+    let fits = name.len() <= PATH_BYTES_MAX && what.len() <= REMEMBERED_BYTES_MAX;
+    if fits {
+        if all.len() >= REMEMBERED_MAX {
+            all.remove(0);
+        }
+        all.push((name.to_owned(), what));
     }
+    fits
+}
+
+fn recall(all: &mut Vec<(String, String)>, name: &str) -> Option<String> {
+    let at = all.iter().position(|(known, _)| known == name)?;
+    Some(all.remove(at).1)
 }
 
 fn hash(name: &[&str]) -> u64 {
@@ -240,12 +260,14 @@ mod tests {
         let mut run = Run { prompt: short(&"x".repeat(100_000)), cwd: path(&"/x".repeat(100)), ..Run::default() };
         for n in 0..1000 {
             run.strange(&format!("{n}{}", "k".repeat(500)));
-            run.called(&format!("{n}"), "y".repeat(150));
+            assert!(run.called(&format!("{n}"), "y".repeat(150)) && run.note(&format!("{n}"), "z".repeat(40)));
             assert!(run.is_new(&["a", &n.to_string()]) && !run.is_new(&["a", &n.to_string()]));
         }
         assert!(run.is_recent(&["a", "999"]) && !run.is_recent(&["a9", "99"]) && !run.is_recent(&["a", "3"]));
         assert_eq!(run.unknown.values().sum::<u64>(), 1000, "every one is counted");
         assert!(postcard::to_stdvec(&run).unwrap().len() < 8 * 1024);
+        assert!(!run.called("large", "y".repeat(5_000)) && run.answered("large").is_none() && run.calls.len() == REMEMBERED_MAX);
+        assert!(run.noted("3").is_none() && run.noted("999").is_some() && run.noted("999").is_none());
         assert!(run.answered("3").is_none() && run.answered("999").is_some() && run.answered("999").is_none());
     }
 

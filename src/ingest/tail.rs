@@ -8,9 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::input::FileStat;
+use crate::model::limits::WINDOW_BYTES;
 
-/// Bytes at either end of what was read that must still be there (RELIABILITY C: what fluent-bit and Filebeat arrived at).
-pub const WINDOW: u64 = 4096;
 /// How much older than its reading a file's time must be before equal times mean equal bytes. File systems stamp with a
 /// coarse clock (4 ms to 2 s), so a second write right after a reading can leave no trace in size and time.
 const SETTLED_MS: i64 = 2_000;
@@ -25,9 +24,9 @@ pub struct Checkpoint {
     pub stat: FileStat,
     /// Bytes consumed; the last of them is a newline.
     pub offset: u64,
-    /// Of the first [`WINDOW`] bytes, once so many were consumed.
+    /// Of the first [`WINDOW_BYTES`] bytes, once so many were consumed.
     pub head: Option<Hash>,
-    /// Of the last [`WINDOW`] consumed bytes, or all when there are fewer.
+    /// Of the last [`WINDOW_BYTES`] consumed bytes, or all when there are fewer.
     pub tail: Hash,
     /// How often the file turned out to be another one.
     pub generation: u64,
@@ -56,7 +55,7 @@ impl Checkpoint {
     /// How many bytes before the offset [`judge`] wants to see.
     #[must_use]
     pub fn tail_len(&self) -> u64 {
-        self.offset.min(WINDOW)
+        self.offset.min(WINDOW_BYTES)
     }
 
     /// Reads on: `tail` is what [`judge`] saw before the offset, `read` what stands from the offset on. Gives the names and
@@ -79,7 +78,7 @@ impl Checkpoint {
     /// The checkpoint behind `read`, whose last byte ends what was consumed; `tail` is what [`judge`] saw before it.
     #[must_use]
     pub fn behind(&self, stat: FileStat, tail: &[u8], read: &[u8]) -> Checkpoint {
-        let window = usize::try_from(WINDOW).expect("because 4096 fits");
+        let window = usize::try_from(WINDOW_BYTES).expect("because 4096 fits");
         let from = |bytes: &[u8]| bytes.len().saturating_sub(window);
         let last = if read.len() >= window { read[from(read)..].to_vec() } else { [tail, read].concat() };
         // Until so much was consumed, `tail` reaches back to the file's beginning.
@@ -90,7 +89,7 @@ impl Checkpoint {
     }
 }
 
-/// What the file is now: `stat` as it is, `head` its first [`WINDOW`] bytes, `tail` the `tail_len()` bytes before the
+/// What the file is now: `stat` as it is, `head` its first [`WINDOW_BYTES`] bytes, `tail` the `tail_len()` bytes before the
 /// checkpoint's offset, each shorter only when the file ends before.
 #[must_use]
 pub fn judge(checkpoint: &Checkpoint, stat: &FileStat, head: &[u8], tail: &[u8]) -> Verdict {
@@ -235,7 +234,7 @@ mod tests {
     /// Judges and reads on, as the replica does.
     fn catch_up(from: &Checkpoint, stat: FileStat, bytes: &[u8]) -> (Verdict, Vec<LineKey>, Checkpoint) {
         let tail = part(bytes, from.offset - from.tail_len(), from.offset);
-        let verdict = judge(from, &stat, part(bytes, 0, WINDOW), tail);
+        let verdict = judge(from, &stat, part(bytes, 0, WINDOW_BYTES), tail);
         let (start, tail) = match verdict {
             Verdict::Same => return (verdict, Vec::new(), Checkpoint { stat, ..*from }),
             Verdict::Grown => (*from, tail),
@@ -305,7 +304,7 @@ mod tests {
             if read == 0 {
                 return true;
             }
-            let window = usize::try_from(WINDOW).expect("fits").min(read);
+            let window = usize::try_from(WINDOW_BYTES).expect("fits").min(read);
             let place = if place.is_multiple_of(2) { place % window } else { read - 1 - place % window };
             let mut other = bytes.clone();
             other[place] ^= 1;

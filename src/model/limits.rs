@@ -16,6 +16,9 @@ pub const HEAD_BYTES_MAX: u64 = 256 * 1024;
 pub const PIECE_BYTES: u64 = 1024 * 1024;
 /// Bytes of one line; a longer one is passed over and counted. The longest seen has 1.4 MB (FORMATS §2.5).
 pub const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes at either end of what was read of a file of lines that are looked at again before it is read on: they must still be
+/// there (RELIABILITY C: what fluent-bit and Filebeat arrived at).
+pub const WINDOW_BYTES: u64 = 4096;
 /// Items of one list that are taken; the largest seen has 30.
 pub const ITEMS_MAX: usize = 10_000;
 /// Files of one source that are listed; people have thousands (RELIABILITY G).

@@ -19,6 +19,7 @@ use crate::model::view::{DeviceView, LinkView, Warning, Way, WayView};
 use super::facts::Joined;
 use super::link::Stage;
 use super::machine::Replica;
+use super::presence::key_of;
 use super::saved;
 
 impl Replica {
@@ -97,7 +98,11 @@ impl Replica {
     pub(super) fn write_last_beats(&mut self, out: &mut Effects) {
         let last: Vec<_> = self.presences.own().values().map(|alive| alive.beat.clone()).collect();
         for beat in last {
-            self.write_beat(&beat, out);
+            if self.showing.beat(&key_of(&beat)).is_none_or(|said| said.rev < beat.rev) {
+                self.write_beat(&beat, out);
+            } else {
+                self.insist(&key_of(&beat), out);
+            }
         }
     }
 

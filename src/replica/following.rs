@@ -157,6 +157,12 @@ impl Following {
         self.rows.iter().map(|(at, row)| (at, &row.run))
     }
 
+    /// The sum of one file, if it was read.
+    #[must_use]
+    pub fn run(&self, at: &At) -> Option<&Run> {
+        self.rows.get(at).map(|row| &row.run)
+    }
+
     /// Rows of other documents are dropped for good.
     pub fn drop_void(&mut self, out: &mut Effects) {
         for key in std::mem::take(&mut self.void) {

@@ -10,6 +10,7 @@ use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::model::todo::{Change, List, Reading as ListReading, TodoFact};
+use crate::model::view::Warning;
 use crate::rules::projects;
 use crate::rules::todos::reading;
 
@@ -57,6 +58,10 @@ impl Replica {
             self.learn_place(cwd, repo.as_ref(), now, out);
         }
         self.ways.heard(&event, &self.reading.shown, now);
+        if let SourceEvent::Polling { why } = &event {
+            let (why, fix) = why.split_once("; ").map_or((&**why, None), |(why, fix)| (why, Some(fix.to_owned())));
+            self.warn("polling", true, || Warning { what: format!("watching by polling: {why}"), fix });
+        }
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
         self.unconsolidated |= !gathered.told.is_empty() || gathered.progress.iter().any(|(progress, _)| !progress.said.is_empty());
         for (told, place) in gathered.told {
@@ -84,6 +89,7 @@ impl Replica {
             out.keep.push(mark);
         }
         if gathered.complete {
+            self.count_again(now, out);
             self.reading.restamp(self.library.stamp(), out);
             self.consolidate = std::mem::take(&mut self.unconsolidated);
             self.found_active.get_or_insert(false);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ingest::claude_process::Process;
 use crate::ingest::files::{self, File};
+use crate::ingest::run::Run;
 use crate::model::beat::{Beat, Reported, agent_key};
 use crate::model::effects::{Effects, Look};
 use crate::model::fact::FactKey;
@@ -58,6 +59,8 @@ pub struct Living {
     /// When each process began, in the system's words.
     begun: BTreeMap<u32, Option<String>>,
     asked: Option<(BTreeSet<u32>, BTreeSet<At>)>,
+    /// Whether the rows of the files were held against what is written, in this life.
+    counted: bool,
     due: Millis,
 }
 
@@ -69,7 +72,10 @@ impl Living {
             Some(File::Lines(owner, _)) => Some((session_id(me, at.0.folder().tool, &owner.session), at.clone())),
             _ => None,
         };
-        Living { files: following.runs().filter_map(|(at, _)| of(at)).collect(), ..Living::default() }
+        let mut runs: Vec<(&At, &Run)> = following.runs().collect();
+        // Of several files of one session the one that went on last is its own.
+        runs.sort_by_key(|(_, run)| run.last);
+        Living { files: runs.into_iter().filter_map(|(at, _)| of(at)).collect(), ..Living::default() }
     }
 
     /// A session's own file was read.
@@ -195,24 +201,32 @@ impl Replica {
     /// What a session is when its file was read to its end: what its last lines say, or over.
     pub(super) fn judge_session(&mut self, sight: &Sight<'_>, now: Now, out: &mut Effects) {
         if now.wall_ms.saturating_sub(sight.at) > GIVEN_UP_MS {
-            self.end(sight.session, "inferred", sight.counts, sight.at, now, out);
+            match self.showing.ended(&sight.session).filter(|end| end.at > sight.at).cloned() {
+                Some(end) => self.recount_ended(sight, &end, now, out),
+                None => self.end(sight.session, "inferred", sight.counts, sight.at, now, out),
+            }
         } else {
             self.sight(sight, now, out);
         }
     }
 
-    /// Takes in what the files show of an agent. What is older than what is known says nothing; what a person or a hook said
-    /// stands until the files say something newer.
+    /// Takes in what the files show of an agent. Of what is older than what is known only the counts are taken (the file was
+    /// cut or written anew); what a person or a hook said stands until the files say something newer. What is known and is
+    /// yet to come was said by a clock that was wrong since: it makes nothing else old.
     pub(super) fn sight(&mut self, sight: &Sight<'_>, now: Now, out: &mut Effects) {
         let key = AgentKey { device: self.me.device, agent: agent_key(sight.agent), session: sight.session };
-        let written = self.library.facts().get(&FactKey::Beat(key.session, key.agent.clone())).map_or(0, Joined::rev);
         let before = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
         let at = sight.at.min(now.wall_ms);
-        if before.as_ref().is_some_and(|before| before.at > at || (before.at == at && is_known(before, sight))) {
+        if let Some(newer) = before.as_ref().filter(|before| is_newer(before, at, now)) {
+            self.recount(newer, sight.counts, now, out);
+            return;
+        }
+        if before.as_ref().is_some_and(|before| before.at == at && is_known(before, sight)) {
             return;
         }
         let kept = |field: fn(&Beat) -> &Option<Foreign>| before.as_ref().and_then(|before| field(before).clone());
         let same = before.as_ref().filter(|before| before.state == sight.state);
+        let written = self.library.facts().get(&FactKey::Beat(key.session, key.agent.clone())).map_or(0, Joined::rev);
         let beat = Beat {
             rev: before.as_ref().map_or(0, |before| before.rev).max(written) + 1,
             device: self.me.device,
@@ -228,18 +242,86 @@ impl Replica {
             claimed_device: kept(|beat| &beat.claimed_device),
             source: SOURCE.to_owned(),
             interval_s: before.as_ref().map_or(INTERVAL_S, |before| before.interval_s),
-            since: same.map_or(at, |before| before.since),
+            since: same.map_or(at, |before| before.since.min(at)),
             at,
         };
         let transition = before.as_ref().is_none_or(|before| before.state != beat.state || before.pid != beat.pid);
         let every = i64::try_from(BEAT_FACT_EVERY_MS).unwrap_or(i64::MAX);
-        let due = self.showing.beat(&key).is_none_or(|last| at.saturating_sub(last.at) >= every);
+        let due = self.showing.beat(&key).is_none_or(|last| at.saturating_sub(last.at) >= every || last.at > at);
         let age = Millis::try_from(now.wall_ms.saturating_sub(at)).unwrap_or(0);
         self.presences.sight(beat.clone(), now.boot_ms.saturating_sub(age), transition, now.boot_ms);
         self.showing.presence_changed(&self.me.device, &self.presences);
         if transition || due {
             self.write_beat(&beat, out);
             self.learn_changed(now);
+        }
+    }
+
+    /// A session's file counts otherwise than its agent's last word, which stands.
+    fn recount(&mut self, last: &Beat, counts: Option<Counts>, now: Now, out: &mut Effects) {
+        if counts.is_none() || last.counts == counts {
+            return;
+        }
+        let beat = Beat { rev: last.rev.max(self.written(last)) + 1, counts, ..last.clone() };
+        match self.presences.own().get(&super::presence::key_of(&beat)).map(|alive| alive.sign) {
+            // Said while it lives, and written with its next word.
+            Some(sign) => {
+                self.presences.sight(beat, sign, false, now.boot_ms);
+                self.showing.presence_changed(&self.me.device, &self.presences);
+            }
+            None => {
+                self.write_beat(&beat, out);
+                self.learn_changed(now);
+            }
+        }
+    }
+
+    /// A peer gave back what our store had lost, under a revision that ours does not outdo: the later word of the two counts. Of
+    /// two of one moment always the same one does, so that clones do not take turns.
+    pub(super) fn insist(&mut self, key: &AgentKey, out: &mut Effects) {
+        let (Some(alive), Some(said)) = (self.presences.own().get(key), self.showing.beat(key)) else { return };
+        let order = |beat: &Beat| (beat.at, saved::json(&Beat { rev: 0, ..beat.clone() }));
+        if said.rev >= alive.beat.rev && order(&alive.beat) > order(said) {
+            let beat = Beat { rev: said.rev + 1, ..alive.beat.clone() };
+            let sign = alive.sign;
+            self.presences.sight(beat.clone(), sign, false, self.now());
+            self.write_beat(&beat, out);
+        }
+    }
+
+    /// A session is over, and its file, cut or written anew, counts otherwise now: its agent's last word says so.
+    fn recount_ended(&mut self, sight: &Sight<'_>, end: &EndFact, now: Now, out: &mut Effects) {
+        let key = AgentKey { device: self.me.device, agent: agent_key(sight.agent), session: sight.session };
+        let last = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
+        match last.filter(|last| last.at >= end.at) {
+            Some(last) => self.recount(&last, sight.counts, now, out),
+            None if end.counts == sight.counts => {}
+            None => {
+                let Sight { session, agent, counts, .. } = *sight;
+                self.sight(&Sight { session, agent, state: Reported::Done, at: end.at, counts, pid: None }, now, out);
+            }
+        }
+    }
+
+    /// The revision of what is written of that agent, 0 when nothing is.
+    fn written(&self, beat: &Beat) -> u64 {
+        self.library.facts().get(&FactKey::Beat(beat.session, agent_key(&beat.agent))).map_or(0, Joined::rev)
+    }
+
+    /// What was counted since a beat was last written is in no document: a crash forgets it, and the rows of the files do not.
+    /// Once in each life, when all that changed meanwhile has been read.
+    pub(super) fn count_again(&mut self, now: Now, out: &mut Effects) {
+        if std::mem::replace(&mut self.living.counted, true) {
+            return;
+        }
+        let rows: Vec<(SessionId, Counts)> =
+            self.living.files.iter().filter_map(|(session, at)| Some((*session, self.reading.following.run(at)?.counts))).collect();
+        for (session, counts) in rows {
+            let Some(fact) = self.showing.session(&session) else { continue };
+            let key = AgentKey { device: self.me.device, agent: agent_key(&fact.agent), session };
+            if let Some(last) = self.showing.beat(&key).cloned() {
+                self.recount(&last, Some(counts), now, out);
+            }
         }
     }
 
@@ -265,6 +347,11 @@ impl Replica {
             self.write(&self.shard_of_session(&session, end.at), &[(key, saved::json(end))], out);
         }
     }
+}
+
+/// Whether what is known was said later than `at`, by a clock that was right as far as anybody can tell.
+fn is_newer(known: &Beat, at: i64, now: Now) -> bool {
+    known.at <= now.wall_ms && (known.at > at || (known.at == at && !known.state.is_alive()))
 }
 
 /// Whether nothing in it is new.

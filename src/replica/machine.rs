@@ -19,7 +19,7 @@ use crate::model::member::Fleet;
 use crate::model::message::Bye;
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now, Stamp};
-use crate::model::view::{SessionState, SessionView, View, Warning};
+use crate::model::view::{AgentKey, SessionState, SessionView, View, Warning};
 use crate::rules::members::{self, Log};
 
 use super::dialing::Dialing;
@@ -92,6 +92,7 @@ pub struct Replica {
     pub(super) found_active: Option<bool>,
     pub(super) written_again: BTreeSet<String>,
     outdone: BTreeSet<FactKey>,
+    outdone_beats: BTreeSet<AgentKey>,
     healing: bool,
     pub(super) fleet_changed: bool,
     pub(super) fleet_kept: Vec<u8>,
@@ -140,6 +141,7 @@ impl Replica {
             found_active: None,
             written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
             outdone: BTreeSet::new(),
+            outdone_beats: BTreeSet::new(),
             healing: false,
             fleet_changed: false,
             fleet_kept: shelf.fleet().unwrap_or_default(),
@@ -250,6 +252,11 @@ impl Replica {
         self.links.values().all(Link::is_level)
     }
 
+    pub(super) fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// When this life began.
     pub(super) fn opened(&self) -> Millis {
         self.opened
     }
@@ -339,10 +346,16 @@ impl Replica {
             FactKey::Seen(item) => self.showing.todos.seen(*item).is_some_and(|seen| seen.device == self.me.device),
             FactKey::Session(id) => self.showing.session(id).is_some_and(|session| session.device == self.me.device),
             FactKey::Device(device) => *device == self.me.device,
+            FactKey::Beat(session, agent) => {
+                let key = AgentKey { device: self.me.device, agent: agent.clone(), session: *session };
+                if self.foreign && self.presences.own().contains_key(&key) {
+                    self.outdone_beats.insert(key);
+                }
+                false
+            }
             FactKey::Member(_)
             | FactKey::Choice(_)
             | FactKey::End(..)
-            | FactKey::Beat(..)
             | FactKey::Item(_)
             | FactKey::Rank(..)
             | FactKey::Act(_)
@@ -354,6 +367,7 @@ impl Replica {
     }
 
     fn heal(&mut self, now: Now, out: &mut Effects) {
+        std::mem::take(&mut self.outdone_beats).iter().for_each(|key| self.insist(key, out));
         if std::mem::take(&mut self.healing) {
             self.introduce(out);
             self.reading.distrust(now, out);

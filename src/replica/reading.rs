@@ -244,11 +244,8 @@ impl Reading {
             SourceEvent::Found { root, files } => self.placing.found(root, files, out, &mut placed),
             SourceEvent::Repo { cwd, repo } => self.placing.learn_repo(&cwd, repo, &mut placed),
             SourceEvent::Denied { root, path, why } => self.denied(root, path, &why, out, &mut gathered, &mut placed),
-            SourceEvent::Polling { why } => {
-                for shown in self.shown.values_mut() {
-                    shown.error = Some(format!("watching by polling: {why}"));
-                }
-            }
+            // It is of no one root: the replica warns of it.
+            SourceEvent::Polling { .. } => {}
         }
         self.gather(placed, &mut gathered);
         gathered.complete = self.is_complete();

@@ -94,6 +94,12 @@ impl Showing {
         self.beats.get(key)
     }
 
+    /// The last end of a session, if it ever ended.
+    #[must_use]
+    pub fn ended(&self, session: &SessionId) -> Option<&EndFact> {
+        self.ends.get(session)?.values().max_by_key(|end| end.at)
+    }
+
     /// All beats of one device in documents.
     pub fn beats_of(&self, device: DeviceId) -> impl Iterator<Item = &Beat> {
         self.beats.values().filter(move |beat| beat.device == device)

@@ -38,8 +38,10 @@ pub fn view<'a>(
     let beats: Vec<(AgentState, i64, Option<Counts>)> = beats.into_iter().collect();
     let alive_at = beats.iter().filter(|(state, ..)| agents::is_alive(*state)).map(|(_, at, _)| *at).max();
     let ends: Vec<&EndFact> = ends.into_iter().collect();
-    // Counts only grow, unless a file was rewritten: the highest is the last as far as anybody can tell.
-    let counts = beats.iter().filter_map(|(.., counts)| *counts).chain(ends.iter().filter_map(|end| end.counts)).max();
+    // The last that was counted, not the most: a file may be cut or written anew.
+    let counted = beats.iter().filter_map(|(_, at, counts)| Some((*at, true, (*counts)?)));
+    let counted = counted.chain(ends.iter().filter_map(|end| Some((end.at, false, end.counts?))));
+    let counts = counted.max().map(|(.., counts)| counts);
     let newest_beat = beats.iter().map(|(_, at, _)| *at).max();
     let since = |from: Option<i64>| ends.iter().filter(|end| from.is_none_or(|from| from <= end.at)).min().map(|end| (*end).clone());
     // A run that went on and ended again has an end for each time; the last word came with the one that counts.
@@ -114,6 +116,19 @@ mod tests {
         let lists = Lists { read_at: Some(4000), open: 2, done: 1, ..Lists::default() };
         let whole = view(SessionId::of(&[b"s"]), &fact(), &[], [(AgentState::Idle, 3000, None)], lists);
         assert_eq!((whole.last_activity, whole.open, whole.done), (4000, 2, 1));
+    }
+
+    #[test]
+    fn what_was_counted_last_is_shown_even_if_it_is_less() {
+        let counts = |records| Some(Counts { records, ..Counts::default() });
+        let over = |at, records| EndFact { counts: counts(records), ..end("done", at) };
+        let shown = |ends: &[EndFact], beats: &[(AgentState, i64, Option<Counts>)]| {
+            view(SessionId::of(&[b"s"]), &fact(), ends, beats.iter().copied(), Lists::default()).counts
+        };
+        let (idle, silent) = ((AgentState::Idle, 3000, counts(2)), (AgentState::Idle, 9000, None));
+        assert_eq!(shown(&[over(2000, 7)], &[idle, silent]), counts(2), "the file was cut, or written anew");
+        assert_eq!(shown(&[over(3000, 7)], &[idle]), counts(2), "of one moment: the beat's");
+        assert_eq!(shown(&[over(4000, 7)], &[idle]), counts(7));
     }
 
     quickcheck! {

@@ -14,16 +14,13 @@ use rustix::fs::{Mode, OFlags, openat};
 
 use super::look::{inside, stat_of};
 use crate::model::input::FileStat;
-use crate::model::limits::TODO_FILE_BYTES_MAX;
+use crate::model::limits::{TODO_FILE_BYTES_MAX, WINDOW_BYTES};
 
 /// How often a file that changes under our eyes is read (RELIABILITY C).
 const READINGS_MAX: usize = 3;
 
 /// Bytes of one read, whatever was asked for: what the largest caller needs. The rest comes with the next offset.
 const READ_BYTES_MAX: u64 = TODO_FILE_BYTES_MAX;
-
-/// Bytes at either end of what was read that are looked at again: what `ingest/tail` judges by.
-pub(super) const WINDOW: u64 = 4096;
 
 /// A piece of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,9 +49,9 @@ pub(super) fn read(base: &Path, path: &str, offset: u64, max: u64) -> io::Result
 pub(super) struct Followed {
     /// From the offset on.
     pub(super) piece: Piece,
-    /// The first [`WINDOW`] bytes, fewer only when the file has fewer.
+    /// The first [`WINDOW_BYTES`] bytes, fewer only when the file has fewer.
     pub(super) head: Vec<u8>,
-    /// The [`WINDOW`] bytes before the offset, fewer only where the file begins or ends.
+    /// The [`WINDOW_BYTES`] bytes before the offset, fewer only where the file begins or ends.
     pub(super) behind: Vec<u8>,
 }
 
@@ -65,8 +62,8 @@ pub(super) struct Followed {
 pub(super) fn follow(base: &Path, path: &str, offset: u64, max: u64) -> io::Result<Followed> {
     let file = regular(base, path)?;
     let (before, (head, behind, bytes), size) = held_still(&file, |size| {
-        let head = read_range(&file, size, 0, WINDOW)?;
-        let behind = read_range(&file, size, offset.saturating_sub(WINDOW), offset.min(WINDOW))?;
+        let head = read_range(&file, size, 0, WINDOW_BYTES)?;
+        let behind = read_range(&file, size, offset.saturating_sub(WINDOW_BYTES), offset.min(WINDOW_BYTES))?;
         Ok((head, behind, read_range(&file, size, offset, max.min(READ_BYTES_MAX))?))
     })?;
     Ok(Followed { piece: Piece::new(&before, bytes, offset, size), head, behind })
@@ -250,11 +247,11 @@ mod tests {
     #[test]
     fn a_file_of_lines_is_followed_with_its_head_and_what_stood_before() {
         let (_dir, root) = rig();
-        let lines: Vec<u8> = (0..3 * WINDOW).map(|n| u8::try_from(n % 251).expect("small")).collect();
+        let lines: Vec<u8> = (0..3 * WINDOW_BYTES).map(|n| u8::try_from(n % 251).expect("small")).collect();
         fs::write(root.join("lines"), &lines).expect("written");
         let at = |offset: u64, max| follow(&root, "lines", offset, max).expect("read");
-        let (window, end) = (WINDOW as usize, lines.len() as u64);
-        let seen = at(2 * WINDOW + 7, 100);
+        let (window, end) = (WINDOW_BYTES as usize, lines.len() as u64);
+        let seen = at(2 * WINDOW_BYTES + 7, 100);
         assert_eq!(seen.piece.stat, stat_of(&fs::metadata(root.join("lines")).expect("there")));
         assert_eq!(seen.head, &lines[..window]);
         assert_eq!(seen.behind, &lines[window + 7..2 * window + 7]);
