@@ -184,7 +184,14 @@ impl World {
             Reply::Todo { id, .. } => view.todos.contains_key(id) || view.moved.contains_key(id),
             Reply::Beat { session, .. } => view.sessions.contains_key(session),
             Reply::Paired { device, .. } => view.devices.get(device).is_some_and(|device| device.member),
-            Reply::Ticket { .. } | Reply::Left | Reply::Pong { .. } | Reply::Rescanning | Reply::Document(_) | Reply::Refused(_) => true,
+            Reply::Invited { .. }
+            | Reply::Tried(_)
+            | Reply::WindowClosed
+            | Reply::Left
+            | Reply::Pong { .. }
+            | Reply::Rescanning
+            | Reply::Document(_)
+            | Reply::Refused(_) => true,
         };
         if shown { Ok(()) } else { Err(Broken::new("I3", format!("device {d} answered {reply:?} and does not show it"))) }
     }

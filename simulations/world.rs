@@ -63,7 +63,8 @@ pub(crate) struct World {
     /// Pairs whose bytes trickle, and pairs that are never told of room.
     pub(crate) slow: BTreeSet<(usize, usize)>,
     pub(crate) roomless: BTreeSet<(usize, usize)>,
-    pub(crate) tickets: BTreeMap<String, usize>,
+    /// Whose window a ticket is of, and who asked for it.
+    pub(crate) tickets: BTreeMap<String, (usize, Asker)>,
     pub(crate) pairings: BTreeMap<u64, (usize, u64, Asker)>,
     /// The fleet that all are in.
     pub(crate) fleet: Option<hubless::model::id::FleetId>,
@@ -364,8 +365,9 @@ impl World {
             LinkAction::Block { device, for_ms } => drop(self.devices[d].blocked.insert(device, self.time + for_ms * MS)),
             LinkAction::Fleet(fleet) => self.change_fleet(d, fleet),
             LinkAction::Renew => self.end_lines(d, "everything is opened anew"),
-            LinkAction::Invite { asker } => self.invite(d, asker),
-            LinkAction::Join { asker, ticket, name, only } => self.join(d, asker, &ticket, &name, only),
+            LinkAction::Invite { asker, .. } => self.invite(d, asker),
+            LinkAction::CloseWindow { asker } => self.tickets.retain(|_, (_, of)| *of != asker),
+            LinkAction::Join { asker, text, name, only, .. } => self.join(d, asker, &text, &name, only),
             LinkAction::Admit { pairing, welcome } => self.admit(d, pairing, welcome),
             LinkAction::TurnAway { pairing, why } => self.turn_away(pairing, why),
         }

@@ -22,6 +22,7 @@ pub mod logging;
 mod output;
 mod pair;
 mod problem;
+mod qr;
 mod sessions;
 mod status;
 mod todo_tables;

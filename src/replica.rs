@@ -35,6 +35,7 @@ mod proving;
 mod samples;
 mod shards;
 mod tidying;
+mod window;
 mod writing;
 
 pub use document::Damaged;

@@ -10,6 +10,7 @@ mod export;
 mod hooks;
 mod logs;
 mod one_device;
+mod pairing;
 mod reading;
 mod reports;
 mod support;

@@ -253,6 +253,14 @@ impl House {
         ask
     }
 
+    /// The next question, which is not answered.
+    pub(crate) async fn hear(&mut self) -> Ask {
+        let asked = self.asked.as_mut().expect("a core").recv();
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(5), asked).await.expect("a question within 5 s");
+        let Some(Input::Ask(_, ask)) = asked else { panic!("not a question: {asked:?}") };
+        ask
+    }
+
     /// Stops everything; all tasks must end within two seconds.
     pub(crate) async fn close(self) {
         self.stop.cancel();

@@ -209,7 +209,7 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// All reasons of the core, so that a word read from an answer finds its exit code.
-const CODES: [Code; 19] = [
+const CODES: [Code; 25] = [
     Code::BadRequest,
     Code::TodoNotFound,
     Code::DeviceNotFound,
@@ -225,6 +225,12 @@ const CODES: [Code; 19] = [
     Code::BadTicket,
     Code::TicketSpent,
     Code::PairMismatch,
+    Code::BadCode,
+    Code::CodeNotFound,
+    Code::CodeSpent,
+    Code::CodeExpired,
+    Code::PairIntercepted,
+    Code::WindowClosed,
     Code::Busy,
     Code::NotImplemented,
     Code::NotInitialised,

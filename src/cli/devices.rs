@@ -166,7 +166,7 @@ fn links(out: Out, rows: &[Value], sources: &[Value], now_ms: i64) -> String {
     let mut text = out.rows(&["device", "link", "last contact", "they miss", "we miss", "in / out", "last error"], drawn.collect());
     if out.form == Form::Table {
         if rows.is_empty() {
-            text = "this device is alone: hubless pair --ticket\n".to_owned();
+            text = "this device is alone: hubless pair\n".to_owned();
         }
         for row in rows {
             text.extend(skipped(row).map(|what| format!("{what}\n")));
@@ -233,7 +233,7 @@ mod tests {
         );
         let sources = [json!({"source": "claude-todos", "present": false, "base": "/x"})];
         let alone = links(out(Form::Table), &[], &sources, NOW);
-        assert_eq!(alone, "this device is alone: hubless pair --ticket\nwatchers: claude-todos off (no /x)\n");
+        assert_eq!(alone, "this device is alone: hubless pair\nwatchers: claude-todos off (no /x)\n");
     }
 
     #[test]

@@ -30,14 +30,17 @@ impl Replica {
         let reply = match ask {
             Ask::Beat(report) => self.beat(report, now, out),
             Ask::Todo(ask) => self.todo(ask, now, out),
-            Ask::Invite => {
-                out.tell.push(LinkAction::Invite { asker });
+            Ask::Invite { code } => {
+                self.window.close(out);
+                out.tell.push(LinkAction::Invite { asker, code });
                 return;
             }
-            Ask::Join { ticket } => {
-                // Only the network reads whose ticket it is.
+            Ask::AwaitJoiner { window, known } => return self.window.wait(asker, window, known, out),
+            Ask::CloseWindow { window, left } => Ok(self.window.close_of(window, left, out)),
+            Ask::Join { text, at } => {
+                // Only the network reads whose window it is.
                 let only = self.may_join().err().map(|refusal| (self.log.members(&self.fleet.id).into_keys().collect(), refusal));
-                out.tell.push(LinkAction::Join { asker, ticket, name: self.me.name.clone(), only });
+                out.tell.push(LinkAction::Join { asker, text, at, name: self.me.name.clone(), only });
                 return;
             }
             Ask::Leave => Ok(self.leave(now, out)),

@@ -33,6 +33,7 @@ use super::presence::Presences;
 use super::reading::Reading;
 use super::saved;
 use super::showing::Showing;
+use super::window::Window;
 
 /// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
 const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
@@ -71,6 +72,7 @@ pub struct Replica {
     pub(super) hlc: Stamp,
     pub(super) listening: Vec<String>,
     pub(super) pings: Pings,
+    pub(super) window: Window,
     pub(super) sightings: BTreeMap<String, String>,
     pub(super) behind: BTreeMap<DeviceId, u64>,
     pub(super) blocked: BTreeMap<DeviceId, Millis>,
@@ -116,6 +118,7 @@ impl Replica {
             hlc: Stamp::default(),
             listening: Vec::new(),
             pings: Pings::default(),
+            window: Window::default(),
             sightings: BTreeMap::new(),
             behind: BTreeMap::new(),
             blocked: BTreeMap::new(),
