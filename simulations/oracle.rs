@@ -187,6 +187,8 @@ impl World {
             Reply::Invited { .. }
             | Reply::Tried(_)
             | Reply::WindowClosed
+            | Reply::Removed { .. }
+            | Reply::Renamed { .. }
             | Reply::Left
             | Reply::Pong { .. }
             | Reply::Rescanning

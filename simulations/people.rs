@@ -170,7 +170,7 @@ impl World {
         let signing = self.devices[by].key.clone();
         let parents = log.parents(&fleet, &self.devices[by].id.0);
         let (_, entry) = members::remove(&signing, &parents, id);
-        self.removed = Some(whom);
+        self.removed.insert(whom);
         self.tell_members(by, me, entry);
     }
 

@@ -90,6 +90,8 @@ fn ask_word(ask: &Ask) -> String {
         Ask::Todo(ask) => format!("{:?}", ask.what),
         Ask::Invite { .. } => "invite".into(),
         Ask::AwaitJoiner { window, .. } => format!("wait at window {window}"),
+        Ask::Revoke { device, .. } => format!("revoke {device}"),
+        Ask::Rename { device, name } => format!("rename {device} to {}", name.plain()),
         Ask::CloseWindow { window, .. } => format!("close window {window}"),
         Ask::Join { text, .. } => format!("join {text}"),
         Ask::Leave => "leave".into(),

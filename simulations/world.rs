@@ -71,7 +71,7 @@ pub(crate) struct World {
     /// Who is not paired when a run begins.
     pub(crate) loner: Option<usize>,
     /// Who was removed from the fleet.
-    pub(crate) removed: Option<usize>,
+    pub(crate) removed: BTreeSet<usize>,
     pub(crate) askers: u64,
     /// Who waits for an answer, and where they asked.
     pub(crate) waiting: BTreeMap<Asker, usize>,
@@ -106,7 +106,7 @@ impl World {
             pairings: BTreeMap::new(),
             fleet: None,
             loner: None,
-            removed: None,
+            removed: BTreeSet::new(),
             askers: 0,
             waiting: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -319,6 +319,7 @@ impl World {
             | Note::DialFailed { .. }
             | Note::Consolidated { .. }
             | Note::Paired { .. }
+            | Note::Removed { .. }
             | Note::Link { .. } => {}
         }
     }

@@ -19,6 +19,7 @@ mod hook_event;
 mod hook_note;
 mod hooks;
 pub mod logging;
+mod members;
 mod output;
 mod pair;
 mod problem;

@@ -29,6 +29,7 @@ mod duties;
 mod gathering;
 mod hearing;
 mod joining;
+mod parting;
 mod places;
 mod proving;
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod crash;
 mod export;
 mod hooks;
 mod logs;
+mod members;
 mod one_device;
 mod pairing;
 mod reading;

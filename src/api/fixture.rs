@@ -30,6 +30,7 @@ pub(crate) const MINI: DeviceId = DeviceId([2; 32]);
 /// A device that can be reached.
 pub(crate) fn device(id: DeviceId, name: &str) -> DeviceView {
     DeviceView {
+        has_twin: false,
         id,
         name: Foreign::new(name),
         platform: Foreign::new("linux"),

@@ -135,3 +135,23 @@ pub(crate) async fn ping(State(desk): State<Arc<Desk>>, Path(device): Path<Strin
         json!({"device": device, "shortId": device.short(), "deviceName": name, "rttMs": rtt_ms, "address": address, "level": level});
     Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))
 }
+
+/// `POST /api/v3/devices/{name}/revoke {forgetData?}`: shuts a device out for ever.
+pub(crate) async fn revoke(State(desk): State<Arc<Desk>>, Path(device): Path<String>, body: Body) -> Written {
+    let mut fields = Fields::of(body).await?;
+    let forget = fields.flag("forgetData")?;
+    let reply = desk.ask(Ask::Revoke { device, forget }, ANSWER_WITHIN).await?;
+    let Reply::Removed { device, name } = reply else { return Err(unexpected(&reply)) };
+    let told = json!({"state": "removed", "device": {"id": device, "shortId": device.short(), "name": name}, "forgotten": forget});
+    Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))
+}
+
+/// `POST /api/v3/devices/{name}/rename {name}`: calls a device otherwise, on all devices.
+pub(crate) async fn rename(State(desk): State<Arc<Desk>>, Path(device): Path<String>, body: Body) -> Written {
+    let mut fields = Fields::of(body).await?;
+    let name = fields.needed("name")?;
+    let reply = desk.ask(Ask::Rename { device, name }, ANSWER_WITHIN).await?;
+    let Reply::Renamed { device, name } = reply else { return Err(unexpected(&reply)) };
+    let told = json!({"device": {"id": device, "shortId": device.short(), "name": name}});
+    Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))
+}

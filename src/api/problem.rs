@@ -209,7 +209,7 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// All reasons of the core, so that a word read from an answer finds its exit code.
-const CODES: [Code; 25] = [
+const CODES: [Code; 26] = [
     Code::BadRequest,
     Code::TodoNotFound,
     Code::DeviceNotFound,
@@ -233,6 +233,7 @@ const CODES: [Code; 25] = [
     Code::WindowClosed,
     Code::Busy,
     Code::NotImplemented,
+    Code::NotPermitted,
     Code::NotInitialised,
     Code::DaemonDown,
 ];

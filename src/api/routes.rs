@@ -73,6 +73,8 @@ fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
         .route("/api/v3/pair/{window}/close", post(fleet::close_window))
         .route("/api/v3/leave", post(fleet::leave))
         .route("/api/v3/devices/{device}/ping", post(fleet::ping))
+        .route("/api/v3/devices/{device}/revoke", post(fleet::revoke))
+        .route("/api/v3/devices/{device}/rename", post(fleet::rename))
         .route("/api/v3/rescan", post(writes::rescan))
         .route("/api/v3/export", get(writes::export))
 }

@@ -215,6 +215,8 @@ pub(crate) fn unexpected(reply: &Reply) -> No {
         Reply::Tried(_) => "tried",
         Reply::WindowClosed => "window closed",
         Reply::Paired { .. } => "paired",
+        Reply::Removed { .. } => "removed",
+        Reply::Renamed { .. } => "renamed",
         Reply::Left => "left",
         Reply::Pong { .. } => "pong",
         Reply::Rescanning => "rescanning",
@@ -414,6 +416,13 @@ mod tests {
             (ask, &told["data"]["rttMs"], &told["data"]["deviceName"]),
             (Ask::Ping { device: "mac-mini".into() }, &json!(4), &json!("mac-mini"))
         );
+        let removed = Reply::Removed { device: MINI, name: "mac-mini".into() };
+        let (raw, ask) = write(&mut house, "POST /api/v3/devices/mini/revoke", r#"{"forgetData": true}"#, |_| removed).await;
+        assert_eq!((ask, &raw.json()["data"]["state"]), (Ask::Revoke { device: "mini".into(), forget: true }, &json!("removed")));
+        let renamed = Reply::Renamed { device: MINI, name: "attic".into() };
+        let (raw, ask) = write(&mut house, "POST /api/v3/devices/mini/rename", r#"{"name": "attic"}"#, |_| renamed).await;
+        let asked = Ask::Rename { device: "mini".into(), name: "attic".into() };
+        assert_eq!((ask, &raw.json()["data"]["device"]["name"]), (asked, &json!("attic")));
         let (raw, ask) = write(&mut house, "POST /api/v3/rescan", "", |_| Reply::Rescanning).await;
         assert_eq!((ask, raw.status), (Ask::Rescan, 202));
         let (raw, ask) = write(&mut house, "POST /api/v3/leave", "", |_| Reply::Left).await;

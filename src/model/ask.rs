@@ -38,6 +38,20 @@ pub enum Ask {
     },
     /// Leaves the fleet: this device is alone again and keeps what it has.
     Leave,
+    /// Shuts a device out of the fleet for ever.
+    Revoke {
+        /// A device's name or id, or the beginning of its id.
+        device: String,
+        /// Whether its sessions and agents are shown no more.
+        forget: bool,
+    },
+    /// Gives a device another name, on all devices.
+    Rename {
+        /// A device's name or id, or the beginning of its id.
+        device: String,
+        /// What it is called from now on.
+        name: Foreign,
+    },
     /// Measures the way to a device.
     Ping {
         /// A device's name or id, or the beginning of its id.

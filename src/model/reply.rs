@@ -44,6 +44,20 @@ pub enum Reply {
     },
     /// This device is alone in a new fleet.
     Left,
+    /// A device is shut out of the fleet.
+    Removed {
+        /// Which.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+    },
+    /// A device has another name.
+    Renamed {
+        /// Which.
+        device: DeviceId,
+        /// The new one.
+        name: String,
+    },
     /// A device answered.
     Pong {
         /// Which.
@@ -164,6 +178,8 @@ pub enum Code {
     Busy,
     /// It does not exist yet.
     NotImplemented,
+    /// This device may not do that.
+    NotPermitted,
     /// This device has no identity yet.
     NotInitialised,
     /// Nothing answers on the socket.
@@ -198,6 +214,7 @@ impl Code {
             Code::WindowClosed => "window-closed",
             Code::Busy => "busy",
             Code::NotImplemented => "not-implemented",
+            Code::NotPermitted => "not-permitted",
             Code::NotInitialised => "not-initialised",
             Code::DaemonDown => "daemon-down",
         }
@@ -210,7 +227,7 @@ impl Code {
             Code::BadRequest | Code::BadTicket | Code::BadCode => 2,
             Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound | Code::CodeNotFound => 3,
             Code::DaemonDown => 4,
-            Code::NotInitialised | Code::AlreadyPaired => 5,
+            Code::NotInitialised | Code::NotPermitted | Code::AlreadyPaired => 5,
             Code::AmbiguousId => 6,
             Code::TimedOut | Code::CodeExpired => 8,
             Code::NothingToUndo
@@ -235,7 +252,7 @@ impl Code {
             Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound | Code::CodeNotFound => 404,
             Code::AmbiguousId | Code::NothingToUndo | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
             Code::TicketSpent | Code::CodeSpent | Code::CodeExpired | Code::WindowClosed => 410,
-            Code::PairMismatch | Code::PairIntercepted => 403,
+            Code::PairMismatch | Code::PairIntercepted | Code::NotPermitted => 403,
             Code::NotImplemented => 501,
             Code::Unreachable => 502,
             Code::Storage | Code::NotInitialised | Code::DaemonDown => 503,

@@ -121,6 +121,7 @@ impl Replica {
                 Err(why)
             }
             (Stage::Proving, _) => Err(Bye::Untrusted),
+            (_, Message::Members(entries)) => self.hear_members(&entries, now, out),
             (Stage::Greeting, Message::Hello(hello)) => self.hear_hello(link, &hello, now, out),
             (Stage::Comparing, Message::Heads(heads)) => {
                 link.compare(&heads, now, &mut self.library, out);
@@ -154,9 +155,7 @@ impl Replica {
                 self.hear_held(link, doc, out);
                 Ok(())
             }
-            (_, Message::Members(_) | Message::Hello(_) | Message::Heads(_) | Message::Sync { .. } | Message::Changes { .. }) => {
-                Err(Bye::Garbled)
-            }
+            (_, Message::Hello(_) | Message::Heads(_) | Message::Sync { .. } | Message::Changes { .. }) => Err(Bye::Garbled),
         }
     }
 

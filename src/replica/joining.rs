@@ -59,8 +59,9 @@ impl Replica {
             self.learn_changed(now);
         }
         self.blocked.remove(&device);
+        self.showing.meet(device, name);
         let entries = self.log.belonging(&fleet);
-        let welcome = Welcome { fleet: self.fleet.clone(), entries, name: self.me.name.clone(), addresses: self.listening.clone() };
+        let welcome = Welcome { fleet: self.fleet.clone(), entries, name: self.my_name(), addresses: self.listening.clone() };
         let welcome = postcard::to_stdvec(&welcome).expect("plain data is written without failing");
         out.tell.push(LinkAction::Admit { pairing, welcome });
         let name = Foreign::new(name).plain();
@@ -89,6 +90,7 @@ impl Replica {
         self.learn_changed(now);
         self.members_changed(now);
         self.dialing.told(&device, &welcome.addresses);
+        self.showing.meet(device, &welcome.name);
         let name = Foreign::new(welcome.name).plain();
         out.note.push(Note::Paired { device: name.clone() });
         out.reply.push((asker, Reply::Paired { device, name }));

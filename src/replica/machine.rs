@@ -373,7 +373,9 @@ impl Replica {
             } else {
                 "who let this device in was removed from the fleet, and that counts: it gets nothing new".into()
             },
-            fix: Some("hubless leave, then pair again".into()),
+            fix: Some(
+                if removed { "hubless down, hubless rekey, hubless up; then pair again" } else { "hubless leave, then pair again" }.into(),
+            ),
         });
     }
 

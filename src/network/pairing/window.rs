@@ -19,10 +19,8 @@ use super::proof::{self, Ends, Exchange, Side};
 use super::words::{self, FromInviter, FromJoiner, No, STEP_MAX, Unheard, WELCOME_BYTES_MAX, WORD_BYTES_MAX, Way, hear, say};
 use crate::model::id::{Asker, DeviceId};
 use crate::model::input::{Input, PeerEvent};
+use crate::model::limits::NAME_BYTES_MAX;
 use crate::model::reply::{Code as Reason, Refusal};
-
-/// Bytes of a device's name.
-const NAME_BYTES_MAX: usize = 256;
 
 /// What the core decides about a joiner.
 pub(crate) enum Decision {
