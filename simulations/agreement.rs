@@ -83,7 +83,7 @@ impl World {
             let device = &self.devices[*d];
             device.replica.as_ref().is_none_or(|replica| all.members(&replica.fleet().id).contains_key(&device.id))
         };
-        (0..self.devices.len()).filter(|d| !self.devices[*d].retired && self.removed != Some(*d)).filter(counts).collect()
+        (0..self.devices.len()).filter(|d| !self.devices[*d].retired && !self.removed.contains(d)).filter(counts).collect()
     }
 
     /// Lets time pass until every device is linked with every other, all is level, and nothing is told.

@@ -322,7 +322,9 @@ impl World {
 
     fn show(&mut self, shown: usize, to: usize) {
         let (a, b) = (&self.devices[shown], &self.devices[to]);
-        let ours = a.fleet.as_ref().map(|fleet| fleet.id) == b.fleet.as_ref().map(|fleet| fleet.id);
+        // Announced with the newest secret, recognised with every one ever known.
+        let newest = a.fleet.as_ref().and_then(|fleet| fleet.secrets.last());
+        let ours = newest.is_some_and(|secret| b.fleet.as_ref().is_some_and(|fleet| fleet.secrets.contains(secret)));
         let instance = format!("i{shown}-{}", a.process);
         let addresses = vec![a.address.clone()];
         let after = self.ways.below(500 * MS);
@@ -346,7 +348,7 @@ impl World {
         self.devices[d].fleet = Some(fleet);
         if is_other {
             self.end_lines(d, "of another fleet now");
-            self.announce(d);
         }
+        self.announce(d);
     }
 }

@@ -186,7 +186,11 @@ impl World {
             Reply::Sessions { sessions, .. } => sessions.iter().all(|session| view.sessions.contains_key(session)),
             Reply::Beat { session, .. } => view.sessions.contains_key(session),
             Reply::Paired { device, .. } => view.devices.get(device).is_some_and(|device| device.member),
-            Reply::Ticket { .. }
+            Reply::Invited { .. }
+            | Reply::Tried(_)
+            | Reply::WindowClosed
+            | Reply::Removed { .. }
+            | Reply::Renamed { .. }
             | Reply::Left
             | Reply::Pong { .. }
             | Reply::Rescanning

@@ -7,7 +7,7 @@ use hubless::model::beat::Reported;
 use hubless::model::id::{Asker, DeviceId};
 use hubless::model::input::{Input, PeerEvent};
 use hubless::model::message::Message;
-use hubless::model::reply::{Code, Refusal, Reply};
+use hubless::model::reply::{Code, Keys, Refusal, Reply};
 use hubless::model::text::Foreign;
 use hubless::rules::members::{self, Log};
 
@@ -88,8 +88,8 @@ impl World {
 
     /// Pairs two devices with a ticket, if both run and the second is alone; gives the last answer.
     pub(crate) fn pair(&mut self, inviter: usize, joiner: usize) -> Result<Reply, Broken> {
-        match self.answer(inviter, Ask::Invite)? {
-            Reply::Ticket { ticket, .. } => self.answer(joiner, Ask::Join { ticket }),
+        match self.answer(inviter, Ask::Invite { code: false })? {
+            Reply::Invited { keys, .. } => self.answer(joiner, Ask::Join { text: keys.ticket, at: None }),
             other => Ok(other),
         }
     }
@@ -106,24 +106,25 @@ impl World {
 
     pub(crate) fn invite(&mut self, d: usize, asker: Asker) {
         let ticket = format!("ticket-{d}-{}", asker.0);
-        self.tickets.insert(ticket.clone(), d);
+        self.tickets.insert(ticket.clone(), (d, asker));
         let until_ms = self.now(d).wall_ms + 180_000;
-        self.give(d, MS, Input::Peer(PeerEvent::Invited { asker, ticket, until_ms }));
+        let keys = Keys { ticket, code: None, addresses: Vec::new(), until_ms, tries: 3 };
+        self.give(d, MS, Input::Peer(PeerEvent::Invited { asker, keys }));
     }
 
     pub(crate) fn join(&mut self, d: usize, asker: Asker, ticket: &str, name: &str, only: Option<(BTreeSet<DeviceId>, Refusal)>) {
-        let of = self.tickets.get(ticket).map(|inviter| self.devices[*inviter].id);
+        let of = self.tickets.get(ticket).map(|(inviter, _)| self.devices[*inviter].id);
         if let Some((_, why)) = only.filter(|(devices, _)| of.is_some_and(|of| !devices.contains(&of))) {
             return self.give(d, MS, Input::Peer(PeerEvent::PairingFailed { asker, why }));
         }
-        let Some(inviter) = self.tickets.remove(ticket).filter(|inviter| self.is_up(*inviter)) else {
+        let Some((inviter, window)) = self.tickets.remove(ticket).filter(|(inviter, _)| self.is_up(*inviter)) else {
             let why = Refusal::new(Code::TicketSpent, "nobody is at the window");
             return self.give(d, MS, Input::Peer(PeerEvent::PairingFailed { asker, why }));
         };
         let pairing = asker.0;
         self.pairings.insert(pairing, (d, self.devices[d].process, asker));
         let device = self.devices[d].id;
-        self.give(inviter, 3 * MS, Input::Peer(PeerEvent::Joining { pairing, device, name: name.into() }));
+        self.give(inviter, 3 * MS, Input::Peer(PeerEvent::Joining { pairing, asker: window, device, name: name.into() }));
     }
 
     pub(crate) fn admit(&mut self, d: usize, pairing: u64, welcome: Vec<u8>) {
@@ -169,7 +170,7 @@ impl World {
         let signing = self.devices[by].key.clone();
         let parents = log.parents(&fleet, &self.devices[by].id.0);
         let (_, entry) = members::remove(&signing, &parents, id);
-        self.removed = Some(whom);
+        self.removed.insert(whom);
         self.tell_members(by, me, entry);
     }
 

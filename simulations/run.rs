@@ -92,7 +92,7 @@ impl World {
             Step::Wait(ms) => self.pass(u64::from(ms) * MS)?,
             Step::Disk(d, fault) => self.befall_disk(dev(d), fault)?,
             Step::Stranger(d, noise) => self.noise(dev(d), noise),
-            Step::Remove(by, whom) if self.removed.is_none() && self.is_up(dev(by)) => self.remove(dev(by), dev(whom)),
+            Step::Remove(by, whom) if self.removed.is_empty() && self.is_up(dev(by)) => self.remove(dev(by), dev(whom)),
             Step::Pair(a, b) => drop(self.pair(dev(a), dev(b))?),
             Step::Remove(..) | Step::Link(..) | Step::Restart(_) => {}
         }

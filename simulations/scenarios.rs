@@ -105,6 +105,14 @@ fn list(world: &mut World, d: usize, session: &str, items: &[(&str, Status)]) {
     world.give(d, MS, hubless::model::input::Input::Source(hint));
 }
 
+/// A person shuts a device out.
+fn revoke(world: &mut World, by: usize, whom: usize) {
+    world.removed.insert(whom);
+    let device = world.devices[whom].id.to_string();
+    let reply = ok(world, |world| world.answer(by, Ask::Revoke { device, forget: false }));
+    assert!(matches!(reply, Reply::Removed { .. }), "{reply:?}");
+}
+
 /// Nothing goes between a device and all others.
 fn cut_off(world: &mut World, d: usize) {
     for other in (0..world.devices.len()).filter(|other| *other != d) {

@@ -63,14 +63,15 @@ pub(crate) struct World {
     /// Pairs whose bytes trickle, and pairs that are never told of room.
     pub(crate) slow: BTreeSet<(usize, usize)>,
     pub(crate) roomless: BTreeSet<(usize, usize)>,
-    pub(crate) tickets: BTreeMap<String, usize>,
+    /// Whose window a ticket is of, and who asked for it.
+    pub(crate) tickets: BTreeMap<String, (usize, Asker)>,
     pub(crate) pairings: BTreeMap<u64, (usize, u64, Asker)>,
     /// The fleet that all are in.
     pub(crate) fleet: Option<hubless::model::id::FleetId>,
     /// Who is not paired when a run begins.
     pub(crate) loner: Option<usize>,
     /// Who was removed from the fleet.
-    pub(crate) removed: Option<usize>,
+    pub(crate) removed: BTreeSet<usize>,
     pub(crate) askers: u64,
     /// Who waits for an answer, and where they asked.
     pub(crate) waiting: BTreeMap<Asker, usize>,
@@ -105,7 +106,7 @@ impl World {
             pairings: BTreeMap::new(),
             fleet: None,
             loner: None,
-            removed: None,
+            removed: BTreeSet::new(),
             askers: 0,
             waiting: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -320,6 +321,7 @@ impl World {
             | Note::DialFailed { .. }
             | Note::Consolidated { .. }
             | Note::Paired { .. }
+            | Note::Removed { .. }
             | Note::Link { .. } => {}
         }
     }
@@ -366,8 +368,9 @@ impl World {
             LinkAction::Block { device, for_ms } => drop(self.devices[d].blocked.insert(device, self.time + for_ms * MS)),
             LinkAction::Fleet(fleet) => self.change_fleet(d, fleet),
             LinkAction::Renew => self.end_lines(d, "everything is opened anew"),
-            LinkAction::Invite { asker } => self.invite(d, asker),
-            LinkAction::Join { asker, ticket, name, only } => self.join(d, asker, &ticket, &name, only),
+            LinkAction::Invite { asker, .. } => self.invite(d, asker),
+            LinkAction::CloseWindow { asker } => self.tickets.retain(|_, (_, of)| *of != asker),
+            LinkAction::Join { asker, text, name, only, .. } => self.join(d, asker, &text, &name, only),
             LinkAction::Admit { pairing, welcome } => self.admit(d, pairing, welcome),
             LinkAction::TurnAway { pairing, why } => self.turn_away(pairing, why),
         }

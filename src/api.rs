@@ -13,6 +13,7 @@ mod doorman;
 mod events;
 #[cfg(test)]
 mod fixture;
+mod fleet;
 mod imports;
 mod listen;
 mod page;

@@ -49,6 +49,19 @@ pub fn init(config: &Config) -> Result<DeviceId, Error> {
     Ok(key.device())
 }
 
+/// Makes this data directory a new device with a new key, alone in a new fleet; everything else in it stays. Who it was and who it
+/// is now.
+///
+/// # Errors
+/// A daemon runs, or the key cannot be put away.
+pub fn rekey(config: &Config) -> Result<(Option<DeviceId>, DeviceId), Error> {
+    let store = Store::open(&config.store_options())?;
+    let before = keys::retire(&config.home.data_dir)?;
+    let key = keys::load_or_make(&config.home.data_dir)?;
+    drop(store);
+    Ok((before, key.device()))
+}
+
 /// Runs until `stop` is done and everything has ended.
 ///
 /// # Errors

@@ -16,13 +16,11 @@ mod doorman;
 mod frames;
 pub mod identity;
 mod interfaces;
-mod joining;
 mod listening;
 mod pairing;
 mod place;
 mod streams;
 mod swarm;
-mod ticket;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,6 +86,7 @@ impl Network {
             | LinkAction::Fleet(_)
             | LinkAction::Renew
             | LinkAction::Invite { .. }
+            | LinkAction::CloseWindow { .. }
             | LinkAction::Admit { .. }
             | LinkAction::TurnAway { .. }
             | LinkAction::Join { .. } => {

@@ -29,6 +29,7 @@ mod duties;
 mod gathering;
 mod hearing;
 mod joining;
+mod parting;
 mod places;
 mod proving;
 mod runs;
@@ -38,6 +39,7 @@ mod shards;
 mod staying;
 mod tidying;
 mod ways;
+mod window;
 mod writing;
 
 pub use document::Damaged;

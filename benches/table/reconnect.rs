@@ -71,7 +71,7 @@ impl Two {
     fn paired(kept: Kept) -> Two {
         let mut sides = [Side::open(1, kept), Side::open(2, Kept::default())];
         let device = identity(2).device;
-        let told = sides[0].peer(PeerEvent::Joining { pairing: 1, device, name: "bench-2".into() }).tell;
+        let told = sides[0].peer(PeerEvent::Joining { pairing: 1, asker: Asker(1), device, name: "bench-2".into() }).tell;
         let admitted =
             told.into_iter().find_map(|action| if let LinkAction::Admit { welcome, .. } = action { Some(welcome) } else { None });
         let welcome = admitted.expect("somebody who is alone admits whom it invited");

@@ -1,5 +1,7 @@
 //! What happens between devices: chains, thieves, clones, slow ways, long sleeps.
 
+use std::collections::BTreeSet;
+
 use ed25519_dalek::SigningKey;
 use hubless::model::beat::Reported;
 use hubless::model::id::{DeviceId, DocId};
@@ -11,7 +13,7 @@ use hubless::rules::members;
 use super::super::chance::Chance;
 use super::super::plan::{DiskFault, Word};
 use super::super::world::{MS, World};
-use super::{SECOND, add, add_without_waiting, cut_off, done, end, general, join_up, noise, ok, state, wait, world};
+use super::{SECOND, add, add_without_waiting, cut_off, done, end, general, join_up, noise, ok, revoke, state, wait, world};
 
 fn agents(world: &World, d: usize) -> Vec<(DeviceId, AgentState)> {
     let view = world.devices[d].replica.as_ref().expect("it runs").view();
@@ -147,6 +149,57 @@ fn a_sleep_of_four_hundred_days() {
     end(&mut world);
     assert_eq!((state(&world, 2, x), state(&world, 2, z)), ((1, Status::Completed), (1, Status::Pending)));
     assert_eq!(world.devices[2].disk.kept.documents.keys().filter(|doc| doc.as_str().starts_with("todos/")).count(), 2);
+}
+
+fn secrets(world: &World, d: usize) -> BTreeSet<[u8; 32]> {
+    world.devices[d].replica.as_ref().expect("it runs").fleet().secrets.iter().copied().collect()
+}
+
+#[test]
+fn a_year_long_sleeper_is_let_in_across_removals_and_the_removed_recognise_nobody() {
+    const DAY: u64 = 86_400 * SECOND;
+    let mut world = world(6);
+    let (home, other, sleeper, lost, sold, stolen) = (0, 1, 2, 3, 4, 5);
+    let x = add(&mut world, home, "x");
+    wait(&mut world, 2);
+    let first = secrets(&world, home);
+    assert_eq!(first.len(), 1);
+    world.sleep(sleeper, 400 * DAY);
+    wait(&mut world, 60);
+    // Two are removed by two devices, which tell each other; a third by one that nobody hears for a while.
+    revoke(&mut world, home, lost);
+    revoke(&mut world, other, sold);
+    wait(&mut world, 2);
+    cut_off(&mut world, other);
+    wait(&mut world, 60);
+    revoke(&mut world, other, stolen);
+    for d in [home, other, lost, sold, stolen] {
+        world.sleep(d, 400 * DAY);
+    }
+    ok(&mut world, |world| world.pass(399 * DAY));
+    join_up(&mut world);
+    for d in [home, other, lost, sold, stolen] {
+        world.wake(d);
+    }
+    wait(&mut world, 60);
+    assert_eq!((secrets(&world, home).len(), secrets(&world, home)), (4, secrets(&world, other)), "each removal added one");
+    world.wake(sleeper);
+    wait(&mut world, 60);
+    assert!(are_equal(&world, home, sleeper) && are_equal(&world, other, sleeper), "a minute after waking all is level");
+    assert_eq!(secrets(&world, sleeper), secrets(&world, home), "and it recognises the others again");
+    let newest = |d: usize| *world.devices[d].replica.as_ref().expect("it runs").fleet().secrets.last().expect("a secret");
+    for (gone, knows) in [(lost, 1), (sold, 2), (stolen, 3)] {
+        assert!(secrets(&world, gone).len() <= knows, "device {gone} was told no secret that came with its removal or later");
+        for d in [home, other, sleeper] {
+            assert!(!secrets(&world, gone).contains(&newest(d)), "device {gone} recognises what device {d} announces");
+        }
+        let view = world.devices[gone].replica.as_ref().expect("it runs").view();
+        assert!(view.warnings.contains_key("removed"), "device {gone} learns that it is removed");
+    }
+    done(&mut world, sleeper, x);
+    wait(&mut world, 2);
+    assert_eq!((state(&world, home, x), state(&world, stolen, x)), ((1, Status::Completed), (1, Status::Pending)));
+    end(&mut world);
 }
 
 #[test]

@@ -98,6 +98,12 @@ impl Fields {
         number.map(Some).ok_or_else(|| wrong(name, "a whole number", &value))
     }
 
+    /// Yes or no; no when it is not there.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        let Some(value) = self.take(name) else { return Ok(false) };
+        value.as_bool().ok_or_else(|| wrong(name, "true or false", &value))
+    }
+
     /// A moment in milliseconds since 1970.
     pub(crate) fn moment(&mut self, name: &str) -> Result<Option<i64>, Problem> {
         let Some(value) = self.take(name) else { return Ok(None) };

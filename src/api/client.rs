@@ -31,6 +31,8 @@ const REST_WITHIN: Duration = Duration::from_secs(10);
 pub const WRITE_WITHIN: Duration = Duration::from_millis(10_500);
 /// How long is waited for what needs another device: joining, pinging.
 pub const FAR_WRITE_WITHIN: Duration = Duration::from_secs(65);
+/// How long a command stands at a pairing window: longer than any is open.
+pub const JOINER_WITHIN: Duration = Duration::from_secs(245);
 /// Bytes of one answer that are read; an export of a large fleet is the largest.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// Bytes of one event that are read.

@@ -25,6 +25,8 @@ use crate::model::view::View;
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long an answer that needs another device is waited for.
 pub(crate) const FAR_ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// How long somebody may stand at a pairing window: longer than any is open.
+pub(crate) const JOINER_WITHIN: Duration = Duration::from_secs(240);
 
 /// What both doors share.
 pub(crate) struct Desk {
@@ -108,6 +110,15 @@ impl Desk {
         if let Some(waiter) = waiter {
             drop(waiter.send(reply));
         }
+    }
+
+    /// Asks the core for something whose answer nobody waits for.
+    pub(crate) fn leave_word(&self, ask: Ask) {
+        let (inbox, asker) = (self.inbox.clone(), Asker(self.next.fetch_add(1, Ordering::Relaxed)));
+        self.tasks.spawn(async move {
+            // A core that is gone has forgotten it anyhow.
+            let _ = inbox.send(Input::Ask(asker, ask)).await;
+        });
     }
 
     fn place(&self) -> (Place<'_>, oneshot::Receiver<Reply>) {

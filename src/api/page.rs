@@ -155,7 +155,7 @@ fn devices(out: &mut String, view: &View, now_ms: i64) {
         let _ = writeln!(
             out,
             "<tr{away}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-            device.name.html(),
+            device.shown_name().html(),
             reach(device, me),
             if me { String::new() } else { contact },
             if me { String::new() } else { count(device.they_miss) },

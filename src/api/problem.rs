@@ -209,7 +209,7 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// All reasons of the core, so that a word read from an answer finds its exit code.
-const CODES: [Code; 21] = [
+const CODES: [Code; 28] = [
     Code::BadRequest,
     Code::TodoNotFound,
     Code::DeviceNotFound,
@@ -227,8 +227,15 @@ const CODES: [Code; 21] = [
     Code::BadTicket,
     Code::TicketSpent,
     Code::PairMismatch,
+    Code::BadCode,
+    Code::CodeNotFound,
+    Code::CodeSpent,
+    Code::CodeExpired,
+    Code::PairIntercepted,
+    Code::WindowClosed,
     Code::Busy,
     Code::NotImplemented,
+    Code::NotPermitted,
     Code::NotInitialised,
     Code::DaemonDown,
 ];

@@ -13,7 +13,7 @@ use super::desk::Desk;
 use super::doorman::{Door, SOCKET_HOST};
 use super::problem::Problem;
 use super::respond::{self, No};
-use super::{compat, imports, page, reads, stream, webhook, writes};
+use super::{compat, fleet, imports, page, reads, stream, webhook, writes};
 use crate::model::text::Foreign;
 use crate::model::view::View;
 
@@ -83,9 +83,13 @@ fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
         .route("/api/v3/todos", post(writes::add))
         .route("/api/v3/todos/{id}/{deed}", post(writes::deed))
         .route("/api/v3/beats", post(writes::beat))
-        .route("/api/v3/pair", post(writes::pair))
-        .route("/api/v3/leave", post(writes::leave))
-        .route("/api/v3/devices/{device}/ping", post(writes::ping))
+        .route("/api/v3/pair", post(fleet::pair))
+        .route("/api/v3/pair/{window}/wait", post(fleet::await_joiner))
+        .route("/api/v3/pair/{window}/close", post(fleet::close_window))
+        .route("/api/v3/leave", post(fleet::leave))
+        .route("/api/v3/devices/{device}/ping", post(fleet::ping))
+        .route("/api/v3/devices/{device}/revoke", post(fleet::revoke))
+        .route("/api/v3/devices/{device}/rename", post(fleet::rename))
         .route("/api/v3/rescan", post(writes::rescan))
         .route("/api/v3/sources/{source}/{deed}", post(writes::source))
         .route("/api/v3/export", get(writes::export))

@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::body::Fields;
-use super::desk::{ANSWER_WITHIN, Desk, FAR_ANSWER_WITHIN};
+use super::desk::{ANSWER_WITHIN, Desk};
 use super::doorman::{AGENT_HEADER, KEY_HEADER};
 use super::problem::Problem;
 use super::reads;
@@ -26,7 +26,8 @@ use crate::model::text::Foreign;
 /// Bytes of an `Idempotency-Key`.
 const KEY_BYTES_MAX: usize = 255;
 
-type Written = Result<Response, No>;
+/// An answer, or why there is none.
+pub(crate) type Written = Result<Response, No>;
 
 /// `POST /api/v3/todos {content, project?, priority?}`.
 pub(crate) async fn add(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Body) -> Written {
@@ -181,45 +182,6 @@ pub(crate) fn reported(word: &Foreign) -> Result<Reported, Problem> {
     Reported::parse(word.json()).ok_or_else(|| Problem::bad(format!("“{}” is no state", word.plain())).perhaps(words))
 }
 
-/// `POST /api/v3/pair`: without a ticket it invites, with one it joins.
-pub(crate) async fn pair(State(desk): State<Arc<Desk>>, body: Body) -> Written {
-    let mut fields = Fields::of(body).await?;
-    let ticket = fields.text("ticket")?.filter(|ticket| !ticket.is_blank());
-    let told = match ticket {
-        None => {
-            let reply = desk.ask(Ask::Invite, ANSWER_WITHIN).await?;
-            let Reply::Ticket { ticket, until_ms } = reply else { return Err(unexpected(&reply)) };
-            json!({"state": "open", "ticket": ticket, "until": reads::iso(until_ms)})
-        }
-        Some(ticket) => {
-            let ask = Ask::Join { ticket: ticket.json().trim().to_owned() };
-            let reply = desk.ask(ask, FAR_ANSWER_WITHIN).await?;
-            let Reply::Paired { device, name } = reply else { return Err(unexpected(&reply)) };
-            json!({"state": "paired", "device": {"id": device, "shortId": device.short(), "name": name}})
-        }
-    };
-    Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))
-}
-
-/// `POST /api/v3/leave`.
-pub(crate) async fn leave(State(desk): State<Arc<Desk>>, body: Body) -> Written {
-    let fields = Fields::of(body).await?;
-    let reply = desk.ask(Ask::Leave, ANSWER_WITHIN).await?;
-    let Reply::Left = reply else { return Err(unexpected(&reply)) };
-    Ok(wrapped(&desk, StatusCode::OK, json!({"state": "alone"}), fields.unknown()))
-}
-
-/// `POST /api/v3/devices/{name}/ping`.
-pub(crate) async fn ping(State(desk): State<Arc<Desk>>, Path(device): Path<String>, body: Body) -> Written {
-    let fields = Fields::of(body).await?;
-    let reply = desk.ask(Ask::Ping { device }, FAR_ANSWER_WITHIN).await?;
-    let Reply::Pong { device, rtt_ms, address, level } = reply else { return Err(unexpected(&reply)) };
-    let name = desk.view().device_name(&device).json().to_owned();
-    let told =
-        json!({"device": device, "shortId": device.short(), "deviceName": name, "rttMs": rtt_ms, "address": address, "level": level});
-    Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))
-}
-
 /// `POST /api/v3/rescan`.
 pub(crate) async fn rescan(State(desk): State<Arc<Desk>>, body: Body) -> Written {
     let fields = Fields::of(body).await?;
@@ -250,7 +212,8 @@ pub(crate) async fn export(State(desk): State<Arc<Desk>>) -> Written {
     Ok(response)
 }
 
-fn wrapped(desk: &Desk, status: StatusCode, data: Value, warnings: Vec<String>) -> Response {
+/// What was told, in the envelope of every answer.
+pub(crate) fn wrapped(desk: &Desk, status: StatusCode, data: Value, warnings: Vec<String>) -> Response {
     let value = reads::wrapped(&desk.view(), desk.now(), data);
     respond::json(status, &with_warnings(value, warnings))
 }
@@ -263,8 +226,12 @@ pub(crate) fn unexpected(reply: &Reply) -> No {
         Reply::Todo { .. } => "todo",
         Reply::Listed(_) => "listed",
         Reply::Sessions { .. } => "sessions",
-        Reply::Ticket { .. } => "ticket",
+        Reply::Invited { .. } => "invited",
+        Reply::Tried(_) => "tried",
+        Reply::WindowClosed => "window closed",
         Reply::Paired { .. } => "paired",
+        Reply::Removed { .. } => "removed",
+        Reply::Renamed { .. } => "renamed",
         Reply::Left => "left",
         Reply::Pong { .. } => "pong",
         Reply::Rescanning => "rescanning",
@@ -279,7 +246,8 @@ pub(crate) fn unexpected(reply: &Reply) -> No {
 mod tests {
     use super::*;
     use crate::api::fixture::{Fleet, House, MBP, MINI, Raw, control, get, knock_socket, leos, say, todo};
-    use crate::model::reply::Refusal;
+    use crate::model::ask::Tries;
+    use crate::model::reply::{Keys, Refusal};
     use crate::model::todo::Status;
 
     /// Sends a write and answers it as `core` says.
@@ -444,12 +412,19 @@ mod tests {
     #[tokio::test]
     async fn what_needs_other_devices_is_asked_and_told() {
         let mut house = House::open(Fleet::busy().0).await;
-        let ticket = Reply::Ticket { ticket: "hubless1…".into(), until_ms: 0 };
-        let (raw, ask) = write(&mut house, "POST /api/v3/pair", "{}", |_| ticket).await;
-        assert_eq!((ask, &raw.json()["data"]["ticket"]), (Ask::Invite, &json!("hubless1…")));
+        let keys = Keys { ticket: "hubless1…".into(), code: None, addresses: vec![], until_ms: 0, tries: 3 };
+        let window = keys.clone();
+        let (raw, ask) = write(&mut house, "POST /api/v3/pair", "{}", |_| Reply::Invited { window: 7, keys: window }).await;
+        assert_eq!((ask, &raw.json()["data"]["ticket"]), (Ask::Invite { code: false }, &json!("hubless1…")));
+        let keys = Keys { code: Some("318-4402-771".into()), ..keys };
+        let (raw, ask) = write(&mut house, "POST /api/v3/pair", r#"{"by": "code"}"#, |_| Reply::Invited { window: 7, keys }).await;
+        let told = &raw.json()["data"];
+        assert_eq!((ask, &told["code"], &told["window"]), (Ask::Invite { code: true }, &json!("318-4402-771"), &json!(7)));
+        assert_eq!(refused(&house, "POST /api/v3/pair", r#"{"by": "magic"}"#).await["status"], 400);
         let paired = Reply::Paired { device: MINI, name: "mac-mini".into() };
-        let (raw, ask) = write(&mut house, "POST /api/v3/pair", r#"{"ticket": " abc\n"}"#, |_| paired).await;
-        assert_eq!((ask, &raw.json()["data"]["device"]["name"]), (Ask::Join { ticket: "abc".into() }, &json!("mac-mini")));
+        let (raw, ask) = write(&mut house, "POST /api/v3/pair", r#"{"ticket": " abc\n", "addr": "h:1"}"#, |_| paired).await;
+        let join = Ask::Join { text: "abc".into(), at: Some("h:1".into()) };
+        assert_eq!((ask, &raw.json()["data"]["device"]["name"]), (join, &json!("mac-mini")));
         let pong = Reply::Pong { device: MINI, rtt_ms: 4, address: "192.168.1.20:41733".into(), level: true };
         let (raw, ask) = write(&mut house, "POST /api/v3/devices/mac%2Dmini/ping", "", |_| pong).await;
         let told = raw.json();
@@ -457,12 +432,41 @@ mod tests {
             (ask, &told["data"]["rttMs"], &told["data"]["deviceName"]),
             (Ask::Ping { device: "mac-mini".into() }, &json!(4), &json!("mac-mini"))
         );
+        let removed = Reply::Removed { device: MINI, name: "mac-mini".into() };
+        let (raw, ask) = write(&mut house, "POST /api/v3/devices/mini/revoke", r#"{"forgetData": true}"#, |_| removed).await;
+        assert_eq!((ask, &raw.json()["data"]["state"]), (Ask::Revoke { device: "mini".into(), forget: true }, &json!("removed")));
+        let renamed = Reply::Renamed { device: MINI, name: "attic".into() };
+        let (raw, ask) = write(&mut house, "POST /api/v3/devices/mini/rename", r#"{"name": "attic"}"#, |_| renamed).await;
+        let asked = Ask::Rename { device: "mini".into(), name: "attic".into() };
+        assert_eq!((ask, &raw.json()["data"]["device"]["name"]), (asked, &json!("attic")));
         let (raw, ask) = write(&mut house, "POST /api/v3/rescan", "", |_| Reply::Rescanning).await;
         assert_eq!((ask, raw.status), (Ask::Rescan, 202));
         let (raw, ask) = write(&mut house, "POST /api/v3/leave", "", |_| Reply::Left).await;
         assert_eq!((ask, &raw.json()["data"]["state"]), (Ask::Leave, &json!("alone")));
         let (raw, ask) = write(&mut house, "GET /api/v3/export", "", |_| Reply::Document(b"automerge".to_vec())).await;
         assert_eq!((ask, raw.body.as_str(), raw.header("content-type")), (Ask::Export, "automerge", Some("application/octet-stream")));
+        house.close().await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_at_a_window_hears_what_comes_and_whoever_goes_away_closes_it() {
+        let mut house = House::open(Fleet::busy().0).await;
+        let tries = Tries { wrong: 1, relayed: 0 };
+        let (raw, ask) = write(&mut house, "POST /api/v3/pair/7/wait", "{}", |_| Reply::Tried(tries)).await;
+        assert_eq!(ask, Ask::AwaitJoiner { window: 7, known: Tries::default() });
+        assert_eq!(raw.json()["data"], json!({"state": "open", "wrong": 1, "relayed": 0}));
+        let paired = Reply::Paired { device: MINI, name: "mac-mini".into() };
+        let (raw, ask) = write(&mut house, "POST /api/v3/pair/7/wait", r#"{"wrong": 1}"#, |_| paired).await;
+        assert_eq!((ask, &raw.json()["data"]["state"]), (Ask::AwaitJoiner { window: 7, known: tries }, &json!("paired")));
+        let (raw, ask) = write(&mut house, "POST /api/v3/pair/7/close", "", |_| Reply::WindowClosed).await;
+        assert_eq!((ask, raw.status), (Ask::CloseWindow { window: 7, left: false }, 200));
+        // The command dies while it waits.
+        let mut stream = knock_socket(&house.run()).await;
+        let request = "POST /api/v3/pair/8/wait HTTP/1.1\r\nhost: hubless\r\ncontent-length: 2\r\n\r\n{}";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.expect("said");
+        assert_eq!(house.hear().await, Ask::AwaitJoiner { window: 8, known: Tries::default() });
+        drop(stream);
+        assert_eq!(house.hear().await, Ask::CloseWindow { window: 8, left: false });
         house.close().await;
     }
 

@@ -173,7 +173,7 @@ fn greeting(overview: &Value, page: &str) -> String {
     let watched =
         if watched.is_empty() { "nothing yet; directories are picked up when they appear".to_owned() } else { watched.join(", ") };
     let next = if fields::list(data, "devices").len() < 2 {
-        "Next:  hubless pair --ticket      here, then   hubless pair TICKET   on the other machine"
+        "Next:  hubless pair      here, then   hubless pair CODE   on the other machine"
     } else {
         "Next:  hubless status"
     };
@@ -320,7 +320,7 @@ mod tests {
             "sources": [{"present": true, "base": "/home/lena/.claude/todos"}, {"present": false, "base": "/x"}]}});
         let text = greeting(&overview, "http://127.0.0.1:4825/sync");
         let expected = "✓ mbp-lena · 7Q2M-KX4D\n  page      http://127.0.0.1:4825/sync\n  watching  /home/lena/.claude/todos\n\n\
-                        Next:  hubless pair --ticket      here, then   hubless pair TICKET   on the other machine";
+                        Next:  hubless pair      here, then   hubless pair CODE   on the other machine";
         assert_eq!(text, expected);
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::ages;
 use super::context::{Context, percent, target};
 use super::fields;
+use super::members::{Rename, Revoke};
 use super::output::{Form, Out, Tint, bytes};
 use crate::model::limits::SKEW_SHOWN_MS;
 
@@ -36,6 +37,10 @@ enum Verb {
         #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         count: u32,
     },
+    /// Calls a device otherwise, on all devices; its history stays
+    Rename(Rename),
+    /// Shuts a device out of the fleet for ever
+    Revoke(Revoke),
 }
 
 impl Devices {
@@ -47,6 +52,8 @@ impl Devices {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.verb {
             Some(Verb::Ping { name, count }) => ping(context, &name, count),
+            Some(Verb::Rename(rename)) => rename.run(context),
+            Some(Verb::Revoke(revoke)) => revoke.run(context),
             Some(Verb::List { all }) => list(context, all),
             None => list(context, self.all),
         }
@@ -166,7 +173,7 @@ fn links(out: Out, rows: &[Value], sources: &[Value], now_ms: i64) -> String {
     let mut text = out.rows(&["device", "link", "last contact", "they miss", "we miss", "in / out", "last error"], drawn.collect());
     if out.form == Form::Table {
         if rows.is_empty() {
-            text = "this device is alone: hubless pair --ticket\n".to_owned();
+            text = "this device is alone: hubless pair\n".to_owned();
         }
         for row in rows {
             text.extend(skipped(row).map(|what| format!("{what}\n")));
@@ -236,7 +243,7 @@ mod tests {
         );
         let sources = [json!({"source": "claude-todos", "present": false, "base": "/x"})];
         let alone = links(out(Form::Table), &[], &sources, NOW);
-        assert_eq!(alone, "this device is alone: hubless pair --ticket\nwatchers: claude-todos off (no /x)\n");
+        assert_eq!(alone, "this device is alone: hubless pair\nwatchers: claude-todos off (no /x)\n");
     }
 
     #[test]

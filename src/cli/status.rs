@@ -118,7 +118,7 @@ fn problems(data: &Value) -> Vec<String> {
     }
     for stranger in fields::list(data, "strangers") {
         let address = fields::or_dash(stranger, "address");
-        out.push(format!("another hubless is in reach at {address} and not paired: hubless pair --ticket here, hubless pair TICKET there"));
+        out.push(format!("another hubless is in reach at {address} and not paired: hubless pair here, hubless pair CODE there"));
     }
     for problem in fields::list(data, "problems") {
         let fix = fields::text(problem, "fix").map(|fix| format!("; fix: {fix}")).unwrap_or_default();
@@ -138,7 +138,7 @@ fn next(data: &Value) -> Vec<String> {
         out.push("hubless todos conflicts".to_owned());
     }
     if fields::list(data, "devices").len() < 2 && fields::list(data, "strangers").is_empty() {
-        out.push("hubless pair --ticket".to_owned());
+        out.push("hubless pair".to_owned());
     }
     out
 }
@@ -248,8 +248,8 @@ mod tests {
     #[test]
     fn a_stranger_in_reach_comes_with_the_command() {
         let data = json!({"devices": [{"device": "a", "thisDevice": true}], "strangers": [{"address": "192.168.1.9:4826"}]});
-        assert!(problems(&data)[0].contains("192.168.1.9:4826 and not paired: hubless pair --ticket"));
-        assert_eq!(next(&json!({"devices": [{}]})), ["hubless pair --ticket"]);
+        assert!(problems(&data)[0].contains("192.168.1.9:4826 and not paired: hubless pair"));
+        assert_eq!(next(&json!({"devices": [{}]})), ["hubless pair"]);
         assert_eq!((quoted("sam"), quoted("it's me")), ("sam".into(), "'it'\\''s me'".into()));
     }
 }

@@ -12,6 +12,7 @@ use super::export::Export;
 use super::globals::Globals;
 use super::help::Help;
 use super::hooks::Hooks;
+use super::members::Rekey;
 use super::pair::{self, Pair};
 use super::problem::Trouble;
 use super::projects::Projects;
@@ -44,6 +45,8 @@ pub(crate) enum Verb {
     Pair(Pair),
     /// Leaves the fleet and keeps what is here
     Leave,
+    /// Gives this device a new key: it becomes a new device and keeps what is here
+    Rekey(Rekey),
     /// Does anyone wait, is anything stale, are the devices in step?
     Status(Status),
     /// Who works on what
@@ -93,6 +96,7 @@ impl Line {
             Verb::Down => begin::down(&context),
             Verb::Pair(pair) => pair.run(&context),
             Verb::Leave => pair::leave(&context),
+            Verb::Rekey(rekey) => rekey.run(&context),
             Verb::Agents(agents) => agents.run(&context),
             Verb::Devices(devices) => devices.run(&context),
             Verb::Sessions(sessions) => sessions.run(&context),
@@ -120,6 +124,7 @@ impl Line {
             | Verb::Down
             | Verb::Pair(_)
             | Verb::Leave
+            | Verb::Rekey(_)
             | Verb::Beat(_)
             | Verb::Projects(_)
             | Verb::Hooks(_)
@@ -137,6 +142,7 @@ impl Line {
             | Verb::Down
             | Verb::Pair(_)
             | Verb::Leave
+            | Verb::Rekey(_)
             | Verb::Status(_)
             | Verb::Beat(_)
             | Verb::Projects(_)
@@ -225,7 +231,12 @@ mod tests {
             "x down",
             "x pair --ticket",
             "x pair TICKET",
+            "x pair 318-4402-771 --addr 192.168.1.20:4831",
+            "x pair --qr",
             "x leave",
+            "x rekey --yes",
+            "x devices revoke mac --forget-data --yes",
+            "x devices rename mac attic",
             "x status mac-mini --check",
             "x devices",
             "x devices ping mac",
@@ -256,6 +267,6 @@ mod tests {
         ] {
             assert!(read(line).is_ok(), "{line}: {:?}", read(line).err());
         }
-        assert!(read("x pair TICKET --ticket").is_err());
+        assert!(read("x pair TICKET --ticket").is_err() && read("x pair --addr h:1").is_err());
     }
 }

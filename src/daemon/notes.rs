@@ -39,6 +39,10 @@ pub fn log(note: &Note) {
             let device = shown(device);
             tracing::info!(device, "paired with {device}");
         }
+        Note::Removed { device } => {
+            let device = shown(device);
+            tracing::info!(device, "{device} was removed from the fleet");
+        }
         Note::Link { device, up: true, detail } => tracing::info!(device = shown(device), address = shown(detail), "link up"),
         Note::Link { device, up: false, detail } => tracing::info!(device = shown(device), why = shown(detail), "link down"),
         Note::Restored { what } => tracing::warn!("noticed a lost, restored or cloned store: {}", shown(what)),
@@ -126,6 +130,7 @@ mod tests {
             (Note::DialFailed { device: text(), address: text(), why: text() }, "message=dial failed".to_owned()),
             (Note::Consolidated { todos: 524, sessions: 264 }, "message=consolidated 524 todos from 264 sessions".to_owned()),
             (Note::Paired { device: text() }, format!("message=paired with {}", text())),
+            (Note::Removed { device: text() }, format!("message={} was removed from the fleet", text())),
             (Note::Link { device: text(), up: true, detail: text() }, "message=link up".to_owned()),
             (Note::Link { device: text(), up: false, detail: text() }, "message=link down".to_owned()),
             (Note::Restored { what: text() }, format!("message=noticed a lost, restored or cloned store: {}", text())),

@@ -17,15 +17,48 @@ pub enum Ask {
     Sessions(Vec<SessionRecord>),
     /// Something is done to a todo.
     Todo(TodoAsk),
-    /// Opens the window for one other device and makes a one-time ticket.
-    Invite,
-    /// Joins the fleet that made the ticket.
+    /// Opens the window for one other device: for a one-time ticket, and for a short code where a person asks for one.
+    Invite {
+        /// Whether a code opens it, too.
+        code: bool,
+    },
+    /// Waits until somebody came through the window, tried to, or it is over.
+    AwaitJoiner {
+        /// Which, as it was given when it was opened.
+        window: u64,
+        /// What the one who asks knows already.
+        known: Tries,
+    },
+    /// Closes the window.
+    CloseWindow {
+        /// Which; a newer one stays open.
+        window: u64,
+        /// Only if nobody waits at it.
+        left: bool,
+    },
+    /// Joins the fleet that made the ticket, or showed the code.
     Join {
-        /// The ticket's text.
-        ticket: String,
+        /// The ticket's text, or the code's.
+        text: String,
+        /// Where its window is, `host:port`; `None`: the ticket says, or for a code mDNS.
+        at: Option<String>,
     },
     /// Leaves the fleet: this device is alone again and keeps what it has.
     Leave,
+    /// Shuts a device out of the fleet for ever.
+    Revoke {
+        /// A device's name or id, or the beginning of its id.
+        device: String,
+        /// Whether its sessions and agents are shown no more.
+        forget: bool,
+    },
+    /// Gives a device another name, on all devices.
+    Rename {
+        /// A device's name or id, or the beginning of its id.
+        device: String,
+        /// What it is called from now on.
+        name: Foreign,
+    },
     /// Measures the way to a device.
     Ping {
         /// A device's name or id, or the beginning of its id.
@@ -42,6 +75,15 @@ pub enum Ask {
     },
     /// One automerge document with maps `sessions`, `heartbeats`, `todos`.
     Export,
+}
+
+/// What came to a window besides the one who was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tries {
+    /// Wrong codes or secrets.
+    pub wrong: u8,
+    /// Pairings that somebody stood between.
+    pub relayed: u8,
 }
 
 /// An agent's report.

@@ -147,6 +147,11 @@ pub enum Note {
         /// The device's name.
         device: String,
     },
+    /// `DEVICE was removed`.
+    Removed {
+        /// The device's name.
+        device: String,
+    },
     /// `link up` / `link down`.
     Link {
         /// The device's name or short id.

@@ -216,15 +216,29 @@ pub enum PeerEvent {
     Invited {
         /// Who asked.
         asker: Asker,
-        /// One line for the other device.
-        ticket: String,
-        /// Until when, milliseconds since 1970.
-        until_ms: i64,
+        /// What opens it.
+        keys: super::reply::Keys,
     },
-    /// Somebody who knows our ticket's secret wants to join.
+    /// Somebody came to the window and was not let in.
+    Tried {
+        /// Who had asked for the window.
+        asker: Asker,
+        /// All that came so far.
+        tries: super::ask::Tries,
+    },
+    /// The window lets nobody in any more.
+    WindowOver {
+        /// Who had asked for it.
+        asker: Asker,
+        /// Why.
+        why: super::reply::Refusal,
+    },
+    /// Somebody who knows our ticket's secret or our code wants to join.
     Joining {
         /// The pairing; answered by `LinkAction::Admit`.
         pairing: u64,
+        /// Who had asked for the window.
+        asker: Asker,
         /// The key that was proved.
         device: DeviceId,
         /// What it says of itself.
@@ -288,6 +302,13 @@ pub enum LinkAction {
     Invite {
         /// Who asked.
         asker: Asker,
+        /// Whether a short code opens it, too.
+        code: bool,
+    },
+    /// Closes the window, if it is still that one.
+    CloseWindow {
+        /// Who had asked for it.
+        asker: Asker,
     },
     /// Tells a joiner that it is in.
     Admit {
@@ -303,15 +324,17 @@ pub enum LinkAction {
         /// Why.
         why: super::reply::Refusal,
     },
-    /// Joins with a ticket.
+    /// Joins with a ticket or a code.
     Join {
         /// Who asked.
         asker: Asker,
-        /// The ticket's text.
-        ticket: String,
+        /// The ticket's text, or the code's.
+        text: String,
+        /// Where the window is, `host:port`, if somebody said so.
+        at: Option<String>,
         /// What we say of ourselves.
         name: String,
-        /// Whose ticket alone is used, and what is answered to any other; `None`: anybody's.
+        /// Whose window alone is used, and what is answered to any other; `None`: anybody's.
         only: Option<(BTreeSet<DeviceId>, super::reply::Refusal)>,
     },
 }

@@ -90,6 +90,8 @@ pub const BLOCKED_MS: Millis = 10 * 60 * 1000;
 pub const PING_EVERY_MS: Millis = 15_000;
 /// A link that has been silent for so long is dead.
 pub const SILENT_MS: Millis = 40_000;
+/// Bytes of a device's name.
+pub const NAME_BYTES_MAX: usize = 256;
 /// The first wait before a peer is dialled again; doubled up to `REDIAL_MAX_MS`.
 pub const REDIAL_MIN_MS: Millis = 1_000;
 /// The longest wait before a peer is dialled again.

@@ -80,6 +80,20 @@ pub struct DeviceFact {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "choice", rename_all = "camelCase")]
 pub enum ChoiceFact {
+    /// A person calls a device so, whatever it calls itself. The highest (at, id) counts.
+    Name {
+        /// Which.
+        device: DeviceId,
+        /// Its name on all devices.
+        name: super::text::Foreign,
+        /// When, by the hybrid clock.
+        at: super::time::Stamp,
+    },
+    /// The sessions and agents of a device that was removed are shown no more. Its todos stay.
+    Forget {
+        /// Which.
+        device: DeviceId,
+    },
     /// What is listed under project `from` belongs to project `to`: one hop, never chained. The highest (at, id) counts.
     Alias {
         /// The key that is given up.

@@ -34,21 +34,39 @@ pub enum Reply {
         created: bool,
     },
     /// The window is open.
-    Ticket {
-        /// One line for the other device.
-        ticket: String,
-        /// Until when, milliseconds since 1970.
-        until_ms: i64,
+    Invited {
+        /// Its number, for `Ask::AwaitJoiner` and `Ask::CloseWindow`.
+        window: u64,
+        /// What opens it.
+        keys: Keys,
     },
+    /// Somebody came to the window and was not let in; it is still open.
+    Tried(super::ask::Tries),
+    /// The window is closed.
+    WindowClosed,
     /// This device is in a fleet with that one.
     Paired {
-        /// The device that invited.
+        /// The other device, whichever of the two invited.
         device: DeviceId,
         /// Its name.
         name: String,
     },
     /// This device is alone in a new fleet.
     Left,
+    /// A device is shut out of the fleet.
+    Removed {
+        /// Which.
+        device: DeviceId,
+        /// Its name.
+        name: String,
+    },
+    /// A device has another name.
+    Renamed {
+        /// Which.
+        device: DeviceId,
+        /// The new one.
+        name: String,
+    },
     /// A device answered.
     Pong {
         /// Which.
@@ -93,6 +111,21 @@ pub enum News {
     Updated,
     /// Nothing: it was known.
     Known,
+}
+
+/// What opens a pairing window. Each of them is good once, and with one of them used the other is spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// One line for the other device, to be copied.
+    pub ticket: String,
+    /// Ten digits for the other device, to be typed: `318-4402-771`.
+    pub code: Option<String>,
+    /// Where the window is, `ip:port`, best first: for `--addr`.
+    pub addresses: Vec<String>,
+    /// Until when, milliseconds since 1970.
+    pub until_ms: i64,
+    /// How many wrong tries close it.
+    pub tries: u8,
 }
 
 /// Why something was refused.
@@ -169,10 +202,24 @@ pub enum Code {
     TicketSpent,
     /// The other side does not know the ticket's secret.
     PairMismatch,
+    /// The text is no code.
+    BadCode,
+    /// No window with that code is in reach.
+    CodeNotFound,
+    /// The code was used, or a newer one was made, or it was tried too often.
+    CodeSpent,
+    /// The code's time is over.
+    CodeExpired,
+    /// Somebody stands between the two devices and hands on what they say.
+    PairIntercepted,
+    /// The person at the window closed it.
+    WindowClosed,
     /// Another pairing is under way.
     Busy,
     /// It does not exist yet.
     NotImplemented,
+    /// This device may not do that.
+    NotPermitted,
     /// This device has no identity yet.
     NotInitialised,
     /// Nothing answers on the socket.
@@ -201,8 +248,15 @@ impl Code {
             Code::BadTicket => "bad-ticket",
             Code::TicketSpent => "ticket-spent",
             Code::PairMismatch => "pair-mismatch",
+            Code::BadCode => "bad-code",
+            Code::CodeNotFound => "code-not-found",
+            Code::CodeSpent => "code-spent",
+            Code::CodeExpired => "code-expired",
+            Code::PairIntercepted => "pair-intercepted",
+            Code::WindowClosed => "window-closed",
             Code::Busy => "busy",
             Code::NotImplemented => "not-implemented",
+            Code::NotPermitted => "not-permitted",
             Code::NotInitialised => "not-initialised",
             Code::DaemonDown => "daemon-down",
         }
@@ -212,12 +266,17 @@ impl Code {
     #[must_use]
     pub fn exit(self) -> u8 {
         match self {
-            Code::BadRequest | Code::BadTicket => 2,
-            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound | Code::SourceNotFound => 3,
+            Code::BadRequest | Code::BadTicket | Code::BadCode => 2,
+            Code::TodoNotFound
+            | Code::DeviceNotFound
+            | Code::AgentNotFound
+            | Code::ConflictNotFound
+            | Code::SourceNotFound
+            | Code::CodeNotFound => 3,
             Code::DaemonDown => 4,
-            Code::NotInitialised | Code::AlreadyPaired => 5,
+            Code::NotInitialised | Code::NotPermitted | Code::AlreadyPaired => 5,
             Code::AmbiguousId => 6,
-            Code::TimedOut => 8,
+            Code::TimedOut | Code::CodeExpired => 8,
             Code::NothingToUndo
             | Code::AlreadyEnded
             | Code::NotThisDevice
@@ -225,6 +284,9 @@ impl Code {
             | Code::Unreachable
             | Code::TicketSpent
             | Code::PairMismatch
+            | Code::PairIntercepted
+            | Code::CodeSpent
+            | Code::WindowClosed
             | Code::Busy
             | Code::NotImplemented => 1,
         }
@@ -234,11 +296,16 @@ impl Code {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
-            Code::BadRequest | Code::BadTicket => 400,
-            Code::TodoNotFound | Code::DeviceNotFound | Code::AgentNotFound | Code::ConflictNotFound | Code::SourceNotFound => 404,
+            Code::BadRequest | Code::BadTicket | Code::BadCode => 400,
+            Code::TodoNotFound
+            | Code::DeviceNotFound
+            | Code::AgentNotFound
+            | Code::ConflictNotFound
+            | Code::SourceNotFound
+            | Code::CodeNotFound => 404,
             Code::AmbiguousId | Code::NothingToUndo | Code::AlreadyEnded | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
-            Code::TicketSpent => 410,
-            Code::PairMismatch => 403,
+            Code::TicketSpent | Code::CodeSpent | Code::CodeExpired | Code::WindowClosed => 410,
+            Code::PairMismatch | Code::PairIntercepted | Code::NotPermitted => 403,
             Code::NotImplemented => 501,
             Code::Unreachable => 502,
             Code::Storage | Code::NotInitialised | Code::DaemonDown => 503,

@@ -69,10 +69,10 @@ impl View {
         }
     }
 
-    /// The name of a device, or the short form of its id.
+    /// The name of a device, or the short form of its id; both where another device has the same name.
     #[must_use]
     pub fn device_name(&self, device: &DeviceId) -> Foreign {
-        self.devices.get(device).map_or_else(|| Foreign::new(device.short()), |d| d.name.clone())
+        self.devices.get(device).map_or_else(|| Foreign::new(device.short()), |d| d.shown_name())
     }
 }
 
@@ -83,6 +83,8 @@ pub struct DeviceView {
     pub id: DeviceId,
     /// Its name.
     pub name: Foreign,
+    /// Whether another device that is shown has the same name.
+    pub has_twin: bool,
     /// `linux`, `macos`, …; empty while unknown.
     pub platform: Foreign,
     /// Whether it is a member now.
@@ -101,6 +103,14 @@ pub struct DeviceView {
     pub clock_skew_ms: Option<i64>,
     /// The last failure to reach it: when, by our clock, and why.
     pub last_error: Option<(i64, String)>,
+}
+
+impl DeviceView {
+    /// Its name, and which one it is where another has the same: `mac-mini (3F8T-9WQA)`.
+    #[must_use]
+    pub fn shown_name(&self) -> Foreign {
+        if self.has_twin { Foreign::new(format!("{} ({})", self.name.json(), self.id.short())) } else { self.name.clone() }
+    }
 }
 
 /// A link that is up.

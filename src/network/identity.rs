@@ -143,6 +143,31 @@ pub fn load_or_make(data: &Path) -> Result<DeviceKey, KeyError> {
     load(data)?.ok_or_else(|| KeyError::Io { path: file(data), why: io::ErrorKind::NotFound.into() })
 }
 
+/// Puts the key away under a name that nothing reads, and the fleet's secrets with it: the next start makes a new device, alone
+/// in a new fleet. Who it was, if there was a key. The caller holds the data directory's lock.
+///
+/// # Errors
+/// As [`load`], and when the files cannot be renamed.
+pub fn retire(data: &Path) -> Result<Option<DeviceId>, KeyError> {
+    let Some(key) = load(data)? else { return Ok(None) };
+    let dir = directory(data);
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |why| KeyError::Io { path, why }
+    };
+    let n = (1..).find(|n| !dir.join(format!("device.retired-{n}")).exists()).unwrap_or(u32::MAX);
+    // The fleet first: a key without a fleet begins a new one, a fleet without its key would be somebody else's.
+    for name in ["fleet", "device"] {
+        let from = dir.join(name);
+        match fs::rename(&from, dir.join(format!("{name}.retired-{n}"))) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(at(&from)(why)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    File::open(&dir).and_then(|d| d.sync_all()).map_err(at(&dir))?;
+    Ok(Some(key.device()))
+}
+
 /// Writes the seed beside its place and links it there: the name appears with all 32 bytes or not at all, and never
 /// replaces another key. A half-written one from a crash is under the other name and begun again.
 fn write(data: &Path, seed: &[u8; 32]) -> Result<(), KeyError> {
@@ -213,6 +238,20 @@ mod tests {
         assert_eq!((mode(&file(data.path())), mode(&directory(data.path()))), (0o600, 0o700));
         assert_eq!(fs::read_dir(directory(data.path())).expect("readable").count(), 1, "nothing half-written stays");
         assert!(!format!("{key:?}").contains(&format!("{:?}", key.seed())));
+    }
+
+    #[test]
+    fn a_retired_key_is_kept_and_never_comes_back() {
+        let data = tempfile::tempdir().expect("a directory");
+        assert_eq!(retire(data.path()).expect("nothing to do"), None);
+        let first = load_or_make(data.path()).expect("a new key").device();
+        fs::write(directory(data.path()).join("fleet"), b"secrets").expect("written");
+        assert_eq!(retire(data.path()).expect("done"), Some(first));
+        let second = load_or_make(data.path()).expect("another key").device();
+        assert_ne!(first, second);
+        assert_eq!(retire(data.path()).expect("done"), Some(second));
+        let names = ["device.retired-1", "device.retired-2", "fleet.retired-1"];
+        assert!(names.iter().all(|name| directory(data.path()).join(name).exists()) && load(data.path()).expect("readable").is_none());
     }
 
     #[test]

@@ -1,482 +1,110 @@
-//! The inviter's window: a swarm of its own, open for three minutes, that lets one holder of the ticket prove itself.
+//! Pairing: one device opens a window for three minutes, another one comes to it with a ticket or a short code.
 //!
-//! It has its own port and prologue, since the two fleets differ. Both sides prove that they know the ticket's secret by a
-//! keyed hash over both device ids, as noise has proved them, and both nonces; the joiner first, so that nobody can use the
-//! inviter to test guesses. The first right proof spends the ticket, in one step under the lock; so do three wrong ones
-//! and a newer ticket. A spent window stays to say so until its time is over. The secret lives in memory only.
+//! Two devices become one fleet only if both know one secret, each proves so to the very key that noise showed it, and the
+//! inviter's core keeps the entry that lets the joiner in before anything of the fleet is told.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+mod beacon;
+mod chances;
+mod code;
+mod joining;
+mod proof;
+mod reach;
+mod refusals;
+mod ticket;
+mod window;
+mod windows;
+mod words;
 
-use futures::StreamExt;
-use futures::io::{AsyncReadExt, AsyncWriteExt};
-use libp2p::swarm::SwarmEvent;
-use libp2p::{Stream, StreamProtocol, Swarm};
-use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-
-use super::behaviour::{self, Behaviour, BehaviourEvent, PAIRING_LIMITS};
-use super::doorman::{Opened, Opening};
-use super::identity::{self, DeviceKey};
-use super::place::Place;
-use super::ticket::{self, Ticket};
-use super::{frames, interfaces, listening};
-use crate::model::id::{Asker, DeviceId};
-use crate::model::input::{Input, PeerEvent};
-use crate::model::reply::{Code, Refusal};
-
-/// The protocol of a window.
-pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/hubless/pair/1");
-/// How long a window is open.
-const WINDOW: Duration = Duration::from_secs(180);
-/// Wrong proofs after which a ticket is spent.
-const ATTEMPTS_MAX: u8 = 3;
-/// How long either side waits for the other's next word, and the inviter for the core's decision.
-pub(crate) const STEP_MAX: Duration = Duration::from_secs(10);
-/// Bytes of a word before the welcome.
-pub(crate) const WORD_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of the welcome: the fleet's secrets and its whole membership log.
-pub(crate) const WELCOME_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of a device's name.
-const NAME_BYTES_MAX: usize = 256;
-/// Conversations at once; all but one of them hear *busy* or *spent*.
-const TALKS_MAX: usize = 8;
-
-/// The prologue of every window: those who pair are of two fleets.
-pub(crate) fn prologue() -> [u8; 32] {
-    *blake3::hash(b"hubless pair 1").as_bytes()
-}
-
-/// What a joiner says, in this order.
-#[derive(Serialize, Deserialize)]
-pub(crate) enum FromJoiner {
-    /// Which window the ticket is of, and a nonce.
-    Hello { window: [u8; 8], nonce: [u8; 32] },
-    /// That it knows the secret.
-    Proof([u8; 32]),
-    /// What it says of itself.
-    Name(String),
-    /// It has the welcome.
-    Taken,
-}
-
-/// What the inviter answers.
-#[derive(Serialize, Deserialize)]
-pub(crate) enum FromInviter {
-    /// Its nonce.
-    Nonce([u8; 32]),
-    /// That it knows the secret, too.
-    Proof([u8; 32]),
-    /// `postcard(Welcome)`.
-    Welcome(Vec<u8>),
-    /// No.
-    No(No),
-}
-
-/// Why not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum No {
-    /// Another pairing is under way.
-    Busy,
-    /// The ticket was used, replaced, or tried too often.
-    Spent,
-    /// The proof is wrong.
-    Mismatch,
-    /// The inviter's daemon did not decide in time.
-    Late,
-    /// The inviter's core says no: a reason's word, its sentence, its fix.
-    TurnedAway(String, String, Option<String>),
-}
-
-/// Which side a proof is of.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Side {
-    /// The one with the ticket.
-    Joiner,
-    /// The one that made it.
-    Inviter,
-}
-
-/// Both ends of one pairing, as both know them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ends {
-    /// The inviter's id, as noise proved it.
-    pub(crate) inviter: DeviceId,
-    /// The joiner's.
-    pub(crate) joiner: DeviceId,
-    /// The inviter's nonce.
-    pub(crate) nonce_i: [u8; 32],
-    /// The joiner's.
-    pub(crate) nonce_j: [u8; 32],
-}
-
-/// The proof of one side. Compared as `blake3::Hash`, whose `==` takes the same time for every pair.
-pub(crate) fn proof(secret: &[u8; 32], side: Side, ends: &Ends) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_keyed(secret);
-    hasher.update(match side {
-        Side::Joiner => b"hubless pair 1 joiner",
-        Side::Inviter => b"hubless pair 1 inviter",
-    });
-    for part in [&ends.inviter.0, &ends.joiner.0, &ends.nonce_i, &ends.nonce_j] {
-        hasher.update(part);
-    }
-    hasher.finalize()
-}
-
-/// Says one word.
-pub(crate) async fn say(to: &mut Stream, word: &impl Serialize) -> Result<(), String> {
-    let body = postcard::to_stdvec(word).map_err(|e| e.to_string())?;
-    let mut bytes = Vec::new();
-    frames::append(&mut bytes, &body);
-    let said = async {
-        to.write_all(&bytes).await?;
-        to.flush().await
-    };
-    timeout(STEP_MAX, said).await.map_err(|_| "timed out".to_owned())?.map_err(|e| e.to_string())
-}
-
-/// Hears one word.
-pub(crate) async fn hear<T: for<'a> Deserialize<'a>>(from: &mut Stream, max: usize) -> Result<T, Unheard> {
-    let frame = timeout(STEP_MAX, frames::read(from, max)).await.map_err(|_| Unheard::Late)?;
-    let frame = frame.map_err(|e| Unheard::Broken(e.to_string()))?.ok_or_else(|| Unheard::Broken("it hung up".to_owned()))?;
-    postcard::from_bytes(&frame).map_err(|_| Unheard::Broken("what it said could not be read".to_owned()))
-}
-
-/// Why no word came.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unheard {
-    /// Not in time.
-    #[error("it did not answer in time")]
-    Late,
-    /// The stream ended, or what came was none.
-    #[error("{0}")]
-    Broken(String),
-}
-
-/// What the core decides about a joiner.
-enum Decision {
-    Admit(Vec<u8>),
-    TurnAway(Refusal),
-}
-
-/// One window, shared by its conversations.
-struct Window {
-    me: DeviceId,
-    id: [u8; 8],
-    secret: [u8; 32],
-    desk: Arc<Mutex<Desk>>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    wrong: u8,
-    spent: bool,
-    busy: bool,
-}
-
-/// Conversations that wait for a decision, over all windows.
-#[derive(Default)]
-struct Desk {
-    last: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Decision>>,
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// This device's windows, of which the newest one counts.
-pub(crate) struct Windows {
-    key: DeviceKey,
-    clock: fn() -> i64,
-    interfaces: Vec<String>,
-    port: u16,
-    open: CancellationToken,
-    attending: Option<JoinHandle<()>>,
-    desk: Arc<Mutex<Desk>>,
-}
-
-impl Windows {
-    /// None yet.
-    pub(crate) fn new(key: DeviceKey, clock: fn() -> i64, interfaces: Vec<String>) -> Windows {
-        Windows { key, clock, interfaces, port: 0, open: CancellationToken::new(), attending: None, desk: Arc::default() }
-    }
-
-    /// Opens a window in place of an older one; its ticket, or why there is none.
-    pub(crate) async fn open(&mut self, asker: Asker, place: &Place, joining: bool) -> PeerEvent {
-        self.close();
-        if let Some(older) = self.attending.take() {
-            let _ = timeout(STEP_MAX, older).await; // it lets go of the port that we want again
-        }
-        let failed = |why: Refusal| PeerEvent::PairingFailed { asker, why };
-        if joining {
-            return failed(Refusal::new(Code::Busy, "this device is joining another one just now").fix("try again in a minute"));
-        }
-        self.try_open(place).map_or_else(
-            |why| failed(Refusal::new(Code::Unreachable, "no window for pairing could be opened").because(why)),
-            |ticket| PeerEvent::Invited { asker, ticket: ticket.text(), until_ms: ticket.until_ms },
-        )
-    }
-
-    fn try_open(&mut self, place: &Place) -> Result<Ticket, String> {
-        self.open = CancellationToken::new();
-        let mut swarm = behaviour::build(&self.key.keypair()?, prologue(), PROTOCOL, PAIRING_LIMITS, &place.tasks, &self.open)?;
-        // The port of the last window again, so that an older ticket hears that it is spent.
-        self.port = listening::try_port(self.port).or_else(|_| listening::try_port(0)).map_err(|e| e.to_string())?;
-        listening::listen(&mut swarm, self.port).map_err(|e| e.to_string())?;
-        let (mut id, mut secret) = ([0; 8], [0; 32]);
-        getrandom::fill(&mut id).and_then(|()| getrandom::fill(&mut secret)).map_err(|e| e.to_string())?;
-        let window = Window { me: self.key.device(), id, secret, desk: Arc::clone(&self.desk), state: Mutex::default() };
-        let shared = Shared { window: Arc::new(window), inbox: place.inbox.clone(), tasks: place.tasks.clone(), open: self.open.clone() };
-        self.attending = Some(place.tasks.spawn(shared.attend(swarm)));
-        let until_ms = (self.clock)().saturating_add(i64::try_from(WINDOW.as_millis()).unwrap_or(i64::MAX));
-        Ok(Ticket { inviter: self.key.device().0, window: id, secret, until_ms, addresses: self.addresses() })
-    }
-
-    /// Where the window listens; IPv6 loopback is nothing that IPv4's does not give.
-    fn addresses(&self) -> Vec<SocketAddr> {
-        let mut all = interfaces::listening(&interfaces::all(), &self.interfaces, self.port);
-        all.retain(|a| !(a.is_ipv6() && a.ip().is_loopback()));
-        if all.len() > ticket::ADDRESSES_MAX {
-            let last = all.pop();
-            all.truncate(ticket::ADDRESSES_MAX - 1);
-            all.extend(last);
-        }
-        all
-    }
-
-    /// Lets a joiner in.
-    pub(crate) fn admit(&self, pairing: u64, welcome: Vec<u8>) {
-        self.decide(pairing, Decision::Admit(welcome));
-    }
-
-    /// Does not let it in.
-    pub(crate) fn turn_away(&self, pairing: u64, why: Refusal) {
-        self.decide(pairing, Decision::TurnAway(why));
-    }
-
-    fn decide(&self, pairing: u64, decision: Decision) {
-        if let Some(waiting) = lock(&self.desk).waiting.remove(&pairing) {
-            let _ = waiting.send(decision);
-        }
-    }
-
-    /// Closes the window.
-    pub(crate) fn close(&self) {
-        self.open.cancel();
-    }
-}
-
-/// What every conversation of a window shares.
-#[derive(Clone)]
-struct Shared {
-    window: Arc<Window>,
-    inbox: mpsc::Sender<Input>,
-    tasks: TaskTracker,
-    open: CancellationToken,
-}
-
-impl Shared {
-    /// Takes streams until the window's time is over.
-    async fn attend(self, mut swarm: Swarm<Behaviour>) {
-        let talks = Arc::new(tokio::sync::Semaphore::new(TALKS_MAX));
-        let serve = async {
-            loop {
-                let SwarmEvent::Behaviour(BehaviourEvent::Doorman(Opened { peer, stream: Opening::Theirs(stream), .. })) =
-                    swarm.select_next_some().await
-                else {
-                    continue;
-                };
-                let (Some(joiner), Ok(talk)) = (identity::device_of(&peer), Arc::clone(&talks).try_acquire_owned()) else {
-                    continue;
-                };
-                let (shared, open) = (self.clone(), self.open.clone());
-                self.tasks.spawn(async move {
-                    tokio::select! {
-                        () = open.cancelled() => {}
-                        () = shared.serve(stream, joiner) => {}
-                    }
-                    drop(talk);
-                });
-            }
-        };
-        tokio::select! {
-            () = self.open.cancelled() => {}
-            () = sleep(WINDOW) => {}
-            () = serve => {}
-        }
-        self.open.cancel();
-    }
-
-    async fn serve(&self, mut stream: Stream, joiner: DeviceId) {
-        match self.converse(&mut stream, joiner).await {
-            Ok(()) => tracing::info!("{joiner:?} was given the fleet"),
-            Err(Refused::Said(no)) => {
-                tracing::info!("pairing with {joiner:?} refused: {no:?}");
-                let _ = say(&mut stream, &FromInviter::No(no)).await;
-            }
-            Err(Refused::Broken(why)) => tracing::info!("pairing with {joiner:?} broke off: {why}"),
-        }
-        let _ = timeout(STEP_MAX, async {
-            let _ = stream.close().await;
-            let mut rest = [0; 64];
-            while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
-        })
-        .await;
-    }
-
-    async fn converse(&self, stream: &mut Stream, joiner: DeviceId) -> Result<(), Refused> {
-        let FromJoiner::Hello { window, nonce } = hear(stream, WORD_BYTES_MAX).await? else {
-            return Err(Refused::Broken("no hello".to_owned()));
-        };
-        let _turn = self.window.begin(window)?;
-        let mut ends = Ends { inviter: self.window.me, joiner, nonce_i: [0; 32], nonce_j: nonce };
-        getrandom::fill(&mut ends.nonce_i).map_err(|e| Refused::Broken(e.to_string()))?;
-        say(stream, &FromInviter::Nonce(ends.nonce_i)).await?;
-        let FromJoiner::Proof(shown) = hear(stream, WORD_BYTES_MAX).await? else {
-            return Err(Refused::Broken("no proof".to_owned()));
-        };
-        self.window.spend(&ends, shown)?;
-        say(stream, &FromInviter::Proof(proof(&self.window.secret, Side::Inviter, &ends).into())).await?;
-        let FromJoiner::Name(name) = hear(stream, WORD_BYTES_MAX).await? else {
-            return Err(Refused::Broken("no name".to_owned()));
-        };
-        match self.ask(joiner, cut(name, NAME_BYTES_MAX)).await? {
-            Decision::Admit(welcome) if welcome.len() < WELCOME_BYTES_MAX => say(stream, &FromInviter::Welcome(welcome)).await?,
-            Decision::Admit(_) => return Err(Refused::Broken("the fleet's log is too long for a welcome".to_owned())),
-            Decision::TurnAway(why) => return Err(Refused::Said(No::TurnedAway(why.code.word().to_owned(), why.what, why.fix))),
-        }
-        // It is admitted, whether it says that it took the welcome or hangs up at once to listen as a member.
-        let _: Result<FromJoiner, _> = hear(stream, WORD_BYTES_MAX).await;
-        Ok(())
-    }
-
-    /// Asks the core whether the joiner may come in.
-    async fn ask(&self, device: DeviceId, name: String) -> Result<Decision, Refused> {
-        let (decide, decision) = oneshot::channel();
-        let pairing = {
-            let mut desk = lock(&self.window.desk);
-            desk.last += 1;
-            desk.waiting.retain(|_, waiting| !waiting.is_closed());
-            let pairing = desk.last;
-            desk.waiting.insert(pairing, decide);
-            pairing
-        };
-        let asked = self.inbox.send(Input::Peer(PeerEvent::Joining { pairing, device, name }));
-        asked.await.map_err(|_| Refused::Broken("this daemon stops".to_owned()))?;
-        match timeout(STEP_MAX, decision).await {
-            Ok(Ok(decision)) => Ok(decision),
-            Ok(Err(_)) | Err(_) => Err(Refused::Said(No::Late)),
-        }
-    }
-}
-
-/// Why a conversation ended before its end.
-enum Refused {
-    Said(No),
-    Broken(String),
-}
-
-impl From<String> for Refused {
-    fn from(why: String) -> Refused {
-        Refused::Broken(why)
-    }
-}
-
-impl From<Unheard> for Refused {
-    fn from(why: Unheard) -> Refused {
-        Refused::Broken(why.to_string())
-    }
-}
-
-/// Holds the window for one joiner.
-struct Turn<'a>(&'a Window);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.state).busy = false;
-    }
-}
-
-impl Window {
-    /// Takes the window for one joiner, whose ticket must be of this window.
-    fn begin(&self, window: [u8; 8]) -> Result<Turn<'_>, Refused> {
-        let mut state = lock(&self.state);
-        if window != self.id || state.spent {
-            return Err(Refused::Said(No::Spent));
-        }
-        if state.busy {
-            return Err(Refused::Said(No::Busy));
-        }
-        state.busy = true;
-        drop(state);
-        Ok(Turn(self))
-    }
-
-    /// Spends the ticket for a right proof; counts a wrong one.
-    fn spend(&self, ends: &Ends, shown: [u8; 32]) -> Result<(), Refused> {
-        let right = proof(&self.secret, Side::Joiner, ends) == blake3::Hash::from(shown);
-        let mut state = lock(&self.state);
-        if state.spent {
-            return Err(Refused::Said(No::Spent));
-        }
-        state.wrong += u8::from(!right);
-        state.spent = right || state.wrong >= ATTEMPTS_MAX;
-        if right { Ok(()) } else { Err(Refused::Said(No::Mismatch)) }
-    }
-}
-
-/// At most so many bytes of a text.
-pub(crate) fn cut(mut text: String, max: usize) -> String {
-    if text.len() > max {
-        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
-}
+pub(crate) use joining::{Joins, Wanted};
+pub(crate) use windows::Windows;
 
 #[cfg(test)]
 #[expect(clippy::wildcard_enum_match_arm, reason = "a test waits for one kind of event and passes over the others")]
 mod tests {
-    use super::*;
-    use crate::model::input::LinkAction;
-    use crate::network::testbed::{NOW_MS, Node, eventually, fleet, key};
+    use std::collections::BTreeSet;
+
+    use futures::StreamExt;
+    use libp2p::swarm::SwarmEvent;
+    use libp2p::swarm::dial_opts::DialOpts;
+    use libp2p::{Stream, Swarm};
+    use tokio::time::{Duration, timeout};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::chances::WRONG_MAX;
+    use super::ticket::Ticket;
+    use super::words::{self, FromInviter, FromJoiner, Hello, WELCOME_BYTES_MAX, Way};
+    use crate::model::ask::Tries;
+    use crate::model::id::{Asker, DeviceId};
+    use crate::model::input::{LinkAction, PeerEvent};
+    use crate::model::reply::{Code, Keys, Refusal};
+    use crate::network::behaviour::{self, Behaviour, BehaviourEvent, PAIRING_LIMITS};
+    use crate::network::doorman::{Opened, Opening};
+    use crate::network::testbed::{LIMIT, NOW_MS, Node, eventually, fleet, key, silent_port};
+    use crate::network::{dialing, listening};
 
     const JOINER: Asker = Asker(7);
+    const INVITER: Asker = Asker(1);
 
-    async fn invited(node: &mut Node) -> String {
-        node.network.tell(LinkAction::Invite { asker: Asker(1) });
-        let told = node
+    async fn opened(node: &mut Node, code: bool) -> Keys {
+        node.network.tell(LinkAction::Invite { asker: INVITER, code });
+        let keys = node
             .until(|e| match e {
-                PeerEvent::Invited { asker: Asker(1), ticket, until_ms } => Some((ticket, until_ms)),
+                PeerEvent::Invited { asker: INVITER, keys } => Some(keys),
                 PeerEvent::PairingFailed { why, .. } => panic!("{why:?}"),
                 _ => None,
             })
             .await;
-        assert_eq!(told.1, NOW_MS + 180_000);
-        told.0
+        assert_eq!((keys.until_ms, keys.tries, keys.code.is_some()), (NOW_MS + 180_000, WRONG_MAX, code));
+        keys
+    }
+
+    async fn invited(node: &mut Node) -> String {
+        opened(node, false).await.ticket
+    }
+
+    fn join_at(node: &Node, text: &str, at: Option<String>) {
+        node.network.tell(LinkAction::Join { asker: JOINER, text: text.to_owned(), at, name: "laptop".to_owned(), only: None });
     }
 
     fn join(node: &Node, ticket: &str) {
-        node.network.tell(LinkAction::Join { asker: JOINER, ticket: ticket.to_owned(), name: "laptop".to_owned(), only: None });
+        join_at(node, ticket, None);
+    }
+
+    /// Where a window is on this machine.
+    fn at(keys: &Keys) -> Option<String> {
+        keys.addresses.iter().find(|a| a.starts_with("127.0.0.1:")).cloned()
+    }
+
+    /// A code and where its window is.
+    async fn coded(node: &mut Node) -> (String, Option<String>) {
+        let keys = opened(node, true).await;
+        (keys.code.clone().expect("a code"), at(&keys))
+    }
+
+    /// The code with its last digit changed.
+    fn mistyped(code: &str) -> String {
+        let last = code.chars().last().and_then(|c| c.to_digit(10)).expect("a digit");
+        format!("{}{}", &code[..code.len() - 1], (last + 1) % 10)
     }
 
     async fn joining(node: &mut Node) -> (u64, DeviceId) {
         node.until(|e| match e {
-            PeerEvent::Joining { pairing, device, name } => {
-                assert_eq!(name, "laptop");
+            PeerEvent::Joining { pairing, asker, device, name } => {
+                assert_eq!((asker, name.as_str()), (INVITER, "laptop"));
                 Some((pairing, device))
             }
             _ => None,
         })
         .await
+    }
+
+    async fn tried(node: &mut Node) -> Tries {
+        node.until(|e| if let PeerEvent::Tried { asker: INVITER, tries } = e { Some(tries) } else { None }).await
+    }
+
+    async fn over(node: &mut Node) -> Code {
+        node.until(|e| if let PeerEvent::WindowOver { asker: INVITER, why } = e { Some(why.code) } else { None }).await
     }
 
     /// What came of a join: the welcome, or why not.
@@ -534,7 +162,7 @@ mod tests {
         let (mut a, mut b) = pair().await;
         let ticket = invited(&mut a).await;
         let wrong = changed(&ticket, |t| t.secret[5] ^= 1);
-        for _ in 0..ATTEMPTS_MAX {
+        for _ in 0..WRONG_MAX {
             join(&b, &wrong);
             assert_eq!(refused(&mut b).await, Code::PairMismatch);
         }
@@ -586,7 +214,7 @@ mod tests {
         assert_eq!(refused(&mut a).await, Code::BadTicket);
         join(&b, &ticket[..ticket.len() - 3]);
         assert_eq!(refused(&mut b).await, Code::BadTicket);
-        let nowhere = crate::network::testbed::silent_port();
+        let nowhere = silent_port();
         join(&b, &changed(&ticket, |t| t.addresses = vec![nowhere]));
         let why = joined(&mut b).await.expect_err("nobody listens");
         assert!(why.code == Code::Unreachable && why.what.contains(&nowhere.to_string()), "{why:?}");
@@ -603,7 +231,7 @@ mod tests {
         let ticket = invited(&mut a).await;
         join(&b, &ticket);
         joining(&mut a).await;
-        b.network.tell(LinkAction::Invite { asker: Asker(2) });
+        b.network.tell(LinkAction::Invite { asker: Asker(2), code: true });
         let busy = |e| if let PeerEvent::PairingFailed { asker: Asker(2), why } = e { Some(why.code) } else { None };
         assert_eq!(b.until(busy).await, Code::Busy);
         join(&b, &ticket);
@@ -622,34 +250,317 @@ mod tests {
         a.network.tell(LinkAction::Admit { pairing, welcome: vec![1] });
         assert_eq!(joined(&mut b).await.expect("welcome").1, [1]);
         let before = a.tasks.len();
-        a.network.tell(LinkAction::Invite { asker: Asker(1) });
+        a.network.tell(LinkAction::Invite { asker: INVITER, code: false });
         eventually(|| a.tasks.len() <= before).await;
     }
 
-    #[test]
-    fn a_proof_holds_for_one_side_of_one_pairing_only() {
-        let ends = Ends { inviter: key(0).device(), joiner: key(1).device(), nonce_i: [1; 32], nonce_j: [2; 32] };
-        let right = proof(&[9; 32], Side::Joiner, &ends);
-        assert_eq!(right, proof(&[9; 32], Side::Joiner, &ends));
-        let others = [
-            proof(&[8; 32], Side::Joiner, &ends),
-            proof(&[9; 32], Side::Inviter, &ends),
-            proof(&[9; 32], Side::Joiner, &Ends { inviter: ends.joiner, joiner: ends.inviter, ..ends }),
-            proof(&[9; 32], Side::Joiner, &Ends { joiner: key(2).device(), ..ends }),
-            proof(&[9; 32], Side::Joiner, &Ends { inviter: key(2).device(), ..ends }),
-            proof(&[9; 32], Side::Joiner, &Ends { nonce_i: [3; 32], ..ends }),
-            proof(&[9; 32], Side::Joiner, &Ends { nonce_j: [3; 32], ..ends }),
-        ];
-        assert!(others.iter().all(|other| *other != right));
+    #[tokio::test]
+    async fn a_code_lets_one_in_and_each_hears_who_the_other_is() {
+        let (mut a, mut b) = pair().await;
+        let (code, at) = coded(&mut a).await;
+        join_at(&b, &code.replace('-', " "), at.clone());
+        let (pairing, device) = joining(&mut a).await;
+        assert_eq!(device, b.device);
+        a.network.tell(LinkAction::Admit { pairing, welcome: vec![3] });
+        assert_eq!(joined(&mut b).await, Ok((a.device, vec![3])));
+        let mut c = Node::start(2, fleet(3));
+        join_at(&c, &code, at);
+        assert_eq!(refused(&mut c).await, Code::CodeSpent, "the right code, too late");
+        a.quiet(50).await;
+        for node in [a, b, c] {
+            node.stopped().await;
+        }
     }
 
-    #[test]
-    fn of_two_right_proofs_one_spends_the_ticket() {
-        let window = Window { me: key(0).device(), id: [1; 8], secret: [9; 32], desk: Arc::default(), state: Mutex::default() };
-        let ends = Ends { inviter: window.me, joiner: key(1).device(), nonce_i: [1; 32], nonce_j: [2; 32] };
-        let shown = *proof(&window.secret, Side::Joiner, &ends).as_bytes();
-        assert!(window.spend(&ends, shown).is_ok());
-        assert!(matches!(window.spend(&ends, shown), Err(Refused::Said(No::Spent))));
-        assert!(window.begin([1; 8]).is_err() && window.begin([2; 8]).is_err());
+    #[tokio::test]
+    async fn a_code_finds_its_window_by_mdns_and_one_that_nobody_shows_says_so() {
+        let mdns_port = silent_port().port();
+        let mut a = Node::with(0, fleet(1), |o| (o.mdns, o.mdns_port) = (true, mdns_port));
+        let mut b = Node::with(1, fleet(2), |o| (o.mdns, o.mdns_port) = (true, mdns_port));
+        let (code, _) = coded(&mut a).await;
+        join(&b, &code);
+        let (pairing, _) = joining(&mut a).await;
+        a.network.tell(LinkAction::Admit { pairing, welcome: vec![3] });
+        assert_eq!(joined(&mut b).await, Ok((a.device, vec![3])));
+        let nobodys = format!("{}-0000-000", if code.starts_with("111") { "222" } else { "111" });
+        join(&b, &nobodys);
+        assert_eq!(refused(&mut b).await, Code::CodeNotFound);
+        let mut deaf = Node::start(2, fleet(3));
+        join(&deaf, &code);
+        let why = joined(&mut deaf).await.expect_err("it does not look around");
+        assert!(why.cause.as_deref().is_some_and(|cause| cause.contains("network.mdns")), "{why:?}");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_code_is_told_to_both_and_three_close_the_window() {
+        let (mut a, mut b) = pair().await;
+        let (code, at) = coded(&mut a).await;
+        for n in 1..=WRONG_MAX {
+            join_at(&b, &mistyped(&code), at.clone());
+            assert_eq!(refused(&mut b).await, Code::PairMismatch);
+            assert_eq!(tried(&mut a).await, Tries { wrong: n, relayed: 0 });
+        }
+        assert_eq!(over(&mut a).await, Code::CodeSpent, "the person at the window hears it");
+        join_at(&b, &code, at);
+        assert_eq!(refused(&mut b).await, Code::CodeSpent);
+        a.quiet(50).await;
+    }
+
+    #[tokio::test]
+    async fn a_wrong_code_and_then_the_right_one() {
+        let (mut a, mut b) = pair().await;
+        let (code, at) = coded(&mut a).await;
+        join_at(&b, &mistyped(&code), at.clone());
+        assert_eq!(refused(&mut b).await, Code::PairMismatch);
+        join_at(&b, &code, at);
+        joining(&mut a).await;
+    }
+
+    #[tokio::test]
+    async fn of_two_joiners_with_the_right_code_one_is_let_in() {
+        let (mut a, mut b) = pair().await;
+        let mut c = Node::start(2, fleet(3));
+        let (code, at) = coded(&mut a).await;
+        join_at(&b, &code, at.clone());
+        join_at(&c, &code, at.clone());
+        let (pairing, device) = joining(&mut a).await;
+        let (winner, loser) = if device == b.device { (&mut b, &mut c) } else { (&mut c, &mut b) };
+        assert!([Code::Busy, Code::CodeSpent].contains(&refused(loser).await), "while the other is served, or after");
+        a.network.tell(LinkAction::Admit { pairing, welcome: vec![1] });
+        assert!(joined(winner).await.is_ok());
+        join_at(loser, &code, at);
+        assert_eq!(refused(loser).await, Code::CodeSpent);
+        a.quiet(50).await;
+    }
+
+    #[tokio::test]
+    async fn a_code_that_is_late_or_of_an_older_window_or_of_our_own_or_none_says_so() {
+        let (mut a, mut b) = pair().await;
+        let (older, _) = coded(&mut a).await;
+        let (newer, at) = loop {
+            let (code, at) = coded(&mut a).await;
+            if code[..3] != older[..3] {
+                break (code, at);
+            }
+        };
+        join_at(&b, &older, at.clone());
+        assert_eq!(refused(&mut b).await, Code::CodeSpent, "the older code costs the newer window no attempt");
+        join_at(&a, &newer, at.clone());
+        assert_eq!(refused(&mut a).await, Code::BadCode);
+        join_at(&b, &newer[..10], at.clone());
+        assert_eq!(refused(&mut b).await, Code::BadCode);
+        join_at(&b, &newer, Some("no such host:1".to_owned()));
+        assert_eq!(refused(&mut b).await, Code::BadRequest);
+        join_at(&b, &newer, Some(silent_port().to_string()));
+        assert_eq!(refused(&mut b).await, Code::Unreachable);
+        a.network.tell(LinkAction::CloseWindow { asker: Asker(99) });
+        join_at(&b, &newer, at.clone());
+        let (pairing, _) = joining(&mut a).await;
+        a.network.tell(LinkAction::Admit { pairing, welcome: vec![1] });
+        assert!(joined(&mut b).await.is_ok(), "somebody else's word closes no window");
+        let (code, at) = coded(&mut a).await;
+        a.network.tell(LinkAction::CloseWindow { asker: INVITER });
+        eventually(|| std::net::TcpStream::connect(at.as_deref().expect("here")).is_err()).await;
+        join_at(&b, &code, at);
+        assert_eq!(refused(&mut b).await, Code::Unreachable, "nobody is at a window that was closed");
+    }
+
+    #[tokio::test]
+    async fn who_may_join_its_own_fleet_only_proves_nothing_to_a_window_of_another() {
+        let (mut a, mut b) = pair().await;
+        let (code, at) = coded(&mut a).await;
+        let why = Refusal::new(Code::AlreadyPaired, "no").fix("leave");
+        let only = Some((BTreeSet::from([key(5).device()]), why));
+        b.network.tell(LinkAction::Join { asker: JOINER, text: code, at, name: "laptop".to_owned(), only });
+        assert_eq!(refused(&mut b).await, Code::AlreadyPaired);
+        a.quiet(50).await;
+    }
+
+    #[tokio::test]
+    async fn when_both_type_the_others_code_at_once_the_lower_device_joins() {
+        let (mut a, mut b) = pair().await;
+        assert!(a.device < b.device);
+        let (code_a, at_a) = coded(&mut a).await;
+        let (code_b, at_b) = coded(&mut b).await;
+        // The lower one is joining: it waits for the core of the higher one.
+        join_at(&a, &code_b, at_b);
+        let (pairing, _) = joining(&mut b).await;
+        join_at(&b, &code_a, at_a);
+        let why = joined(&mut b).await.expect_err("the other is joining this one");
+        assert!(why.code == Code::Busy && why.what.contains("already"), "{why:?}");
+        b.network.tell(LinkAction::Admit { pairing, welcome: vec![1] });
+        assert!(joined(&mut a).await.is_ok());
+    }
+
+    /// A relay with a key of its own between the two: it shows itself as a window, and comes to the real one as a joiner.
+    struct Relay {
+        port: u16,
+        door: Swarm<Behaviour>,
+        back: Swarm<Behaviour>,
+        tasks: TaskTracker,
+        over: CancellationToken,
+    }
+
+    impl Relay {
+        fn new() -> Relay {
+            let (tasks, over) = (TaskTracker::new(), CancellationToken::new());
+            let swarm = || {
+                let keypair = key(6).keypair().expect("a key");
+                behaviour::build(&keypair, words::prologue(), words::PROTOCOL, PAIRING_LIMITS, &tasks, &over).expect("a swarm")
+            };
+            let (mut door, back) = (swarm(), swarm());
+            let port = listening::try_port(0).expect("a port");
+            listening::listen(&mut door, port).expect("it listens");
+            Relay { port, door, back, tasks, over }
+        }
+
+        fn at(&self) -> Option<String> {
+            Some(format!("127.0.0.1:{}", self.port))
+        }
+
+        /// Two streams: of the victim who came, and to the real window.
+        async fn between(&mut self, window: &str) -> (Stream, Stream) {
+            let theirs = async {
+                loop {
+                    if let SwarmEvent::Behaviour(BehaviourEvent::Doorman(Opened { stream: Opening::Theirs(stream), .. })) =
+                        self.door.select_next_some().await
+                    {
+                        break stream;
+                    }
+                }
+            };
+            let victim = timeout(LIMIT, theirs).await.expect("somebody comes");
+            let address = dialing::multiaddr_of(window.parse().expect("an address"));
+            self.back.dial(DialOpts::unknown_peer_id().address(address).build()).expect("a dial");
+            let ours = async {
+                loop {
+                    match self.back.select_next_some().await {
+                        SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => {
+                            self.back.behaviour_mut().doorman.open(peer_id, connection_id);
+                        }
+                        SwarmEvent::Behaviour(BehaviourEvent::Doorman(Opened { stream: Opening::Ours(stream), .. })) => break stream,
+                        _ => {}
+                    }
+                }
+            };
+            (victim, timeout(LIMIT, ours).await.expect("the window answers"))
+        }
+
+        /// Hands words on, the victim's first one as `change` makes it, until either side ends.
+        async fn run(mut self, window: &str, change: impl Fn(&mut Hello)) {
+            let (mut victim, mut inviter) = self.between(window).await;
+            let talk = async {
+                let (mut first, _) = words::hear::<FromJoiner>(&mut victim, words::WORD_BYTES_MAX).await.map_err(drop)?;
+                if let FromJoiner::Hello(hello) = &mut first {
+                    change(hello);
+                }
+                words::say(&mut inviter, &first).await.map_err(drop)?;
+                loop {
+                    let (answer, _) = words::hear::<FromInviter>(&mut inviter, words::WORD_BYTES_MAX).await.map_err(drop)?;
+                    words::say(&mut victim, &answer).await.map_err(drop)?;
+                    let (word, _) = words::hear::<FromJoiner>(&mut victim, words::WORD_BYTES_MAX).await.map_err(drop)?;
+                    words::say(&mut inviter, &word).await.map_err(drop)?;
+                }
+                #[expect(unreachable_code, reason = "the loop ends by an error only; this gives the error its type")]
+                Ok::<(), ()>(())
+            };
+            tokio::select! {
+                _ = talk => {}
+                () = async { loop { self.door.select_next_some().await; } } => {}
+                () = async { loop { self.back.select_next_some().await; } } => {}
+            }
+            // Last words go out before the streams do.
+            let rest = async {
+                loop {
+                    tokio::select! {
+                        _ = self.door.select_next_some() => {}
+                        _ = self.back.select_next_some() => {}
+                    }
+                }
+            };
+            let _ = timeout(Duration::from_millis(500), rest).await;
+            self.over.cancel();
+            drop(self.tasks);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_who_stands_between_and_hands_everything_on_is_named_as_such_and_costs_no_attempt() {
+        let (mut a, mut b) = pair().await;
+        let (code, window) = coded(&mut a).await;
+        let relay = Relay::new();
+        join_at(&b, &code, relay.at());
+        relay.run(window.as_deref().expect("here"), |_| {}).await;
+        assert_eq!(refused(&mut b).await, Code::PairIntercepted);
+        assert_eq!(tried(&mut a).await, Tries { wrong: 0, relayed: 1 });
+        join_at(&b, &code, window);
+        joining(&mut a).await;
+    }
+
+    #[tokio::test]
+    async fn one_who_stands_between_and_lies_about_who_it_is_fails_at_the_proof() {
+        let (mut a, mut b) = pair().await;
+        let (inviter, relay_id) = (a.device, key(6).device());
+        let (code, window) = coded(&mut a).await;
+        let relay = Relay::new();
+        join_at(&b, &code, relay.at());
+        let lie = move |hello: &mut Hello| (hello.inviter, hello.joiner) = (inviter.0, relay_id.0);
+        relay.run(window.as_deref().expect("here"), lie).await;
+        assert_eq!(refused(&mut b).await, Code::PairMismatch);
+        assert_eq!(tried(&mut a).await, Tries { wrong: 1, relayed: 0 });
+    }
+
+    #[tokio::test]
+    async fn half_of_an_exchange_that_is_none_is_no_guess_and_an_inviter_that_lies_welcomes_nobody() {
+        let (mut a, mut b) = pair().await;
+        let (code, window) = coded(&mut a).await;
+        let relay = Relay::new();
+        let (inviter, relay_id) = (a.device, key(6).device());
+        join_at(&b, &code, relay.at());
+        let spoil = move |hello: &mut Hello| {
+            (hello.inviter, hello.joiner) = (inviter.0, relay_id.0);
+            if let Way::Code { message, .. } = &mut hello.way {
+                *message = b"none".to_vec();
+            }
+        };
+        relay.run(window.as_deref().expect("here"), spoil).await;
+        assert_eq!(refused(&mut b).await, Code::Unreachable, "it broke off");
+        // One that only shows the digits and says yes to everything.
+        let mut liar = Relay::new();
+        join_at(&b, &code, liar.at());
+        let (mut victim, _inviter) = liar.between(window.as_deref().expect("here")).await;
+        let lies = async {
+            let (_, _) = words::hear::<FromJoiner>(&mut victim, words::WORD_BYTES_MAX).await.expect("a hello");
+            let (_, message) = super::proof::Exchange::begin(
+                super::proof::Side::Inviter,
+                &super::code::Code::read(&mistyped(&code)).expect("a guess"),
+                &super::proof::Ends { inviter: relay_id, joiner: b.device },
+            );
+            words::say(&mut victim, &FromInviter::Answer { nonce: [0; 32], message }).await.expect("said");
+            let (_, _) = words::hear::<FromJoiner>(&mut victim, words::WORD_BYTES_MAX).await.expect("a proof");
+            words::say(&mut victim, &FromInviter::Proof([7; 32])).await.expect("said");
+            words::hear::<FromJoiner>(&mut victim, words::WORD_BYTES_MAX).await.map(drop)
+        };
+        let after = tokio::select! {
+            after = lies => after,
+            () = async { loop { liar.door.select_next_some().await; } } => unreachable!("a swarm never ends"),
+        };
+        assert!(after.is_err(), "not even a name is told to it");
+        assert_eq!(refused(&mut b).await, Code::PairMismatch);
+    }
+
+    #[tokio::test]
+    async fn a_window_closes_by_itself_and_says_to_who_comes_late_that_it_did() {
+        let mut a = Node::start(0, fleet(1));
+        let (code, at) = coded(&mut a).await;
+        // Time jumps while nobody talks; the conversation afterwards has real time again.
+        tokio::time::pause();
+        tokio::time::advance(super::windows::WINDOW).await;
+        tokio::time::resume();
+        assert_eq!(over(&mut a).await, Code::CodeExpired, "the person at the window hears it");
+        let mut b = Node::start(1, fleet(2));
+        join_at(&b, &code, at);
+        assert_eq!(refused(&mut b).await, Code::CodeExpired, "the right code, too late");
+        a.quiet(50).await;
     }
 }

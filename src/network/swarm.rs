@@ -25,8 +25,7 @@ use super::dialing::{self, Calls, Failed};
 use super::discovery::Discovery;
 use super::doorman::{Opened, Opening};
 use super::identity;
-use super::joining::Joins;
-use super::pairing::Windows;
+use super::pairing::{Joins, Wanted, Windows};
 use super::place::Place;
 use super::streams::{Cut, Link, Queue};
 use super::{interfaces, listening};
@@ -94,7 +93,7 @@ impl Switchboard {
         Switchboard {
             me: place.key.device(),
             discovery: Discovery::default(),
-            windows: Windows::new(place.key.clone(), place.discovery.clock, place.discovery.interfaces.clone()),
+            windows: Windows::new(),
             joins: Joins::default(),
             connections: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -152,14 +151,15 @@ impl Switchboard {
                 if is_same { self.discover() } else { self.renew("this device is in another fleet now").await }
             }
             LinkAction::Renew => self.renew("all connections are made anew").await,
-            LinkAction::Invite { asker } => {
-                let event = self.windows.open(asker, &self.place, self.joins.busy()).await;
+            LinkAction::Invite { asker, code } => {
+                let event = self.windows.open(asker, code, &self.place, &self.joins).await;
                 self.send(event).await;
             }
+            LinkAction::CloseWindow { asker } => self.windows.close_of(asker),
             LinkAction::Admit { pairing, welcome } => self.windows.admit(pairing, welcome),
             LinkAction::TurnAway { pairing, why } => self.windows.turn_away(pairing, why),
-            LinkAction::Join { asker, ticket, name, only } => {
-                if let Some(event) = self.joins.join(asker, &ticket, name, only, &self.place) {
+            LinkAction::Join { asker, text, at, name, only } => {
+                if let Some(event) = self.joins.join(Wanted { asker, text, at, name, only }, &self.place, &self.windows) {
                     self.send(event).await;
                 }
             }

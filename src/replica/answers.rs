@@ -40,17 +40,22 @@ impl Replica {
             Ask::List(list) => Ok(self.take_list(list, now, out)),
             Ask::Sessions(records) => Ok(self.take_records(records, now, out)),
             Ask::Todo(ask) => self.todo(ask, now, out),
-            Ask::Invite => {
-                out.tell.push(LinkAction::Invite { asker });
+            Ask::Invite { code } => {
+                self.window.close(out);
+                out.tell.push(LinkAction::Invite { asker, code });
                 return;
             }
-            Ask::Join { ticket } => {
-                // Only the network reads whose ticket it is.
+            Ask::AwaitJoiner { window, known } => return self.window.wait(asker, window, known, out),
+            Ask::CloseWindow { window, left } => Ok(self.window.close_of(window, left, out)),
+            Ask::Join { text, at } => {
+                // Only the network reads whose window it is.
                 let only = self.may_join().err().map(|refusal| (self.log.members(&self.fleet.id).into_keys().collect(), refusal));
-                out.tell.push(LinkAction::Join { asker, ticket, name: self.me.name.clone(), only });
+                out.tell.push(LinkAction::Join { asker, text, at, name: self.my_name(), only });
                 return;
             }
             Ask::Leave => Ok(self.leave(now, out)),
+            Ask::Revoke { device, forget } => self.revoke(&device, forget, now, out),
+            Ask::Rename { device, name } => self.rename(&device, &name, now, out),
             Ask::Ping { device } => match self.ping(asker, &device, now, out) {
                 Ok(None) => return,
                 Ok(Some(reply)) => Ok(reply),
@@ -119,17 +124,14 @@ impl Replica {
     fn claimed(&self, name: Option<&Foreign>) -> Result<Option<Foreign>, Refusal> {
         let Some(name) = name.filter(|name| !name.is_blank()) else { return Ok(None) };
         let same = |other: &Foreign| other.normalised().to_lowercase() == name.normalised().to_lowercase();
-        if same(&Foreign::new(&*self.me.name)) {
+        if same(&Foreign::new(self.my_name())) {
             return Ok(None);
         }
         let members = self.log.members(&self.fleet.id);
-        let other = members
-            .keys()
-            .filter(|device| **device != self.me.device)
-            .find(|device| self.showing.devices().get(device).is_some_and(|d| same(&d.name)));
+        let other = members.keys().filter(|device| **device != self.me.device).find(|device| self.showing.name(device).is_some_and(same));
         match other {
             Some(_) => Err(Refusal::new(Code::NotThisDevice, format!("“{}” is another device of this fleet", name.plain()))
-                .because(format!("this is {}; every device reports its own agents", self.me.name))
+                .because(format!("this is {}; every device reports its own agents", Foreign::new(self.my_name()).plain()))
                 .fix(format!("report to the daemon on {}, or leave `device` out", name.plain()))),
             None => Ok(Some(name.clone())),
         }
@@ -258,10 +260,11 @@ impl Replica {
     }
 
     /// A device by its name, its id, or the beginning of its id.
-    fn find_device(&self, typed: &str) -> Result<DeviceId, Refusal> {
+    pub(super) fn find_device(&self, typed: &str) -> Result<DeviceId, Refusal> {
         let members = self.log.members(&self.fleet.id);
         let wanted = Foreign::new(typed).normalised().to_lowercase();
-        let named = |device: &DeviceId| self.showing.devices().get(device).is_some_and(|d| d.name.normalised().to_lowercase() == wanted);
+        let is_it = |name: &Foreign| name.normalised().to_lowercase() == wanted;
+        let named = |device: &DeviceId| is_it(&self.showing.view.device_name(device)) || self.showing.name(device).is_some_and(is_it);
         let mut found: Vec<DeviceId> = members.keys().copied().filter(named).collect();
         if found.is_empty() {
             found = members.keys().copied().filter(|device| device.begins_with(typed)).collect();

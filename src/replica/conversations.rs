@@ -82,7 +82,7 @@ impl Node {
 }
 
 pub(super) fn pair(a: &mut Node, b: &mut Node) {
-    let out = a.step(1, Input::Peer(PeerEvent::Joining { pairing: 1, device: b.me(), name: "b".into() }));
+    let out = a.step(1, Input::Peer(PeerEvent::Joining { pairing: 1, asker: Asker(1), device: b.me(), name: "b".into() }));
     let admitted = out.tell.iter().find_map(|t| if let LinkAction::Admit { welcome, .. } = t { Some(welcome.clone()) } else { None });
     let welcome = admitted.unwrap();
     let out = b.step(1, Input::Peer(PeerEvent::Welcomed { asker: Asker(1), device: a.me(), welcome }));
@@ -885,7 +885,7 @@ fn pairing_with_a_member_succeeds_and_changes_nothing() {
     pair(&mut b, &mut a);
     assert_eq!((of(&a), of(&b)), before);
     let join = |node: &mut Node| {
-        let out = node.step(9, Input::Ask(Asker(1), Ask::Join { ticket: "t".into() }));
+        let out = node.step(9, Input::Ask(Asker(1), Ask::Join { text: "t".into(), at: None }));
         let only = out.tell.into_iter().find_map(|action| if let LinkAction::Join { only, .. } = action { Some(only) } else { None });
         only.expect("the network is asked")
     };
@@ -894,7 +894,7 @@ fn pairing_with_a_member_succeeds_and_changes_nothing() {
     assert!(devices.contains(&a.me()) && !devices.contains(&c.me()), "uses that of a member");
     assert_eq!(refusal.code, crate::model::reply::Code::AlreadyPaired);
     // And what comes of another's is not taken.
-    let out = c.step(10, Input::Peer(PeerEvent::Joining { pairing: 1, device: b.me(), name: "b".into() }));
+    let out = c.step(10, Input::Peer(PeerEvent::Joining { pairing: 1, asker: Asker(1), device: b.me(), name: "b".into() }));
     let welcome = out.tell.into_iter().find_map(|t| if let LinkAction::Admit { welcome, .. } = t { Some(welcome) } else { None }).unwrap();
     let out = b.step(10, Input::Peer(PeerEvent::Welcomed { asker: Asker(1), device: c.me(), welcome }));
     assert!(matches!(out.reply.as_slice(), [(_, Reply::Refused(why))] if why.code == crate::model::reply::Code::AlreadyPaired));

@@ -1,6 +1,6 @@
 //! What is due by time, what this device says of itself, and what is shown of devices, sources and warnings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -112,8 +112,9 @@ impl Replica {
         let removed = self.showing.devices().keys().copied().filter(|device| self.log.is_removed(&self.fleet.id, &device.0));
         let shown: BTreeSet<DeviceId> = members.keys().copied().chain(removed).chain([self.me.device]).collect();
         let mut changed = false;
+        let twins = self.twins(&shown, &members);
         for device in &shown {
-            let view = self.device_view(*device, members.contains_key(device), now);
+            let view = DeviceView { has_twin: twins.contains(device), ..self.device_view(*device, members.contains_key(device), now) };
             if self.showing.view.devices.get(device).is_none_or(|held| **held != view) {
                 self.showing.view.devices.insert(*device, Arc::new(view));
                 changed = true;
@@ -142,6 +143,20 @@ impl Replica {
             let fact = DeviceFact { rev: rev + 1, ..fact };
             self.write("fleet", &[(key, saved::json(&fact))], out);
         }
+    }
+
+    /// Which of them share their name with another: members with a member, those that are none any more with anybody.
+    fn twins(&self, shown: &BTreeSet<DeviceId>, members: &BTreeMap<DeviceId, [u8; 32]>) -> BTreeSet<DeviceId> {
+        let called = |device: &DeviceId| Some((self.showing.name(device)?.normalised().to_lowercase(), members.contains_key(device)));
+        let mut names: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        for (name, is_member) in shown.iter().filter_map(called) {
+            let (all, of_members) = names.entry(name).or_default();
+            (*all, *of_members) = (*all + 1, *of_members + usize::from(is_member));
+        }
+        let has_twin = |(name, is_member): (String, bool)| {
+            names.get(&name).is_some_and(|(all, of_members)| if is_member { *of_members > 1 } else { *all > 1 })
+        };
+        shown.iter().copied().filter(|device| called(device).is_some_and(has_twin)).collect()
     }
 
     fn show_rest(&mut self) -> bool {
@@ -187,7 +202,8 @@ impl Replica {
         let level = link.is_some_and(super::link::Link::is_level);
         DeviceView {
             id: device,
-            name: said.map_or_else(|| Foreign::new(device.short()), |said| said.name.clone()),
+            name: self.showing.name(&device).cloned().unwrap_or_else(|| Foreign::new(device.short())),
+            has_twin: false,
             platform: said.map(|said| said.platform.clone()).unwrap_or_default(),
             member,
             reachable: self.showing.is_reachable(&device),

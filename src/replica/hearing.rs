@@ -51,8 +51,10 @@ impl Replica {
                 }
             }
             PeerEvent::DialFailed { device, address, why } => self.dial_failed(device, address, why, now, out),
-            PeerEvent::Invited { asker, ticket, until_ms } => out.reply.push((asker, Reply::Ticket { ticket, until_ms })),
-            PeerEvent::Joining { pairing, device, name } => self.joining(pairing, device, &name, now, out),
+            PeerEvent::Invited { asker, keys } => self.invited(asker, keys, out),
+            PeerEvent::Tried { asker, tries } => self.window.tried(asker, tries, out),
+            PeerEvent::WindowOver { asker, why } => self.window.end(asker, Reply::Refused(why), out),
+            PeerEvent::Joining { pairing, asker, device, name } => self.joining((pairing, asker), device, &name, now, out),
             PeerEvent::Welcomed { asker, device, welcome } => self.welcomed(asker, device, &welcome, now, out),
             PeerEvent::PairingFailed { asker, why } => out.reply.push((asker, Reply::Refused(why))),
         }
@@ -119,6 +121,7 @@ impl Replica {
                 Err(why)
             }
             (Stage::Proving, _) => Err(Bye::Untrusted),
+            (_, Message::Members(entries)) => self.hear_members(&entries, now, out),
             (Stage::Greeting, Message::Hello(hello)) => self.hear_hello(link, &hello, now, out),
             (Stage::Comparing, Message::Heads(heads)) => {
                 link.compare(&heads, now, &mut self.library, out);
@@ -152,9 +155,7 @@ impl Replica {
                 self.hear_held(link, doc, out);
                 Ok(())
             }
-            (_, Message::Members(_) | Message::Hello(_) | Message::Heads(_) | Message::Sync { .. } | Message::Changes { .. }) => {
-                Err(Bye::Garbled)
-            }
+            (_, Message::Hello(_) | Message::Heads(_) | Message::Sync { .. } | Message::Changes { .. }) => Err(Bye::Garbled),
         }
     }
 

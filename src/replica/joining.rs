@@ -5,13 +5,14 @@ use crate::model::effects::{Effects, Note};
 use crate::model::id::{Asker, Collection, DeviceId};
 use crate::model::input::{LinkAction, Welcome};
 use crate::model::message::Bye;
-use crate::model::reply::{Code, Refusal, Reply};
+use crate::model::reply::{Code, Keys, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::rules::members::{self, Log};
 
 use super::machine::{Replica, found};
 use super::saved;
+use super::window::Window;
 
 impl Replica {
     /// Only a device that is alone joins another fleet: what two fleets hold is not mixed by accident.
@@ -34,13 +35,20 @@ impl Replica {
         }
     }
 
-    /// A joiner knows our ticket's secret: it becomes a member.
-    pub(super) fn joining(&mut self, pairing: u64, device: DeviceId, name: &str, now: Now, out: &mut Effects) {
+    /// The window is open.
+    pub(super) fn invited(&mut self, asker: Asker, keys: Keys, out: &mut Effects) {
+        self.window = Window::open(asker);
+        out.reply.push((asker, Reply::Invited { window: asker.0, keys }));
+    }
+
+    /// A joiner knows our ticket's secret or our code: it becomes a member.
+    pub(super) fn joining(&mut self, (pairing, asker): (u64, Asker), device: DeviceId, name: &str, now: Now, out: &mut Effects) {
         let fleet = self.fleet.id;
         if self.log.is_removed(&fleet, &device.0) {
             let why = Refusal::new(Code::PairMismatch, "this device was removed from the fleet")
                 .because("a removed key stays out for ever")
-                .fix("move its data directory away to begin with a new key");
+                .fix("on that device: hubless down, hubless rekey, hubless up; then pair again");
+            self.window.end(asker, Reply::Refused(Refusal { what: "it was removed from this fleet".into(), ..why.clone() }), out);
             out.tell.push(LinkAction::TurnAway { pairing, why });
             return;
         }
@@ -51,11 +59,14 @@ impl Replica {
             self.learn_changed(now);
         }
         self.blocked.remove(&device);
+        self.showing.meet(device, name);
         let entries = self.log.belonging(&fleet);
-        let welcome = Welcome { fleet: self.fleet.clone(), entries, name: self.me.name.clone(), addresses: self.listening.clone() };
+        let welcome = Welcome { fleet: self.fleet.clone(), entries, name: self.my_name(), addresses: self.listening.clone() };
         let welcome = postcard::to_stdvec(&welcome).expect("plain data is written without failing");
         out.tell.push(LinkAction::Admit { pairing, welcome });
-        out.note.push(Note::Paired { device: Foreign::new(name).plain() });
+        let name = Foreign::new(name).plain();
+        out.note.push(Note::Paired { device: name.clone() });
+        self.window.end(asker, Reply::Paired { device, name }, out);
     }
 
     /// We were let in, if the entries prove it.
@@ -79,6 +90,7 @@ impl Replica {
         self.learn_changed(now);
         self.members_changed(now);
         self.dialing.told(&device, &welcome.addresses);
+        self.showing.meet(device, &welcome.name);
         let name = Foreign::new(welcome.name).plain();
         out.note.push(Note::Paired { device: name.clone() });
         out.reply.push((asker, Reply::Paired { device, name }));

@@ -36,6 +36,7 @@ use super::saved;
 use super::showing::Showing;
 use super::staying::Staying;
 use super::ways::Ways;
+use super::window::Window;
 
 /// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
 const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
@@ -78,6 +79,7 @@ pub struct Replica {
     pub(super) hlc: Stamp,
     pub(super) listening: Vec<String>,
     pub(super) pings: Pings,
+    pub(super) window: Window,
     pub(super) sightings: BTreeMap<String, String>,
     pub(super) behind: BTreeMap<DeviceId, u64>,
     pub(super) blocked: BTreeMap<DeviceId, Millis>,
@@ -128,6 +130,7 @@ impl Replica {
             hlc: Stamp::default(),
             listening: Vec::new(),
             pings: Pings::default(),
+            window: Window::default(),
             sightings: BTreeMap::new(),
             behind: BTreeMap::new(),
             blocked: BTreeMap::new(),
@@ -391,7 +394,9 @@ impl Replica {
             } else {
                 "who let this device in was removed from the fleet, and that counts: it gets nothing new".into()
             },
-            fix: Some("hubless leave, then pair again".into()),
+            fix: Some(
+                if removed { "hubless down, hubless rekey, hubless up; then pair again" } else { "hubless leave, then pair again" }.into(),
+            ),
         });
     }
 

@@ -14,11 +14,11 @@ use super::machine::Replica;
 use super::saved;
 
 /// Secrets of a fleet that are remembered.
-const SECRETS_MAX: usize = 64;
+pub(super) const SECRETS_MAX: usize = 64;
 /// New secrets that one link may tell; each removal of a device makes one.
 const SECRETS_OF_A_LINK_MAX: usize = 8;
 /// What mends two machines with one key.
-const ONE_KEY_TWICE: &str = "hubless leave, then pair again, on one of the two";
+const ONE_KEY_TWICE: &str = "on one of the two: hubless down, hubless rekey, hubless up; then pair it again";
 
 impl Replica {
     /// The other's entries must prove it a member before anything else is heard. What they say of us counts too.
@@ -132,6 +132,7 @@ impl Replica {
             let over = self.fleet.secrets.len().saturating_sub(SECRETS_MAX);
             self.fleet.secrets.drain(1..=over);
             out.tell.push(LinkAction::Fleet(self.fleet.clone()));
+            self.tell_secrets(Some(link.id), out);
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::model::fact::FactKey;
 use crate::model::id::{ActId, ConflictId, DeviceId, SessionId, TodoId};
 use crate::model::member::{ChoiceFact, DeviceFact};
 use crate::model::session::{EndFact, SessionFact};
-use crate::model::time::{Millis, Now};
+use crate::model::text::Foreign;
+use crate::model::time::{Millis, Now, Stamp};
 use crate::model::todo::Status;
 use crate::model::view::{AgentKey, AgentView, View};
 use crate::rules::agents;
@@ -35,6 +36,9 @@ pub struct Showing {
     beats: BTreeMap<AgentKey, Beat>,
     rows: BTreeMap<SessionId, BTreeSet<AgentKey>>,
     devices: BTreeMap<DeviceId, DeviceFact>,
+    names: BTreeMap<DeviceId, (Stamp, ActId, Foreign)>,
+    met: BTreeMap<DeviceId, Foreign>,
+    forgotten: BTreeSet<DeviceId>,
     until: BTreeMap<AgentKey, Millis>,
     reachable: BTreeSet<DeviceId>,
     at_rest: bool,
@@ -57,6 +61,9 @@ impl Showing {
             beats: BTreeMap::new(),
             rows: BTreeMap::new(),
             devices: BTreeMap::new(),
+            names: BTreeMap::new(),
+            met: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             until: BTreeMap::new(),
             reachable: if at_rest { BTreeSet::new() } else { BTreeSet::from([me]) },
             at_rest,
@@ -70,6 +77,24 @@ impl Showing {
     #[must_use]
     pub fn devices(&self) -> &BTreeMap<DeviceId, DeviceFact> {
         &self.devices
+    }
+
+    /// What a device called itself when it was paired, until its own fact comes.
+    pub fn meet(&mut self, device: DeviceId, name: &str) {
+        self.met.insert(device, Foreign::new(name));
+    }
+
+    /// What a person called a device, else what it calls itself.
+    #[must_use]
+    pub fn name(&self, device: &DeviceId) -> Option<&Foreign> {
+        let said = || self.devices.get(device).map(|said| &said.name).or_else(|| self.met.get(device));
+        self.names.get(device).map(|(_, _, name)| name).or_else(said)
+    }
+
+    /// When a person last named a device.
+    #[must_use]
+    pub fn named_at(&self, device: &DeviceId) -> Stamp {
+        self.names.get(device).map_or_else(Stamp::default, |(at, _, _)| *at)
     }
 
     /// What is written of a session.
@@ -115,6 +140,13 @@ impl Showing {
             match saved::read(key, value) {
                 Some(Noun::Member(entry)) => entries.push(entry),
                 Some(Noun::Device(device, fact)) => drop(self.devices.insert(device, fact)),
+                Some(Noun::Choice(id, ChoiceFact::Name { device, name, at })) => {
+                    let named = self.names.entry(device).or_insert_with(|| (at, id, name.clone()));
+                    if (at, id) > (named.0, named.1) {
+                        *named = (at, id, name);
+                    }
+                }
+                Some(Noun::Choice(_, ChoiceFact::Forget { device })) => self.forget_device(device),
                 Some(Noun::Choice(id, ChoiceFact::Alias { from, to, at })) => self.todos.learn_alias(&from, &to, at, id),
                 Some(Noun::Session(id, fact)) => {
                     self.todos.learn_session(id, fact.project.as_deref());
@@ -139,6 +171,14 @@ impl Showing {
             }
         }
         entries
+    }
+
+    /// Sessions and agents of a device are shown no more, whenever they are learned.
+    fn forget_device(&mut self, device: DeviceId) {
+        if self.forgotten.insert(device) {
+            self.stale_sessions.extend(self.sessions.iter().filter(|(_, fact)| fact.device == device).map(|(id, _)| *id));
+            self.stale_agents.extend(self.rows.values().flatten().filter(|key| key.device == device).cloned());
+        }
     }
 
     /// A beat's document was outlived: unless its agent lives, its row is gone.
@@ -212,7 +252,8 @@ impl Showing {
     fn update_agent(&mut self, key: &AgentKey, now: Now, presences: &Presences) {
         let alive = presences.alive(key);
         let written = self.beats.get(key);
-        let Some(beat) = alive.map(|a| &a.beat).into_iter().chain(written).max_by_key(|beat| beat.rev) else {
+        let beat = alive.map(|a| &a.beat).into_iter().chain(written).max_by_key(|beat| beat.rev);
+        let Some(beat) = beat.filter(|_| !self.forgotten.contains(&key.device)) else {
             self.until.remove(key);
             self.view.agents.remove(key);
             self.stale_sessions.insert(key.session);
@@ -282,6 +323,10 @@ impl Showing {
 
     fn update_session(&mut self, id: SessionId) {
         let Some(fact) = self.sessions.get(&id) else { return };
+        if self.forgotten.contains(&fact.device) {
+            self.view.sessions.remove(&id);
+            return;
+        }
         let agents = self.rows.get(&id).into_iter().flatten().filter_map(|key| self.view.agents.get(key));
         let beats = agents.map(|agent| (agent.state, agent.beat.at, agent.beat.counts));
         let ends = self.ends.get(&id).into_iter().flat_map(BTreeMap::values);

@@ -17,7 +17,7 @@ const ID_LETTERS: usize = 8;
 /// The device of that name or id.
 pub(crate) fn device<'a>(view: &'a View, typed: &str) -> Result<&'a Arc<DeviceView>, Problem> {
     let lower = typed.to_lowercase();
-    let same_name = |d: &DeviceView| d.name.json() == typed;
+    let same_name = |d: &DeviceView| d.shown_name().json() == typed || d.name.json() == typed;
     let same_letters = |d: &DeviceView| d.name.normalised().to_lowercase() == lower;
     let same_id = |d: &DeviceView| d.id.begins_with(typed);
     let ways: [&dyn Fn(&DeviceView) -> bool; 3] = [&same_name, &same_letters, &same_id];
@@ -30,7 +30,7 @@ pub(crate) fn device<'a>(view: &'a View, typed: &str) -> Result<&'a Arc<DeviceVi
             (several, _) => return Err(ambiguous(typed, "devices", several.iter().map(|d| label(d)).collect())),
         }
     }
-    let names: Vec<String> = view.devices.values().filter(|d| d.member).map(|d| d.name.plain()).collect();
+    let names: Vec<String> = view.devices.values().filter(|d| d.member).map(|d| d.shown_name().plain()).collect();
     let cause = format!("this replica knows: {}", names.join(", "));
     let near = nearest(typed, &names);
     Err(Problem::of(Code::DeviceNotFound, format!("no device called “{typed}”")).because(cause).fix("hubless devices").perhaps(near))
