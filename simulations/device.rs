@@ -69,6 +69,7 @@ impl Device {
             name: format!("device {}", self.id.short()),
             platform: "linux".into(),
             not_seen_after_ms: 7_200_000,
+            stale_after_ms: 300_000,
         }
     }
 }

@@ -21,6 +21,7 @@ mod respond;
 mod routes;
 pub mod spool;
 mod stream;
+mod strips;
 mod writes;
 
 use std::path::PathBuf;
@@ -84,7 +85,7 @@ pub async fn start(
     };
     let line = trouble.as_ref().map(|trouble| format!("{}: {trouble}", trouble.code()));
     let desk = Arc::new(desk::Desk::new(inbox, view, clock, socket_path.display().to_string(), line, (tasks.clone(), stop.clone())));
-    tasks.spawn(events::follow(desk.feed.clone(), desk.views(), stop.clone()));
+    tasks.spawn(events::follow(desk.clone(), stop.clone()));
     let app = routes::router(desk.clone(), doorman::Door::Socket);
     tasks.spawn(listen::serve_socket(socket, app, desk.clone()));
     tasks.spawn(spool::follow(desk.clone(), options.spool_dir));

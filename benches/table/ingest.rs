@@ -27,7 +27,14 @@ use crate::todoset::{LARGE, LIST, SET, Size, TodoSet, item, replace};
 pub(crate) fn identity(seed: u8) -> Identity {
     let signing = SigningKey::from_bytes(&[seed; 32]);
     let device = DeviceId(signing.verifying_key().to_bytes());
-    Identity { device, signing, name: format!("bench-{seed}"), platform: "linux".into(), not_seen_after_ms: 7_200_000 }
+    Identity {
+        device,
+        signing,
+        name: format!("bench-{seed}"),
+        platform: "linux".into(),
+        not_seen_after_ms: 7_200_000,
+        stale_after_ms: 300_000,
+    }
 }
 
 /// A store in a directory.

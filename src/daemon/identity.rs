@@ -18,6 +18,7 @@ pub(super) fn of(config: &Config, key: &DeviceKey) -> Identity {
         name: config.device_name.value.clone(),
         platform: std::env::consts::OS.to_owned(),
         not_seen_after_ms: config.not_seen_after_ms.value,
+        stale_after_ms: config.stale_after_ms.value,
     }
 }
 

@@ -36,6 +36,7 @@ fn identity(n: u8) -> Identity {
         name: format!("n{n}"),
         platform: "linux".into(),
         not_seen_after_ms: 7_200_000,
+        stale_after_ms: 300_000,
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Identity {
     pub platform: String,
     /// After how long out of reach a device is noted as not seen.
     pub not_seen_after_ms: Millis,
+    /// After how long a silence an agent is stale, unless twice its interval is longer.
+    pub stale_after_ms: Millis,
 }
 
 /// The whole of one device's knowledge.
@@ -141,6 +143,7 @@ impl Replica {
             library,
             fleet,
         };
+        replica.showing.set_stale_after(replica.me.stale_after_ms);
         replica.living = Living::open(&replica.me.device, &replica.reading.following);
         replica.name_damaged(&mut out);
         replica.library.outlive_all(&mut out.keep);

@@ -92,7 +92,14 @@ mod tests {
         fn new() -> Node {
             let signing = SigningKey::from_bytes(&[7; 32]);
             let device = DeviceId(signing.verifying_key().to_bytes());
-            let me = Identity { device, signing, name: "n".into(), platform: "linux".into(), not_seen_after_ms: 7_200_000 };
+            let me = Identity {
+                device,
+                signing,
+                name: "n".into(),
+                platform: "linux".into(),
+                not_seen_after_ms: 7_200_000,
+                stale_after_ms: 300_000,
+            };
             let mut kept = Kept::default();
             let (replica, out) = Replica::open(me, Life { counter: 1, nonce: 7 }, now(0), &kept);
             out.keep.apply_to(&mut kept);
