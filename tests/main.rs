@@ -4,12 +4,15 @@
 //! by side and never meet a daemon that somebody uses. Each waits for a condition with a limit and ends only what it began.
 
 mod agents;
+mod browser;
 mod corpus;
 mod crash;
 mod export;
 mod hooks;
 mod logs;
 mod one_device;
+mod page;
+mod pictures;
 mod reading;
 mod reports;
 mod support;

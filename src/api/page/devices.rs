@@ -118,8 +118,10 @@ pub(crate) fn matrix(scene: &Scene<'_>) -> Part {
     let shown = &members[..members.len().min(MATRIX_MAX)];
     let mut part = Part::titled(scene, "sync", "Replication");
     let html = &mut part.html;
-    html.raw("<div class=\"wide\" tabindex=\"0\" role=\"group\" aria-labelledby=\"sync-h\"><table class=\"matrix\"><caption>Changes that the device of the row misses from the device of the column, as known by ");
-    html.brief(&scene.view.device_name(&scene.view.me)).raw("</caption><thead><tr><td></td>");
+    html.raw("<p class=\"sub\" id=\"matrix-says\">Changes that the device of the row misses from the device of the column, as known by ");
+    html.brief(&scene.view.device_name(&scene.view.me))
+        .raw("</p><div class=\"wide\" tabindex=\"0\" role=\"group\" aria-labelledby=\"sync-h\">");
+    html.raw("<table class=\"matrix\" aria-describedby=\"matrix-says\"><thead><tr><td></td>");
     for device in shown {
         html.raw("<th scope=\"col\">").brief(&device.name).raw("</th>");
     }

@@ -47,7 +47,7 @@ fn verdict(scene: &Scene<'_>, rows: &[AgentRow<'_>]) -> Part {
     let mut said = false;
     let words = [
         (verdict.needs_you, "agent needs you", "agents need you"),
-        (verdict.stale, "stale", "stale"),
+        (verdict.stale, "agent stale", "agents stale"),
         (verdict.conflicts, "todo conflict", "todo conflicts"),
         (verdict.problems, "problem", "problems"),
     ];
@@ -62,7 +62,7 @@ fn verdict(scene: &Scene<'_>, rows: &[AgentRow<'_>]) -> Part {
     let reachable = members.iter().filter(|device| device.reachable).count();
     let working = rows.iter().filter(|row| reads::is_active(row.lead.state)).count();
     html.raw("<p class=\"sub\">").counted(members.len(), "device", "devices").raw(", ").count(reachable).raw(" reachable · ");
-    html.counted(working, "agent", "agents").raw(" at work");
+    html.counted(working, "agent", "agents").raw(" active");
     let others: Vec<_> = members.iter().filter(|device| device.id != view.me && device.reachable).collect();
     if let Some(oldest) = others.iter().filter_map(|device| device.last_contact_here).min() {
         let level = others.iter().all(|device| reads::is_level(device));

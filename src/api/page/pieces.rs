@@ -28,13 +28,18 @@ pub(crate) fn class(state: AgentState) -> &'static str {
 
 /// A state: sign and word.
 pub(crate) fn state(html: &mut Html, state: AgentState) {
-    html.raw("<span class=\"state ").raw(class(state)).raw("\"><span class=\"sym\" aria-hidden=\"true\">");
+    sign(html, state, class(state));
+}
+
+fn sign(html: &mut Html, state: AgentState, class: &'static str) {
+    html.raw("<span class=\"state ").raw(class).raw("\"><span class=\"sym\" aria-hidden=\"true\">");
     html.text(&state.symbol().to_string()).raw("</span> ").raw(state.word()).raw("</span>");
 }
 
-/// A session's state.
+/// A session's state. One that fell silent is told without a colour: whether that is an alarm is its agent's to say.
 pub(crate) fn session_state(html: &mut Html, session: &SessionView) {
     match session.state {
+        SessionState::Agent(silent @ AgentState::Stale) => sign(html, silent, "calm"),
         SessionState::Agent(of_agent) => state(html, of_agent),
         SessionState::Quiet => drop(html.raw("<span class=\"state calm\"><span class=\"sym\" aria-hidden=\"true\">·</span> quiet</span>")),
         SessionState::Ended => {
@@ -135,7 +140,11 @@ pub(crate) fn strip(html: &mut Html, strip: &Strip) {
     html.raw("<svg class=\"strip\" role=\"img\" viewBox=\"0 0 120 16\" width=\"120\" height=\"16\" aria-label=\"heard in ");
     html.count(heard).raw(" of the last ").count(known).raw(" ").raw(slots_word(strip, known)).raw("\"><title>heard in ");
     html.count(heard).raw(" of the last ").count(known).raw(" ").raw(slots_word(strip, known)).raw("</title>");
-    html.raw("<path class=\"off\" d=\"").text(&off).raw("\"/><path class=\"on\" d=\"").text(&on).raw("\"/></svg>");
+    html.raw("<path class=\"track\" d=\"M0 15h120\"/><path class=\"off\" d=\"")
+        .text(&off)
+        .raw("\"/><path class=\"on\" d=\"")
+        .text(&on)
+        .raw("\"/></svg>");
 }
 
 fn slots_word(strip: &Strip, count: usize) -> &'static str {

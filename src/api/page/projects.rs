@@ -90,14 +90,22 @@ fn panel_list(html: &mut Html, scene: &Scene<'_>, sums: &[(&str, Sum<'_>)]) {
         html.raw("<li class=\"card\" data-key=\"p-").text(key).raw("\"><h3>");
         pieces::project_link(html, key);
         html.raw("</h3><p class=\"small\">");
-        html.count(sum.running).raw(" running of ").counted(sum.sessions, "session", "sessions").raw(" · ");
-        html.count(sum.open).raw(" open ").raw(if sum.open == 1 { "todo" } else { "todos" });
+        html.counted(sum.sessions, "session", "sessions");
+        if sum.running > 0 {
+            html.raw(", ").count(sum.running).raw(" running");
+        }
+        if sum.open > 0 {
+            html.raw(" · ").counted(sum.open, "open todo", "open todos");
+        }
         if sum.doing > 0 {
             html.raw(", ").count(sum.doing).raw(" in progress");
         }
-        html.raw("</p><p class=\"bar\">");
-        pieces::progress(html, sum.done, sum.done + sum.open);
         html.raw("</p>");
+        if sum.open + sum.done > 0 {
+            html.raw("<p class=\"bar\">");
+            pieces::progress(html, sum.done, sum.done + sum.open);
+            html.raw("</p>");
+        }
         if !sum.rows.is_empty() {
             html.raw("<ul class=\"agents plain\">");
             for row in sum.rows.iter().take(NAMED) {

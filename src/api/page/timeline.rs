@@ -5,6 +5,7 @@ use super::html::{Html, age, clock};
 use super::pieces;
 use super::scene::{Part, Scene};
 use crate::api::reads::{self, Span};
+use crate::model::text::Foreign;
 use crate::model::view::DeviceView;
 
 /// Rows of bars in one band; sessions beyond are counted.
@@ -58,20 +59,17 @@ fn band(html: &mut Html, scene: &Scene<'_>, device: &DeviceView, spans: &[&Span<
     html.counted(spans.len(), "session", "sessions").raw(" in this span\"><title>").text(&device.name.plain()).raw("</title>");
     let away = !device.reachable && device.id != scene.view.me;
     if let Some(since) = device.last_contact_here.filter(|_| away) {
-        bar(html, "unknown", since.max(window.0), window.1, window, (0, height));
-        html.raw("<title>not seen since ").text(&clock(since, scene.now_ms)).raw("</title></rect>");
+        bar(html, "unknown", (since.max(window.0), window.1), window, (0, height));
+        html.raw("<title>not seen since ").text(&clock(since, scene.now_ms)).raw("</title></rect></svg>");
     }
     for (lane, spans) in lanes.iter().enumerate() {
         for span in spans {
             let class = if span.open { "open" } else { "over" };
-            bar(html, class, span.from, span.to, window, (lane * LANE_PX + 2, LANE_PX - 4));
+            bar(html, class, (span.from, span.to), window, (lane * LANE_PX + 2, LANE_PX - 4));
             let fact = &span.session.fact;
             html.raw("<title>").text(&fact.agent.plain()).raw(", ").text(&fact.tool).raw(": ").text(span.session.state.word()).raw(", ");
             html.text(&clock(span.from, scene.now_ms)).raw(" to ").text(&clock(span.to, scene.now_ms)).raw("</title></rect>");
-            if (span.to - span.from) * 12 > window.1 - window.0 {
-                html.raw("<text x=\"").text(&percent(span.from, window)).raw("%\" dx=\"5\" y=\"").count(lane * LANE_PX + 13).raw("\">");
-                html.text(&short(&fact.agent.plain())).raw("</text>");
-            }
+            html.raw("<text x=\"4\" y=\"11\">").text(&label(span)).raw("</text></svg>");
         }
     }
     html.raw("</svg>");
@@ -81,16 +79,23 @@ fn band(html: &mut Html, scene: &Scene<'_>, device: &DeviceView, spans: &[&Span<
     html.raw("</div>");
 }
 
-/// A name as long as a bar can carry.
-fn short(name: &str) -> String {
-    if name.chars().count() > 12 { name.chars().take(11).chain(['…']).collect() } else { name.to_owned() }
+/// Letters that a bar can carry; a shorter bar cuts them.
+const LABEL_LETTERS: usize = 40;
+
+/// Who works on what, as far as the bar is long enough to show it.
+fn label(span: &Span<'_>) -> String {
+    let fact = &span.session.fact;
+    let what = fact.title.as_ref().map(Foreign::plain).or(fact.project.as_deref().map(|key| pieces::short_project(key).plain()));
+    let label = what.map_or_else(|| fact.agent.plain(), |what| format!("{} · {what}", fact.agent.plain()));
+    label.chars().take(LABEL_LETTERS).collect()
 }
 
-/// Opens a bar; its title and its end are the caller's.
-fn bar(html: &mut Html, class: &'static str, from: i64, to: i64, window: (i64, i64), (top, height): (usize, usize)) {
+/// Opens a bar, in a frame of its own that cuts what is too long for it; its title and its ends are the caller's.
+fn bar(html: &mut Html, class: &'static str, (from, to): (i64, i64), window: (i64, i64), (top, height): (usize, usize)) {
     let width = (to - from).max((window.1 - window.0) / 400);
-    html.raw("<rect class=\"").raw(class).raw("\" x=\"").text(&percent(from, window)).raw("%\" width=\"");
-    html.text(&percent(window.0 + width, window)).raw("%\" y=\"").count(top).raw("\" height=\"").count(height).raw("\" rx=\"2\">");
+    html.raw("<svg x=\"").text(&percent(from, window)).raw("%\" width=\"").text(&percent(window.0 + width, window));
+    html.raw("%\" y=\"").count(top).raw("\" height=\"").count(height).raw("\"><rect class=\"").raw(class);
+    html.raw("\" width=\"100%\" height=\"100%\" rx=\"2\">");
 }
 
 fn percent(at: i64, (from, to): (i64, i64)) -> String {

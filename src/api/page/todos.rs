@@ -116,7 +116,7 @@ pub(crate) fn conflict(html: &mut Html, scene: &Scene<'_>, conflict: &Conflict) 
     html.raw("<strong><a href=\"/sync/todos/").text(&conflict.todo.to_string()).raw("\">").brief(&conflict.content).raw("</a></strong>");
     html.raw(" <span class=\"why\">").text(&conflict.field).raw(" was said in two ways</span></p><ol class=\"sides\"><li>");
     side(html, scene, &conflict.local);
-    html.raw(" <span class=\"why\">counts now, by the rule <q>").raw(conflict.rule).raw("</q></span></li><li>");
+    html.raw(" <span class=\"why\">· counts now, by the rule <q>").raw(conflict.rule).raw("</q></span></li><li>");
     side(html, scene, &conflict.remote);
     html.raw("</li></ol>");
     if !conflict.resolved {
@@ -128,7 +128,7 @@ pub(crate) fn conflict(html: &mut Html, scene: &Scene<'_>, conflict: &Conflict) 
 }
 
 fn side(html: &mut Html, scene: &Scene<'_>, side: &Side) {
-    html.brief(&side.value).raw(" <span class=\"on\">");
+    html.brief(&side.value).raw(" <span class=\"on\">by ");
     pieces::device_link(html, scene.view, &side.device);
     html.raw(", ").at(side.at).raw("</span>");
 }
@@ -198,13 +198,13 @@ fn origins(scene: &Scene<'_>, todo: &TodoView) -> Part {
     let html = &mut part.html;
     html.raw("<ul class=\"rows\">");
     for origin in &todo.origins {
-        html.raw("<li>").text(&origin.status.word().replace('_', " ")).raw(" <span class=\"on\">");
+        html.raw("<li>").text(&origin.status.word().replace('_', " ")).raw(" <span class=\"on\">on ");
         match origin.device {
             Some(device) => pieces::device_link(html, scene.view, &device),
-            None => drop(html.raw("added by a person")),
+            None => drop(html.raw("a list of a person")),
         }
         if let Some(session) = &origin.session {
-            html.raw(", ");
+            html.raw(", in ");
             pieces::session_id_link(html, scene.view, session);
         }
         html.raw(if origin.listed { "</span></li>" } else { ", no longer in that list</span></li>" });

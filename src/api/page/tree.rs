@@ -77,7 +77,7 @@ mod tests {
         let page = drawn(&Fleet::busy().0, "/sync");
         let wanted = [
             "1 agent needs you · 1 todo conflict",
-            "2 devices, 2 reachable · 2 agents at work · in step, last contact 6s",
+            "2 devices, 2 reachable · 2 agents active · in step, last contact 6s",
             "needs input",
             "AGT-324: run migration?",
             "working",
@@ -197,7 +197,7 @@ mod tests {
         says(
             &drawn(&fleet.0, "/sync"),
             &[
-                "2 stale",
+                "2 agents stale",
                 "no beat for 29s",
                 "one was due every 60 s",
                 "last: monitoring",
