@@ -18,6 +18,27 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(60);
 /// The key under which WebDriver hands out elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// Starts a driver on a free port; `None` when it ended at once.
+fn driver(home: &Path) -> Option<(Child, u16)> {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0").env_remove("HUBLESS_HOME").env("HOME", home).env("TZ", "UTC");
+    let mut driver = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("chromedriver starts");
+    let mut lines = BufReader::new(driver.stdout.take().expect("piped"));
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line).expect("it speaks") == 0 {
+            let _ = driver.wait();
+            return None;
+        }
+        let number = |word: &str| word.trim_end_matches('.').parse::<u16>().ok();
+        if let Some(port) = line.contains("successfully").then(|| line.split_whitespace().last().and_then(number)).flatten() {
+            // What it says from here on nobody needs; but a full pipe would stop it.
+            std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(drop));
+            return Some((driver, port));
+        }
+    }
+}
+
 /// A browser of its own, with a profile that goes with it.
 pub(crate) struct Browser {
     driver: Child,
@@ -44,21 +65,8 @@ impl Browser {
             }
         }
         let profile = tempfile::Builder::new().prefix("hlb").tempdir().expect("a directory");
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0").env_remove("HUBLESS_HOME").env("HOME", profile.path()).env("TZ", "UTC");
-        let mut driver = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("chromedriver starts");
-        let mut lines = BufReader::new(driver.stdout.take().expect("piped"));
-        let port = loop {
-            let mut line = String::new();
-            let read = lines.read_line(&mut line).expect("it speaks");
-            assert!(read > 0, "chromedriver ended before it said its port");
-            let number = |word: &str| word.trim_end_matches('.').parse::<u16>().ok();
-            if let Some(port) = line.contains("successfully").then(|| line.split_whitespace().last().and_then(number)).flatten() {
-                break port;
-            }
-        };
-        // What it says from here on nobody needs; but a full pipe would stop it.
-        std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(drop));
+        // It takes its port twice, for both address families, and gives up when somebody else was quicker with the second.
+        let (driver, port) = eventually(SOON, "chromedriver listens", || driver(profile.path()));
         let mut browser = Browser { driver, port, session: String::new(), _profile: profile };
         let arguments = [
             "--headless=new",
@@ -137,12 +145,13 @@ impl Browser {
         self.post("/execute/async", &json!({"script": script, "args": []}))
     }
 
-    /// Waits until an expression is true in the page.
+    /// Waits until an expression is true in the page, which may load itself anew meanwhile: then the question is lost, and asked again.
     #[track_caller]
     pub(crate) fn until(&self, limit: Duration, expression: &str) {
+        let body = json!({"script": format!("return Boolean({expression})"), "args": []});
         eventually(limit, expression, || {
-            let said = self.run(&format!("return Boolean({expression})"));
-            (said == true).then_some(())
+            let (_, said) = self.try_ask("POST", &format!("/session/{}/execute/sync", self.session), &body).expect("chromedriver answers");
+            (said["value"] == true).then_some(())
         });
     }
 

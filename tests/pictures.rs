@@ -16,14 +16,13 @@ pub(crate) fn folder() -> PathBuf {
 }
 
 /// A transcript as Claude Code writes it: a person, then the model, over so many minutes, so long ago.
-fn transcript(home: &Home, project: &str, session: u64, (minutes_ago, lasted): (i64, i64), title: &str) {
+pub(crate) fn transcript(home: &Home, project: &str, session: u64, (now, minutes_ago, lasted): (i64, i64, i64), title: &str) {
     let id = format!("5c0e1f2a-0000-4000-8000-{session:012}");
     let cwd = home.at(&format!("work/{project}"));
     std::fs::create_dir_all(cwd.join(".git")).expect("a directory");
     let remote = format!("[remote \"origin\"]\n\turl = git@example.org:lena/{project}.git\n");
     std::fs::write(cwd.join(".git/config"), remote).expect("written");
     std::fs::write(cwd.join(".git/HEAD"), "ref: refs/heads/main\n").expect("written");
-    let now = wall_ms();
     let mut lines = String::new();
     for n in 0..=lasted / 10 {
         let at = moment(now - minutes_ago * MINUTE + n * 10 * MINUTE);
@@ -75,7 +74,7 @@ pub(crate) fn history(home: &Home, first: u64, offset: i64) {
     .into_iter()
     .enumerate()
     {
-        transcript(home, project, first + n as u64, (span.0 - offset, span.1), title);
+        transcript(home, project, first + n as u64, (wall_ms(), span.0 - offset, span.1), title);
     }
 }
 

@@ -59,14 +59,16 @@ pub fn judge(
     if sign.is_none() || has_come(late_at, now_boot) {
         return Judged { state: AgentState::Late, until: stale_at };
     }
+    // Late comes first, unless a person wants to hear of silence sooner.
+    let next = late_at.into_iter().chain(stale_at).min();
     if word == Reported::Waiting {
-        return Judged { state: AgentState::NeedsInput, until: late_at };
+        return Judged { state: AgentState::NeedsInput, until: next };
     }
     let stuck_at = first_after(progress.unwrap_or(known_since), STUCK_MS);
     if has_come(stuck_at, now_boot) {
-        return Judged { state: AgentState::Stuck, until: late_at };
+        return Judged { state: AgentState::Stuck, until: next };
     }
-    Judged { state: AgentState::Working, until: late_at.into_iter().chain(stuck_at).min() }
+    Judged { state: AgentState::Working, until: next.into_iter().chain(stuck_at).min() }
 }
 
 /// The longest silence that is not yet stale, for an agent that means to beat every `interval_ms`.
@@ -250,6 +252,7 @@ mod tests {
         known: Millis,
         reachable: bool,
         now: Millis,
+        least: Millis,
     }
 
     impl Arbitrary for Case {
@@ -270,13 +273,14 @@ mod tests {
                 known: moment(g),
                 reachable: u8::arbitrary(g) % 8 != 0,
                 now: moment(g),
+                least: *g.choose(&[STALE_MS, STALE_MS, 1_000, 60_000, 100_000, 3_600_000]).expect("not empty"),
             }
         }
     }
 
     impl Case {
         fn at(&self, now: Millis) -> Judged {
-            judge(&self.beat, self.sign, self.progress, self.known, self.reachable, now)
+            super::judge(&self.beat, self.sign, self.progress, self.known, self.reachable, now, self.least)
         }
     }
 

@@ -59,7 +59,7 @@ async function fetchParts() {
     const text = await answer.text();
     const begun = performance.now();
     if (text) take(text);
-    took = performance.now() - begun;
+    took = performance.measure("hubless-update", { start: begun }).duration;
     skew = Date.parse(answer.headers.get("x-hubless-now")) - Date.now();
     alive();
     if (source === null && leading) listen();
@@ -79,7 +79,6 @@ function take(text) {
     else by("main").append(document.importNode(part, true));
   }
   if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
-  performance.mark("hubless-taken");
   name();
   ages();
 }
