@@ -378,7 +378,7 @@ fn latencies(browser: &Browser, daemon: &Daemon<'_>, round: i64) -> (i64, i64) {
 
 /// How many agents and sessions the large fleet has: `HUBLESS_FLEET=2000,10000` for the figures of docs/benchmarks.md.
 fn fleet_size() -> (usize, usize) {
-    let asked = std::env::var("HUBLESS_FLEET").unwrap_or_else(|_| "200,1000".into());
+    let asked = std::env::var("HUBLESS_FLEET").unwrap_or_else(|_| "60,200".into());
     let (agents, sessions) = asked.split_once(',').expect("AGENTS,SESSIONS");
     (agents.parse().expect("a number"), sessions.parse().expect("a number"))
 }

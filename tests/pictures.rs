@@ -121,7 +121,7 @@ fn every_state_fits_every_window() {
     browser.until(SOON, "document.querySelector('.start')");
     keep(&browser, "nothing-yet");
 
-    history(&laptop, 100, 0);
+    history(&laptop, 100, 35);
     beat(&here, &json!({"agent": "max", "task": "review the settings page", "state": "idle", "intervalS": 60}));
     browser.until(SOON, "document.body.innerText.includes('1 device.') && document.querySelectorAll('.band rect').length > 5");
     keep(&browser, "alone");
@@ -149,10 +149,15 @@ fn every_state_fits_every_window() {
     here.todo_when("Rotate the staging key", "listed again", |todo| todo["conflict"] == true);
     work(&here, &there);
     beat(&there, &json!({"agent": "evox", "task": "monitoring the queue", "state": "working", "intervalS": 1}));
-    browser.until(SOON, "document.querySelector('#needs') && /stale/.test(document.querySelector('h1').innerText) && /conflict/.test(document.querySelector('h1').innerText)");
+    browser
+        .until(SOON, "/evox/.test(document.querySelector('#needs').innerText) && /conflict/.test(document.querySelector('h1').innerText)");
     beat(&there, &json!({"agent": "kai", "task": "AGT-331 nightly benchmarks", "state": "working", "intervalS": 30}));
     browser.until(SOON, "/synced/.test(document.querySelector('#devices').innerText) && !/not paired/.test(document.body.innerText)");
     keep(&browser, "busy");
+    browser.picture(&folder().join("readme.png"), 1_000);
+    browser.size(360, 760);
+    browser.scheme("dark");
+    browser.picture(&folder().join("phone.png"), 760);
     for (name, path) in [("agent", "agents/evox"), ("projects", "projects"), ("sessions", "sessions"), ("todos", "todos")] {
         browser.open(&format!("{url}/sync/{path}"));
         keep(&browser, name);

@@ -78,7 +78,7 @@ fn list(html: &mut Html, scene: &Scene<'_>, rows: &[&Arc<SessionView>]) {
         }
         html.raw("</td><td>");
         pieces::progress(html, session.done as usize, (session.done + session.open) as usize);
-        html.raw("</td><td>").text(&age(ran(session), 0)).raw("</td><td>").ago(session.last_activity).raw("</td></tr>");
+        html.raw("</td><td class=\"ran\">").text(&age(ran(session), 0)).raw("</td><td>").ago(session.last_activity).raw("</td></tr>");
     }
     html.raw("</tbody></table>");
 }

@@ -86,7 +86,12 @@ const LABEL_LETTERS: usize = 40;
 fn label(span: &Span<'_>) -> String {
     let fact = &span.session.fact;
     let what = fact.title.as_ref().map(Foreign::plain).or(fact.project.as_deref().map(|key| pieces::short_project(key).plain()));
-    let label = what.map_or_else(|| fact.agent.plain(), |what| format!("{} · {what}", fact.agent.plain()));
+    let label = match what {
+        // A tool that nobody gave a name says nothing by it.
+        Some(what) if fact.agent.json() == fact.tool => what,
+        Some(what) => format!("{} · {what}", fact.agent.plain()),
+        None => fact.agent.plain(),
+    };
     label.chars().take(LABEL_LETTERS).collect()
 }
 
