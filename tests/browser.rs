@@ -24,19 +24,24 @@ fn driver(home: &Path) -> Option<(Child, u16)> {
     command.arg("--port=0").env_remove("HUBLESS_HOME").env("HOME", home).env("TZ", "UTC");
     let mut driver = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("chromedriver starts");
     let mut lines = BufReader::new(driver.stdout.take().expect("piped"));
-    loop {
-        let mut line = String::new();
-        if lines.read_line(&mut line).expect("it speaks") == 0 {
-            let _ = driver.wait();
-            return None;
-        }
-        let number = |word: &str| word.trim_end_matches('.').parse::<u16>().ok();
-        if let Some(port) = line.contains("successfully").then(|| line.split_whitespace().last().and_then(number)).flatten() {
+    match port(&mut lines) {
+        Some(port) => {
             // What it says from here on nobody needs; but a full pipe would stop it.
             std::thread::spawn(move || lines.lines().map_while(Result::ok).for_each(drop));
-            return Some((driver, port));
+            Some((driver, port))
+        }
+        None => {
+            driver.wait().expect("reaped");
+            None
         }
     }
+}
+
+/// The port that it says it listens on.
+fn port(said: &mut impl BufRead) -> Option<u16> {
+    let number = |word: &str| word.trim_end_matches('.').parse().ok();
+    let mut lines = said.lines().map_while(Result::ok);
+    lines.find(|line| line.contains("successfully")).and_then(|line| line.split_whitespace().last().and_then(number))
 }
 
 /// A browser of its own, with a profile that goes with it.
