@@ -19,10 +19,10 @@ pub(crate) fn folder() -> PathBuf {
 pub(crate) fn transcript(home: &Home, project: &str, session: u64, (now, minutes_ago, lasted): (i64, i64, i64), title: &str) {
     let id = format!("5c0e1f2a-0000-4000-8000-{session:012}");
     let cwd = home.at(&format!("work/{project}"));
-    std::fs::create_dir_all(cwd.join(".git")).expect("a directory");
-    let remote = format!("[remote \"origin\"]\n\turl = git@example.org:lena/{project}.git\n");
-    std::fs::write(cwd.join(".git/config"), remote).expect("written");
-    std::fs::write(cwd.join(".git/HEAD"), "ref: refs/heads/main\n").expect("written");
+    if !cwd.join(".git").exists() {
+        home.write(&cwd.join(".git/config"), format!("[remote \"origin\"]\n\turl = git@example.org:lena/{project}.git\n"));
+        home.write(&cwd.join(".git/HEAD"), "ref: refs/heads/main\n");
+    }
     let mut lines = String::new();
     for n in 0..=lasted / 10 {
         let at = moment(now - minutes_ago * MINUTE + n * 10 * MINUTE);
