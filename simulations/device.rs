@@ -71,6 +71,7 @@ impl Device {
             platform: "linux".into(),
             not_seen_after_ms: 7_200_000,
             exclude: Exclude::default(),
+            stale_after_ms: 300_000,
         }
     }
 }

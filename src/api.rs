@@ -23,6 +23,7 @@ mod respond;
 mod routes;
 pub mod spool;
 mod stream;
+mod strips;
 mod webhook;
 mod writes;
 
@@ -92,7 +93,7 @@ pub async fn start(
     let mut desk = desk::Desk::new(inbox, view, clock, socket_path.display().to_string(), line, (tasks.clone(), stop.clone()));
     desk.computers = options.computers;
     let desk = Arc::new(desk);
-    tasks.spawn(events::follow(desk.feed.clone(), desk.views(), stop.clone()));
+    tasks.spawn(events::follow(desk.clone(), stop.clone()));
     let app = routes::router(desk.clone(), doorman::Door::Socket);
     tasks.spawn(listen::serve_socket(socket, app, desk.clone()));
     tasks.spawn(spool::follow(desk.clone(), options.spool_dir));

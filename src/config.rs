@@ -46,6 +46,8 @@ pub struct Config {
     pub exclude: Setting<Exclude>,
     /// `alerts.not_seen_after`, milliseconds: how long a device is out of reach before that is said.
     pub not_seen_after_ms: Setting<Millis>,
+    /// `agents.stale_after`, milliseconds: the silence after which an agent is stale, unless twice its interval is longer.
+    pub stale_after_ms: Setting<Millis>,
     /// `hooks.session_note`: whether a session that begins is told who else works there.
     pub session_note: Setting<bool>,
     /// How the log is written.
@@ -140,6 +142,7 @@ impl Config {
             tools: TOOLS.iter().map(|tool| directories(&values, tool, env)).collect::<Result<_, Error>>()?,
             exclude: exclude(&values, env)?,
             not_seen_after_ms: number(&values, "alerts.not_seen_after"),
+            stale_after_ms: number(&values, "agents.stale_after"),
             session_note: truth(&values, "hooks.session_note"),
             log: Log {
                 format: word(&values, "log.format"),

@@ -4,6 +4,7 @@
 //! by side and never meet a daemon that somebody uses. Each waits for a condition with a limit and ends only what it began.
 
 mod agents;
+mod browser;
 mod corpus;
 mod crash;
 mod damage;
@@ -12,7 +13,9 @@ mod hooks;
 mod logs;
 mod members;
 mod one_device;
+mod page;
 mod pairing;
+mod pictures;
 mod reading;
 mod replaced;
 mod reports;

@@ -34,6 +34,7 @@ pub(crate) fn identity(seed: u8) -> Identity {
         platform: "linux".into(),
         not_seen_after_ms: 7_200_000,
         exclude: Exclude::default(),
+        stale_after_ms: 300_000,
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::events::{Feed, STREAMS_MAX};
 use super::problem::Problem;
+use super::strips::Strips;
 use crate::model::ask::Ask;
 use crate::model::id::Asker;
 use crate::model::input::Input;
@@ -47,6 +48,8 @@ pub(crate) struct Desk {
     pub(crate) stop: CancellationToken,
     /// What has changed.
     pub(crate) feed: Arc<Feed>,
+    /// When each agent was heard.
+    pub(crate) strips: Strips,
     /// Room for streams of events.
     pub(crate) streams: Arc<Semaphore>,
     /// Somebody reported: the spool is worth a look.
@@ -67,9 +70,9 @@ impl Desk {
     ) -> Desk {
         let boot = format!("{:x}.{:x}", clock(), std::process::id());
         let (feed, streams) = (Arc::new(Feed::new()), Arc::new(Semaphore::new(STREAMS_MAX)));
-        let (spooled, next, waiting) = (Notify::new(), AtomicU64::new(1), Mutex::default());
+        let (spooled, next, waiting, strips) = (Notify::new(), AtomicU64::new(1), Mutex::default(), Strips::default());
         let computers = BTreeMap::new();
-        Desk { inbox, view, clock, boot, socket, trouble, computers, tasks, stop, feed, streams, spooled, next, waiting }
+        Desk { inbox, view, clock, boot, socket, trouble, computers, tasks, stop, feed, strips, streams, spooled, next, waiting }
     }
 
     /// What is shown now.

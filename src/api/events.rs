@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::desk::Desk;
 use super::reads;
 use crate::model::id::{ConflictId, DeviceId, SessionId, TodoId};
 use crate::model::view::View;
@@ -36,6 +37,8 @@ pub(crate) enum Subject {
     Todo(TodoId),
     /// A conflict.
     Conflict(TodoId, String, ConflictId),
+    /// What stands in the way of syncing: problems here, and strangers in reach.
+    Sync,
 }
 
 impl Subject {
@@ -47,6 +50,7 @@ impl Subject {
             Subject::Session(_) => "session",
             Subject::Todo(_) => "todo",
             Subject::Conflict(..) => "conflict",
+            Subject::Sync => "sync",
         }
     }
 
@@ -71,6 +75,7 @@ impl Subject {
                 Some(conflict) => reads::conflict(view, conflict),
                 None => json!({"id": id, "todo": todo, "field": field, "gone": true}),
             },
+            Subject::Sync => json!({"problems": reads::problems(view), "strangers": reads::strangers(view)}),
         }
     }
 }
@@ -88,6 +93,9 @@ pub(crate) fn changes(old: &View, new: &View) -> Vec<Subject> {
     keys(&old.sessions, &new.sessions, |id| out.push(Subject::Session(*id)));
     keys(&old.todos, &new.todos, |id| out.push(Subject::Todo(*id)));
     keys(&old.conflicts, &new.conflicts, |(todo, field, id)| out.push(Subject::Conflict(*todo, field.clone(), *id)));
+    if old.warnings != new.warnings || old.strangers != new.strangers {
+        out.push(Subject::Sync);
+    }
     out
 }
 
@@ -156,8 +164,10 @@ impl Feed {
 }
 
 /// Compares each view with the next until everything ends.
-pub(crate) async fn follow(feed: Arc<Feed>, mut views: watch::Receiver<Arc<View>>, stop: CancellationToken) {
+pub(crate) async fn follow(desk: Arc<Desk>, stop: CancellationToken) {
+    let mut views = desk.views();
     let mut shown = views.borrow_and_update().clone();
+    desk.strips.note(&View::of(shown.me), &shown);
     loop {
         tokio::select! {
             biased;
@@ -165,7 +175,8 @@ pub(crate) async fn follow(feed: Arc<Feed>, mut views: watch::Receiver<Arc<View>
             more = views.changed() => if more.is_err() { return },
         }
         let next = views.borrow_and_update().clone();
-        feed.push(changes(&shown, &next));
+        desk.strips.note(&shown, &next);
+        desk.feed.push(changes(&shown, &next));
         shown = next;
     }
 }

@@ -375,9 +375,13 @@ mod tests {
     #[tokio::test]
     async fn honest_requests_come_in_and_every_answer_is_guarded() {
         let house = House::open(Fleet::busy().0).await;
+        let [style, script] = &*crate::api::page::ASSETS;
         for (target, status, kind) in [
             ("/sync", 200, "text/html; charset=utf-8"),
-            ("/assets/page.css", 200, "text/css; charset=utf-8"),
+            (style.path.as_str(), 200, "text/css; charset=utf-8"),
+            (script.path.as_str(), 200, "text/javascript; charset=utf-8"),
+            ("/assets/page.css", 404, "application/problem+json"),
+            ("/sync/todos/t-zzzz", 404, "text/html; charset=utf-8"),
             ("/v2/syncOverview", 200, "application/json"),
             ("/v2/deviceSessions", 400, "application/json"),
             ("/api/v3/overview", 200, "application/json"),

@@ -9,22 +9,28 @@ mod coordination;
 mod devices;
 mod envelope;
 mod find;
+mod matrix;
 mod mission;
 mod note;
 mod overview;
 mod query;
 mod sessions;
+mod timeline;
 mod todos;
 mod v2;
 
 use serde_json::Value;
 
-pub(crate) use agents::{agent, by_need, heard, row as agent_row};
+pub(crate) use agents::{Row as AgentRow, agent, by_need, heard, row as agent_row};
 pub(crate) use devices::{device, members};
 pub(crate) use envelope::{SCHEMA, iso};
-pub(crate) use overview::{Verdict, midnight};
+pub(crate) use find::{device as find_device, session as find_session, todo as find_todo};
+pub(crate) use matrix::{is_level, misses};
+pub(crate) use overview::{Verdict, midnight, problems, strangers};
+pub(crate) use query::{Query, decoded};
 pub(crate) use sessions::session;
-pub(crate) use todos::{conflict, counts, todo};
+pub(crate) use timeline::{Span, spans};
+pub(crate) use todos::{conflict, counts, is_ready, todo};
 
 use crate::api::problem::Problem;
 use crate::model::view::View;
@@ -94,6 +100,8 @@ fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope:
         ["conflicts"] => todos::conflicts(view, query),
         ["note"] => note::note(view, query),
         ["sync"] => devices::sync(view, query),
+        ["sync", "matrix"] => Ok(matrix::matrix(view, query)),
+        ["timeline"] => timeline::timeline(view, now_ms, query),
         ["sources"] => devices::sources(view, query),
         ["projects"] => coordination::list(view, now_ms, query),
         _ => Err(no_route(&format!("/api/v3/{}", parts.join("/")))),

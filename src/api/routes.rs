@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use crate::model::text::Foreign;
 use crate::model::view::View;
 
 /// What both doors answer from the view.
-const READS: [&str; 27] = [
+const READS: [&str; 29] = [
     "/v2/syncOverview",
     "/v2/deviceSessions",
     "/v2/agentSessions",
@@ -35,6 +35,8 @@ const READS: [&str; 27] = [
     "/api/v3/conflicts",
     "/api/v3/note",
     "/api/v3/sync",
+    "/api/v3/sync/matrix",
+    "/api/v3/timeline",
     "/api/v3/sources",
     "/api/v3/projects",
     "/api/v1/sync/status",
@@ -61,7 +63,8 @@ pub(crate) fn router(desk: Arc<Desk>, door: Door) -> Router {
         .route("/api/v3/events", get(stream::events))
         .route("/", get(async || Redirect::to("/sync")))
         .route("/sync", get(sync_page))
-        .route("/assets/page.css", get(style))
+        .route("/sync/{*rest}", get(sync_page))
+        .route("/assets/{name}", get(asset))
         .route("/healthz", get(async || respond::json(StatusCode::OK, &json!({"status": "OK"}))))
         .route("/readyz", get(ready))
         .route("/version", get(version));
@@ -145,15 +148,47 @@ fn tag(desk: &Desk, view: &View, now_ms: i64, path: &str, query: &str) -> String
     format!("\"{}\"", &hash.to_hex()[..32])
 }
 
-async fn sync_page(State(desk): State<Arc<Desk>>) -> Response {
-    let page = page::page(&desk.view(), desk.now(), desk.trouble.as_deref());
-    let mut response = respond::written(StatusCode::OK, "text/html; charset=utf-8", page);
-    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+/// A page; or, for a script that says `parts=` which parts it has, those that differ from them.
+async fn sync_page(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
+    let (query, have) = without_parts(uri.query().unwrap_or_default());
+    let (path, asked) = (uri.path().to_owned(), desk.clone());
+    let draw = move || {
+        let view = asked.view();
+        let scene = page::Scene::new(&view, &asked.strips, asked.now(), asked.trouble.as_deref(), (&path, &query));
+        let (status, page) = match page::page(&scene) {
+            Ok(page) => (StatusCode::OK, page),
+            Err(problem) => (StatusCode::from_u16(problem.status).unwrap_or(StatusCode::NOT_FOUND), page::nothing(&scene, &problem)),
+        };
+        let text = match have {
+            None => page::document(&scene, page),
+            Some(have) => page::changed(&scene, page, &have),
+        };
+        (status, text, page::moment(scene.now_ms))
+    };
+    // Drawing takes milliseconds where there are thousands of sessions; the doors stay free for others meanwhile.
+    let Ok((status, text, now)) = desk.tasks.spawn_blocking(draw).await else {
+        return No(Problem::new(500, "internal", "the page could not be made")).into_response();
+    };
+    let mut response = respond::written(status, "text/html; charset=utf-8", text);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in [("x-hubless-assets", page::HASH.as_str()), ("x-hubless-now", now.as_str())] {
+        headers.insert(name, HeaderValue::from_str(value).expect("a hash and a time are letters and digits"));
+    }
     response
 }
 
-async fn style() -> Response {
-    respond::written(StatusCode::OK, "text/css; charset=utf-8", page::STYLE)
+/// A query without `parts`, and what `parts` was.
+fn without_parts(query: &str) -> (String, Option<String>) {
+    let (parts, rest): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| pair.starts_with("parts="));
+    (rest.join("&"), parts.first().map(|pair| reads::decoded(pair.trim_start_matches("parts="))))
+}
+
+async fn asset(uri: Uri) -> Response {
+    let Some(asset) = page::ASSETS.iter().find(|asset| asset.path == uri.path()) else { return nothing_there(uri).await };
+    let mut response = respond::written(StatusCode::OK, asset.kind, asset.text);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    response
 }
 
 async fn version() -> Response {

@@ -21,8 +21,8 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use super::desk::Desk;
 use super::events::{STREAMS_MAX, Subject, TooOld};
 use super::problem::Problem;
-use super::reads;
 use super::respond::{self, No};
+use super::{page, reads};
 
 /// How often a stream says that it lives: the page greys after 20 s of silence.
 const TICK_EVERY: Duration = Duration::from_secs(10);
@@ -129,7 +129,7 @@ fn hello(desk: &Desk, seq: u64) -> Value {
         "boot": desk.boot,
         "version": env!("CARGO_PKG_VERSION"),
         "schema": reads::SCHEMA,
-        "assetHash": null,
+        "assetHash": page::HASH.as_str(),
         "device": view.me,
         "deviceName": view.device_name(&view.me).json(),
         "seq": seq,

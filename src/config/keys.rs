@@ -82,6 +82,7 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     keys.extend(TOOLS.iter().flat_map(of_tool));
     keys.extend([
         Key::new("sync.exclude", "", Kind::Patterns, "projects, directories and agents that stay on this device"),
+        Key::new("agents.stale_after", "5m", Kind::Span, "an agent that is silent for so long, and for twice its interval, is stale"),
         Key::new("alerts.not_seen_after", "2h", Kind::Span, "say so when a device is out of reach for so long"),
         Key::new("hooks.session_note", "true", Kind::Truth, "tell a session that begins who else works there"),
         Key::new("log.format", "text", Kind::Word(&["text", "json"]), "how a line of the log looks"),

@@ -19,6 +19,7 @@ pub(super) fn of(config: &Config, key: &DeviceKey) -> Identity {
         platform: std::env::consts::OS.to_owned(),
         not_seen_after_ms: config.not_seen_after_ms.value,
         exclude: config.exclude.value.clone(),
+        stale_after_ms: config.stale_after_ms.value,
     }
 }
 

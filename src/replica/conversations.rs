@@ -38,6 +38,7 @@ fn identity(n: u8) -> Identity {
         platform: "linux".into(),
         not_seen_after_ms: 7_200_000,
         exclude: Exclude::default(),
+        stale_after_ms: 300_000,
     }
 }
 

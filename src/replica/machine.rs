@@ -56,6 +56,8 @@ pub struct Identity {
     pub not_seen_after_ms: Millis,
     /// What stays on this device.
     pub exclude: Exclude,
+    /// After how long a silence an agent is stale, unless twice its interval is longer.
+    pub stale_after_ms: Millis,
 }
 
 /// The whole of one device's knowledge.
@@ -158,6 +160,7 @@ impl Replica {
             library,
             fleet,
         };
+        replica.showing.set_stale_after(replica.me.stale_after_ms);
         replica.living = Living::open(&replica.me.device, &replica.reading.following);
         replica.name_damaged(&mut out);
         replica.library.outlive_all(&mut out.keep);

@@ -100,6 +100,7 @@ mod tests {
                 platform: "linux".into(),
                 not_seen_after_ms: 7_200_000,
                 exclude: Exclude::default(),
+                stale_after_ms: 300_000,
             };
             let mut kept = Kept::default();
             let (replica, out) = Replica::open(me, Life { counter: 1, nonce: 7 }, now(0), &kept);

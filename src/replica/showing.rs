@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::model::beat::Beat;
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, ConflictId, DeviceId, SessionId, TodoId};
+use crate::model::limits::STALE_MS;
 use crate::model::member::{ChoiceFact, DeviceFact};
 use crate::model::session::{EndFact, SessionFact};
 use crate::model::text::Foreign;
@@ -42,6 +43,7 @@ pub struct Showing {
     until: BTreeMap<AgentKey, Millis>,
     reachable: BTreeSet<DeviceId>,
     at_rest: bool,
+    stale_after: Millis,
     stale_agents: BTreeSet<AgentKey>,
     stale_sessions: BTreeSet<SessionId>,
     new_sessions: Vec<SessionId>,
@@ -67,10 +69,16 @@ impl Showing {
             until: BTreeMap::new(),
             reachable: if at_rest { BTreeSet::new() } else { BTreeSet::from([me]) },
             at_rest,
+            stale_after: STALE_MS,
             stale_agents: BTreeSet::new(),
             stale_sessions: BTreeSet::new(),
             new_sessions: Vec::new(),
         }
+    }
+
+    /// From now on an agent is stale after so long a silence, milliseconds, instead of after `limits::STALE_MS`.
+    pub fn set_stale_after(&mut self, ms: Millis) {
+        self.stale_after = ms;
     }
 
     /// What each device says of itself.
@@ -261,7 +269,7 @@ impl Showing {
         };
         let (sign, progress) = (alive.map(|a| a.sign), alive.map(|a| a.progress));
         let since = presences.heard().get(&key.device).map_or(self.opened, |heard| heard.since.max(self.opened));
-        let judged = agents::judge(beat, sign, progress, since, self.is_reachable(&key.device), now.boot_ms);
+        let judged = agents::judge(beat, sign, progress, since, self.is_reachable(&key.device), now.boot_ms, self.stale_after);
         match judged.until {
             Some(until) => drop(self.until.insert(key.clone(), until)),
             None => drop(self.until.remove(key)),
@@ -351,6 +359,7 @@ impl Showing {
     #[must_use]
     pub fn from_scratch(&self, facts: &Facts, now: Now, presences: &Presences) -> View {
         let mut anew = Showing::new(self.view.me, self.opened, self.at_rest);
+        anew.stale_after = self.stale_after;
         for (key, _) in facts.iter() {
             anew.learn(key, facts);
         }

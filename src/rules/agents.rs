@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 
 use crate::model::beat::{Beat, Reported};
-use crate::model::limits::{LATE_GRACE_MS, STALE_MS, STUCK_MS};
+use crate::model::limits::{LATE_GRACE_MS, STUCK_MS};
 use crate::model::time::Millis;
 use crate::model::view::AgentState;
 
@@ -27,6 +27,7 @@ pub struct Judged {
 /// All moments are milliseconds on the reader's boot clock. `sign` is its last sign of life (presence, aged by the time it
 /// was held on the way), `None` when none was heard in this life of ours. `progress` is when it last achieved something, as
 /// far as we heard. `known_since` is when we first knew of it in this life; it stands in for either where there is none.
+/// `least` is the longest silence that makes nobody stale, whatever the interval: `limits::STALE_MS` unless a person says otherwise.
 #[must_use]
 pub fn judge(
     last: &Beat,
@@ -35,6 +36,7 @@ pub fn judge(
     known_since: Millis,
     reachable: bool,
     now_boot: Millis,
+    least: Millis,
 ) -> Judged {
     let word = match last.state {
         Reported::Done => return for_ever(AgentState::Done),
@@ -46,7 +48,7 @@ pub fn judge(
     }
     let interval = Millis::from(last.interval_s) * 1000;
     let heard = sign.unwrap_or(known_since);
-    let stale_at = first_after(heard, stale_after(interval));
+    let stale_at = first_after(heard, stale_after(interval, least));
     if has_come(stale_at, now_boot) {
         return for_ever(AgentState::Stale);
     }
@@ -57,20 +59,22 @@ pub fn judge(
     if sign.is_none() || has_come(late_at, now_boot) {
         return Judged { state: AgentState::Late, until: stale_at };
     }
+    // Late comes first, unless a person wants to hear of silence sooner.
+    let next = late_at.into_iter().chain(stale_at).min();
     if word == Reported::Waiting {
-        return Judged { state: AgentState::NeedsInput, until: late_at };
+        return Judged { state: AgentState::NeedsInput, until: next };
     }
     let stuck_at = first_after(progress.unwrap_or(known_since), STUCK_MS);
     if has_come(stuck_at, now_boot) {
-        return Judged { state: AgentState::Stuck, until: late_at };
+        return Judged { state: AgentState::Stuck, until: next };
     }
-    Judged { state: AgentState::Working, until: late_at.into_iter().chain(stuck_at).min() }
+    Judged { state: AgentState::Working, until: next.into_iter().chain(stuck_at).min() }
 }
 
 /// The longest silence that is not yet stale, for an agent that means to beat every `interval_ms`.
 #[must_use]
-pub fn stale_after(interval_ms: Millis) -> Millis {
-    interval_ms.saturating_mul(2).max(STALE_MS)
+pub fn stale_after(interval_ms: Millis, least: Millis) -> Millis {
+    interval_ms.saturating_mul(2).max(least)
 }
 
 /// Whether an agent in this state may still do something: its last word was not its end.
@@ -112,6 +116,7 @@ fn has_come(moment: Option<Millis>, now: Millis) -> bool {
 mod tests {
     use super::*;
     use crate::model::id::{DeviceId, SessionId};
+    use crate::model::limits::STALE_MS;
     use quickcheck::{Arbitrary, Gen, quickcheck};
 
     const MINUTE: Millis = 60_000;
@@ -137,6 +142,10 @@ mod tests {
         }
     }
 
+    fn judge(last: &Beat, sign: Option<Millis>, progress: Option<Millis>, known: Millis, reachable: bool, now: Millis) -> Judged {
+        super::judge(last, sign, progress, known, reachable, now, STALE_MS)
+    }
+
     fn silent(state: Reported, interval_s: u32, for_ms: Millis) -> AgentState {
         let heard = 10_000_000;
         judge(&beat(state, interval_s), Some(heard), Some(heard), heard, true, heard + for_ms).state
@@ -151,6 +160,14 @@ mod tests {
         }
         assert_eq!(silent(Reported::Idle, 60, 300_000), AgentState::Idle);
         assert_eq!(silent(Reported::Idle, 60, 300_001), AgentState::Stale);
+    }
+
+    #[test]
+    fn whoever_wants_to_know_sooner_or_later_may_say_so() {
+        let at = |least, after| super::judge(&beat(Reported::Working, 1), Some(0), Some(0), 0, true, after, least).state;
+        assert_eq!((at(3_000, 3_000), at(3_000, 3_001)), (AgentState::Working, AgentState::Stale));
+        assert_eq!((at(600_000, 600_000), at(600_000, 600_001)), (AgentState::Late, AgentState::Stale));
+        assert_eq!((at(0, 2_000), at(0, 2_001)), (AgentState::Working, AgentState::Stale), "never before twice its interval");
     }
 
     #[test]
@@ -235,6 +252,7 @@ mod tests {
         known: Millis,
         reachable: bool,
         now: Millis,
+        least: Millis,
     }
 
     impl Arbitrary for Case {
@@ -255,13 +273,14 @@ mod tests {
                 known: moment(g),
                 reachable: u8::arbitrary(g) % 8 != 0,
                 now: moment(g),
+                least: *g.choose(&[STALE_MS, STALE_MS, 1_000, 60_000, 100_000, 3_600_000]).expect("not empty"),
             }
         }
     }
 
     impl Case {
         fn at(&self, now: Millis) -> Judged {
-            judge(&self.beat, self.sign, self.progress, self.known, self.reachable, now)
+            super::judge(&self.beat, self.sign, self.progress, self.known, self.reachable, now, self.least)
         }
     }
 

@@ -44,14 +44,23 @@ pub(crate) fn midnight(now_ms: i64) -> i64 {
     began.unwrap_or(now_ms.saturating_sub(24 * 60 * 60 * 1000))
 }
 
+/// Other hubless in reach that are not paired.
+pub(crate) fn strangers(view: &View) -> Vec<Value> {
+    let stranger = |(instance, address): (&String, &String)| json!({"instance": instance, "address": address, "fix": "hubless pair"});
+    view.strangers.iter().map(stranger).collect()
+}
+
+/// What is wrong here and now.
+pub(crate) fn problems(view: &View) -> Vec<Value> {
+    view.warnings.iter().map(|(code, warning)| json!({"code": code, "what": warning.what, "fix": warning.fix})).collect()
+}
+
 /// `GET /api/v3/overview`.
 pub(crate) fn overview(view: &View, now_ms: i64, query: &str) -> Answer {
     let verdict = Verdict::of(view);
     let counts = todos::counts(view, midnight(now_ms));
     let rows: Vec<Value> = agents::by_need(view).iter().map(|row| agents::agent(view, row)).collect();
     let members: Vec<Value> = devices::members(view).into_iter().map(|device| devices::device(view, device)).collect();
-    let stranger = |(instance, address): (&String, &String)| json!({"instance": instance, "address": address, "fix": "hubless pair"});
-    let problems = view.warnings.iter().map(|(code, warning)| json!({"code": code, "what": warning.what, "fix": warning.fix}));
     let total = rows.len();
     let data = json!({
         "verdict": verdict.word(),
@@ -70,10 +79,10 @@ pub(crate) fn overview(view: &View, now_ms: i64, query: &str) -> Answer {
         },
         "sessions": {"total": view.sessions.len(), "stayHere": view.staying.len()},
         "active_sessions": sessions::active(view, now_ms),
-        "strangers": view.strangers.iter().map(stranger).collect::<Vec<_>>(),
+        "strangers": strangers(view),
         "sources": view.sources.iter().map(|(name, source)| devices::source(name, source)).collect::<Vec<_>>(),
         "ways": devices::ways(view),
-        "problems": problems.collect::<Vec<_>>(),
+        "problems": problems(view),
     });
     Answer::counting(data, total, Query::parse(query, &[]))
 }

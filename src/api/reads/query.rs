@@ -59,7 +59,12 @@ impl Query {
 
     /// A point in time in milliseconds since 1970: an ISO 8601 time, a date, or an age such as `7d`.
     pub(crate) fn since(&self, now_ms: i64) -> Result<Option<i64>, Problem> {
-        let Some(text) = self.text("since") else { return Ok(None) };
+        self.moment("since", now_ms)
+    }
+
+    /// As [`Query::since`], of any parameter.
+    pub(crate) fn moment(&self, name: &str, now_ms: i64) -> Result<Option<i64>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
         if let Ok(age) = humantime::parse_duration(text) {
             return Ok(Some(now_ms.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))));
         }
@@ -71,8 +76,8 @@ impl Query {
         {
             return Ok(Some(at.timestamp().as_millisecond()));
         }
-        let detail = format!("since “{text}” is neither a time nor an age");
-        Err(Problem::bad(detail).fix("since=7d, since=2026-03-02 or since=2026-03-02T14:00:00Z"))
+        let detail = format!("{name} “{text}” is neither a time nor an age");
+        Err(Problem::bad(detail).fix(format!("{name}=7d, {name}=2026-03-02 or {name}=2026-03-02T14:00:00Z")))
     }
 }
 
