@@ -8,6 +8,8 @@ mod corpus;
 mod crash;
 mod export;
 mod hooks;
+#[cfg(target_os = "linux")]
+mod lab;
 mod logs;
 mod one_device;
 mod reading;
