@@ -5,13 +5,17 @@
 //! this one may compile meanwhile, so that the middle of several rounds must keep the target, and each of them [`BUSY`] times that.
 //! What it took is printed (`MEASURED`).
 
+mod addresses;
 mod links;
+mod strangers;
 
 use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, hubless, measured, skipped, text};
 use hubless_lab::Lab;
+use hubless_lab::switch::Weather;
+use serde_json::Value;
 
 /// How much longer one round may take than is promised, on a machine that is shared.
 const BUSY: u32 = 3;
@@ -50,6 +54,16 @@ impl Site {
         self.homes[host].up_by(self.command(host, &[hubless(), "up"]))
     }
 
+    /// Starts all, and makes one fleet of them: each is let in by the one before.
+    fn fleet(&self) -> Vec<Daemon<'_>> {
+        let daemons: Vec<Daemon<'_>> = (0..self.homes.len()).map(|host| self.up(host)).collect();
+        for next in 1..daemons.len() {
+            self.pair(next - 1, next);
+        }
+        self.all_level(&daemons);
+        daemons
+    }
+
     fn pair(&self, host: usize, guest: usize) {
         let invited = self.homes[host].json(&["pair", "--ticket"]);
         let joined = self.homes[guest].json(&["pair", text(&invited["data"], "ticket")]);
@@ -67,6 +81,11 @@ impl Site {
 /// How many devices have a level link to this one.
 fn linked(daemon: &Daemon<'_>) -> usize {
     daemon.rows("/api/v3/devices").iter().filter(|row| row["link"]["level"] == true).count()
+}
+
+/// The row of the device called `name`.
+fn device(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
+    daemon.rows("/api/v3/devices").into_iter().find(|device| device["name"] == name)
 }
 
 /// Waits until all these daemons show a todo of each of these texts; how long that took.

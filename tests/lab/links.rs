@@ -67,3 +67,54 @@ fn cut_off(switch: &hubless_lab::switch::Switch, n: usize, pair: &[Daemon<'_>], 
     measured(&format!("lab: cut for {seconds} s, level {took:?} after"));
     took
 }
+
+#[test]
+fn a_link_that_flaps_twenty_times_a_minute_loses_nothing() {
+    let Some(site) = site("a_link_that_flaps_twenty_times_a_minute_loses_nothing", &["anna", "bert", "carl"]) else { return };
+    let all = site.fleet();
+    let mut texts = Vec::new();
+    // One loses its cable, the other only what passes; eight times in 24 s.
+    for n in 0..8 {
+        site.lab.hosts()[1].ip_do("link set eth0 down").expect("down");
+        site.lab.switch.cut(0, 2);
+        for (at, daemon) in all.iter().enumerate() {
+            texts.push(format!("of {at}, flap {n}"));
+            daemon.add(&texts[texts.len() - 1]);
+        }
+        sleep(Duration::from_millis(1_500));
+        site.lab.hosts()[1].ip_do("link set eth0 up").expect("up");
+        site.lab.switch.join(0, 2);
+        sleep(Duration::from_millis(1_500));
+    }
+    let begun = Since::now();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    judge("flapped 20 times a minute, until three know all", HEALED, vec![all_show(&all.iter().collect::<Vec<_>>(), &texts, begun)]);
+    let links = site.homes[0].said().lines().filter(|line| line.contains("link up")).count();
+    measured(&format!("lab: links that anna made while two others flapped 8 times each: {links}"));
+}
+
+#[test]
+fn a_way_that_is_slow_and_loses_delivers_all() {
+    let Some(site) = site("a_way_that_is_slow_and_loses_delivers_all", &["anna", "bert"]) else { return };
+    let all = site.fleet();
+    site.lab.switch.set_weather(Weather { delay: Duration::from_millis(300), loss_percent: 5, multicast: true });
+    let mut took = Vec::new();
+    for n in 0..15 {
+        let (from, to) = if n % 2 == 0 { (&all[0], &all[1]) } else { (&all[1], &all[0]) };
+        let content = format!("through the storm, {n}");
+        let begun = Since::now();
+        from.add(&content);
+        took.push(all_show(&[to], &[&content], begun));
+    }
+    judge("a change at 300 ms and 5 % loss", HEALED, took);
+    let mut took = Vec::new();
+    let [a, mut b] = <[Daemon<'_>; 2]>::try_from(all).unwrap_or_else(|_| panic!("two"));
+    for n in 0..2 {
+        b.stop();
+        let content = format!("while bert was away, {n}");
+        a.add(&content);
+        b = site.up(1);
+        took.push(all_show(&[&b], &[&content], Since::now()));
+    }
+    judge("a restart at 300 ms and 5 % loss, until it knows what it missed", HEALED * 2, took);
+}
