@@ -1,6 +1,6 @@
 //! One machine: three clocks, a disk, files, and a daemon that rises, falls, sleeps and wakes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ed25519_dalek::SigningKey;
 use hubless::model::id::{DeviceId, Life, LinkId};
@@ -52,6 +52,8 @@ pub(crate) struct Device {
     pub(crate) armed: Option<(Moment, u32)>,
     /// Its links: which wire, which end.
     pub(crate) lines: BTreeMap<LinkId, (u64, usize)>,
+    /// Links that it doubts: a dial goes beside them.
+    pub(crate) doubted: BTreeSet<LinkId>,
     /// Whom its network lets not through, until when.
     pub(crate) blocked: BTreeMap<DeviceId, u64>,
     /// Whether it is a clone, and whether it is gone for good.
@@ -101,6 +103,7 @@ impl World {
             idle_ticks: 0,
             armed: None,
             lines: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             blocked: BTreeMap::new(),
             is_clone: false,
             retired: false,

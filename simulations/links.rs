@@ -299,8 +299,8 @@ impl World {
     }
 
     fn has_line_to(&self, d: usize, id: DeviceId) -> bool {
-        let lines = self.devices[d].lines.values();
-        lines.filter_map(|(wire, side)| Some(self.wires.get(wire)?.ends[1 - side].id)).any(|other| other == id)
+        let lines = self.devices[d].lines.iter().filter(|(link, _)| !self.devices[d].doubted.contains(link));
+        lines.map(|(_, line)| line).filter_map(|(wire, side)| Some(self.wires.get(wire)?.ends[1 - side].id)).any(|other| other == id)
     }
 
     fn lets_through(&self, from: usize, to: usize) -> bool {

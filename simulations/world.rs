@@ -80,6 +80,8 @@ pub(crate) struct World {
     pub(crate) stirred: u64,
     pub(crate) calm: bool,
     pub(crate) turns: u64,
+    /// How many it may take; a scenario of a long time may allow more.
+    pub(crate) turns_max: u64,
     /// What happened, how often: a simulation in which nothing goes wrong proves nothing.
     pub(crate) happened: BTreeMap<&'static str, u64>,
     pub(crate) book: Book,
@@ -113,6 +115,7 @@ impl World {
             stirred: 0,
             calm: false,
             turns: 0,
+            turns_max: TURNS_MAX,
             happened: BTreeMap::new(),
             book: Book::default(),
             trace: Trace::new(loud),
@@ -140,8 +143,8 @@ impl World {
             let ((time, ..), event) = next.remove_entry();
             self.time = self.time.max(time);
             self.happen(event)?;
-            if self.turns > TURNS_MAX {
-                return Err(Broken::new("I9", format!("more than {TURNS_MAX} turns")));
+            if self.turns > self.turns_max {
+                return Err(Broken::new("I9", format!("more than {} turns", self.turns_max)));
             }
         }
         self.time = end;
@@ -367,6 +370,7 @@ impl World {
             }
             LinkAction::Block { device, for_ms } => drop(self.devices[d].blocked.insert(device, self.time + for_ms * MS)),
             LinkAction::Fleet(fleet) => self.change_fleet(d, fleet),
+            LinkAction::Doubt { link } => drop(self.devices[d].doubted.insert(link)),
             LinkAction::Renew => self.end_lines(d, "everything is opened anew"),
             LinkAction::Invite { asker, .. } => self.invite(d, asker),
             LinkAction::CloseWindow { asker } => self.tickets.retain(|_, (_, of)| *of != asker),

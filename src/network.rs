@@ -82,6 +82,7 @@ impl Network {
             LinkAction::Say { link, frames } => self.lines.say(link, frames),
             LinkAction::HangUp { link, why } => self.lines.hang_up(link, why),
             LinkAction::Dial { .. }
+            | LinkAction::Doubt { .. }
             | LinkAction::Block { .. }
             | LinkAction::Fleet(_)
             | LinkAction::Renew
@@ -533,6 +534,28 @@ mod tests {
         a.say(on_a, vec![vec![6]]);
         assert_eq!(again.frame().await, [6]);
         b.down().await;
+    }
+
+    #[tokio::test]
+    async fn a_doubted_link_stays_until_the_next_connection_replaces_it() {
+        for lower_doubts in [true, false] {
+            let (a, b, on_a, on_b) = linked().await;
+            let ((mut doubter, link), (mut other, to)) = if lower_doubts { ((a, on_a), (b, on_b)) } else { ((b, on_b), (a, on_a)) };
+            let at = other.at.clone();
+            doubter.network.tell(LinkAction::Doubt { link });
+            doubter.say(link, vec![vec![1]]);
+            assert_eq!(other.frame().await, [1], "it is still a link");
+            doubter.dial(Some(other.device), &at);
+            assert_eq!(doubter.down().await.0, link);
+            assert_eq!(other.down().await.0, to);
+            let (newer, to) = (doubter.up().await.0, other.up().await.0);
+            doubter.say(newer, vec![vec![2]]);
+            other.say(to, vec![vec![3]]);
+            assert_eq!((other.frame().await, doubter.frame().await), (vec![2], vec![3]));
+            // Nobody doubts that one.
+            doubter.dial(Some(other.device), &at);
+            doubter.quiet(600).await;
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,8 @@ mod crash;
 mod damage;
 mod export;
 mod hooks;
+#[cfg(target_os = "linux")]
+mod lab;
 mod logs;
 mod members;
 mod one_device;

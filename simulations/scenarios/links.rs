@@ -203,6 +203,51 @@ fn a_year_long_sleeper_is_let_in_across_removals_and_the_removed_recognise_nobod
 }
 
 #[test]
+fn five_devices_each_away_at_random_for_a_week() {
+    const HOUR: u64 = 3_600 * SECOND;
+    let mut world = world(5);
+    world.turns_max = 120_000;
+    let mut chance = Chance::of(2_026, "a week", 5);
+    let (mut alone, mut todos) = (0, Vec::new());
+    (0..5).for_each(|d| world.sleep(d, 200 * HOUR));
+    // Every three hours some lids are opened for ten minutes; some of those have no network, or no power a moment later.
+    for slot in 0..7 * 8 {
+        let here: Vec<usize> = (0..5).filter(|_| chance.once_in(3)).collect();
+        alone += u32::from(here.len() < 2);
+        for d in &here {
+            world.wake(*d);
+            if chance.once_in(4) {
+                cut_off(&mut world, *d);
+            }
+        }
+        wait(&mut world, 60);
+        for d in here.iter().copied() {
+            todos.push(add(&mut world, d, &format!("of {d} in slot {slot}")));
+            let todo = todos[chance.place(todos.len())];
+            if super::shown(&world, d, todo).is_some() {
+                done(&mut world, d, todo);
+            }
+            if chance.once_in(4) {
+                world.fall(d, SECOND);
+            }
+        }
+        wait(&mut world, 540);
+        here.iter().for_each(|d| world.sleep(*d, 200 * HOUR));
+        join_up(&mut world);
+        ok(&mut world, |world| world.pass(3 * HOUR - 600 * SECOND));
+    }
+    assert!(alone > 10 && todos.len() > 50, "it was a week: {alone} times nobody met, {} todos", todos.len());
+    (0..5).for_each(|d| world.wake(d));
+    end(&mut world);
+    for d in 1..5 {
+        assert!(are_equal(&world, 0, d));
+        for todo in &todos {
+            assert_eq!(state(&world, d, *todo), state(&world, 0, *todo));
+        }
+    }
+}
+
+#[test]
 fn heartbeats_begin_a_new_document() {
     let mut world = world(2);
     world.beat(0, 1, Word::Waiting);

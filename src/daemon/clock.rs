@@ -4,6 +4,7 @@
 //! machine sleeps; the boot clock runs through sleep, and ages are measured on it. The difference of the last two grows
 //! when the machine slept (RELIABILITY F4).
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -15,6 +16,10 @@ use crate::model::time::{Millis, Now};
 /// two clocks are not moved. For tests only; not a setting.
 pub const TEST_OFFSET_VARIABLE: &str = "HUBLESS_TEST_CLOCK_OFFSET_MS";
 
+/// A file that says how many milliseconds the machine of one daemon has slept, besides what it really did: the boot clock is
+/// ahead by so much. So a test can let a daemon wake. For tests only; not a setting.
+pub const TEST_SLEPT_VARIABLE: &str = "HUBLESS_TEST_SLEPT_FILE";
+
 /// The longest sleep at a time. Timers stand still while the machine sleeps; so a deadline that passed meanwhile is noticed
 /// this long after waking at the latest.
 const SLICE: Duration = Duration::from_secs(1);
@@ -24,7 +29,7 @@ const SLICE: Duration = Duration::from_secs(1);
 pub fn now() -> Now {
     // The steady clock is read first: a sleep between two readings then shows as sleep, never as time running back.
     let mono_ms = steady_ms();
-    Now { wall_ms: wall_ms(), mono_ms, boot_ms: boot_ms() }
+    Now { wall_ms: wall_ms(), mono_ms, boot_ms: boot_ms().saturating_add(test_slept_ms()) }
 }
 
 /// Milliseconds since 1970 by the wall clock.
@@ -38,7 +43,7 @@ pub fn wall_ms() -> i64 {
 pub async fn sleep_until(boot_ms: Option<Millis>) {
     let Some(until) = boot_ms else { return std::future::pending().await };
     loop {
-        let left = until.saturating_sub(self::boot_ms());
+        let left = until.saturating_sub(self::boot_ms().saturating_add(test_slept_ms()));
         if left == 0 {
             return;
         }
@@ -84,6 +89,14 @@ fn positive(ms: i64) -> Millis {
 fn test_offset_ms() -> i64 {
     static OFFSET: OnceLock<i64> = OnceLock::new();
     *OFFSET.get_or_init(|| std::env::var(TEST_OFFSET_VARIABLE).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+}
+
+/// Where the file is, is read once; what it says, each time.
+fn test_slept_ms() -> Millis {
+    static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let file = FILE.get_or_init(|| std::env::var_os(TEST_SLEPT_VARIABLE).map(PathBuf::from));
+    let said = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    said.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

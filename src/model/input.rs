@@ -265,7 +265,7 @@ pub enum PeerEvent {
 /// How a peer's link may end by our word, or a peer be treated.
 #[derive(Debug, Clone, PartialEq)]
 pub enum LinkAction {
-    /// Opens a connection, unless there is one.
+    /// Opens a connection, unless there is one that is not doubted.
     Dial {
         /// To whom, if that is known.
         device: Option<DeviceId>,
@@ -285,6 +285,11 @@ pub enum LinkAction {
         link: LinkId,
         /// Why.
         why: Bye,
+    },
+    /// The other end does not answer: the next connection that is made to its device replaces the link. Until then it stays.
+    Doubt {
+        /// Which link.
+        link: LinkId,
     },
     /// Lets no connection of that device through for a while.
     Block {

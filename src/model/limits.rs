@@ -88,6 +88,12 @@ pub const PROVE_WITHIN_MS: Millis = 5_000;
 pub const BLOCKED_MS: Millis = 10 * 60 * 1000;
 /// How often a link is pinged.
 pub const PING_EVERY_MS: Millis = 15_000;
+/// What was written is asked after so soon: did it arrive?
+pub const CONFIRM_MS: Millis = 1_000;
+/// A link whose ping is unanswered for so long is doubted: another one is tried beside it.
+pub const DOUBT_MS: Millis = 3_000;
+/// A link to which more than this was said since it was last heard may just be slow; it is not doubted.
+pub const DOUBT_BYTES_MAX: u64 = 64 * 1024;
 /// A link that has been silent for so long is dead.
 pub const SILENT_MS: Millis = 40_000;
 /// Bytes of a device's name.
@@ -96,5 +102,9 @@ pub const NAME_BYTES_MAX: usize = 256;
 pub const REDIAL_MIN_MS: Millis = 1_000;
 /// The longest wait before a peer is dialled again.
 pub const REDIAL_MAX_MS: Millis = 60_000;
+/// The longest wait before a peer is dialled again that was lost a moment ago and did not say that it goes.
+pub const REDIAL_LOST_MS: Millis = 2_000;
+/// For how long a peer counts as lost a moment ago.
+pub const LOST_MS: Millis = 10 * 60 * 1000;
 /// A skew of clocks that is shown.
 pub const SKEW_SHOWN_MS: i64 = 2_000;

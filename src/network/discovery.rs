@@ -84,15 +84,23 @@ impl Drop for Discovery {
     }
 }
 
-/// Sights a peer that was named by hand, as soon as its name can be looked up.
+/// Sights a peer that was named by hand, as soon as its name can be looked up, and again whenever that leads elsewhere.
 async fn sight_static(peer: String, inbox: mpsc::Sender<Input>) {
+    let mut known: Vec<String> = Vec::new();
     loop {
         match timeout(LOOKUP_MAX, tokio::net::lookup_host(peer.as_str())).await {
             Ok(Ok(found)) => {
-                let addresses = found.take(ADDRESSES_MAX).map(|a| a.to_string()).collect();
-                let sighted = PeerEvent::Sighted { instance: format!("static:{peer}"), ours: true, addresses };
-                let _ = inbox.send(Input::Peer(sighted)).await;
-                return;
+                let mut addresses: Vec<String> = found.take(ADDRESSES_MAX).map(|a| a.to_string()).collect();
+                addresses.sort();
+                if addresses != known {
+                    known.clone_from(&addresses);
+                    let sighted = PeerEvent::Sighted { instance: format!("static:{peer}"), ours: true, addresses };
+                    let _ = inbox.send(Input::Peer(sighted)).await;
+                }
+                // What is an address already leads nowhere else.
+                if peer.parse::<std::net::SocketAddr>().is_ok() {
+                    return;
+                }
             }
             Ok(Err(why)) => tracing::warn!("the peer {peer} cannot be looked up: {why}"),
             Err(_) => tracing::warn!("the peer {peer} cannot be looked up: timed out"),

@@ -5,7 +5,24 @@ use std::net::{IpAddr, SocketAddr};
 use if_addrs::{IfAddr, Interface};
 
 /// How the names of interfaces begin that lead to containers, virtual machines and tunnels (P2P D).
-const SKIPPED: &[&str] = &["docker", "br-", "veth", "virbr", "vmnet", "utun", "tailscale", "wg"];
+const SKIPPED: &[&str] = &[
+    "docker",
+    "br-",
+    "veth",
+    "virbr",
+    "vmnet",
+    "vboxnet",
+    "podman",
+    "cni",
+    "flannel",
+    "lxcbr",
+    "lxdbr",
+    "utun",
+    "tun",
+    "ppp",
+    "tailscale",
+    "wg",
+];
 /// Addresses that are told of; a machine with more has names enough.
 const ADDRESSES_MAX: usize = 32;
 
@@ -55,7 +72,9 @@ mod tests {
 
     #[test]
     fn containers_and_tunnels_are_passed_over_unless_named() {
-        for name in ["docker0", "br-1f2e", "veth12", "virbr0", "vmnet8", "utun3", "tailscale0", "wg0"] {
+        for name in
+            ["docker0", "br-1f2e", "veth12", "virbr0", "vmnet8", "vboxnet0", "podman0", "utun3", "tun0", "ppp0", "tailscale0", "wg0"]
+        {
             assert!(is_skipped(name, &[]) && !is_skipped(name, &[name.to_owned()]), "{name}");
         }
         for name in ["lo", "eth0", "en0", "wlan0", "bridge0"] {

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use libp2p::core::ConnectedPoint;
 use libp2p::{Multiaddr, Swarm};
 
 use super::behaviour::Behaviour;
+use super::dialing;
 
 /// There is no port to listen on.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,21 @@ pub(crate) fn other_end(point: &ConnectedPoint) -> (&Multiaddr, bool) {
     }
 }
 
+/// The address of our own end. Of a connection that we dialled libp2p does not tell it; then it is where the system would begin
+/// another one to the same place now.
+pub(crate) fn own_end(point: &ConnectedPoint) -> Option<IpAddr> {
+    match point {
+        ConnectedPoint::Listener { local_addr, .. } => dialing::socket_of(local_addr).map(|at| at.ip()),
+        ConnectedPoint::Dialer { address, .. } => {
+            let there = dialing::socket_of(address)?;
+            let any = if there.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { IpAddr::from(Ipv6Addr::UNSPECIFIED) };
+            let socket = UdpSocket::bind((any, 0)).ok()?;
+            socket.connect(there).ok()?; // of UDP: nothing is sent
+            socket.local_addr().ok().map(|at| at.ip())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +116,14 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let why = choose(port, &dir.path().join("port")).expect_err("taken").to_string();
         assert!(why.contains(&port.to_string()) && why.contains("network.port"), "{why}");
+    }
+
+    #[test]
+    fn our_own_end_of_what_we_dialled_is_where_the_system_would_begin() {
+        let address: Multiaddr = "/ip4/127.0.0.1/tcp/9".parse().expect("an address");
+        let role = libp2p::core::Endpoint::Dialer;
+        let point = ConnectedPoint::Dialer { address, role_override: role, port_use: libp2p::core::transport::PortUse::New };
+        assert_eq!(own_end(&point), Some(IpAddr::from([127, 0, 0, 1])));
     }
 
     #[test]

@@ -8,11 +8,12 @@
 //! When a link ends its connection is closed, so a dial is never skipped for the sake of a connection without a link.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use if_addrs::Interface;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Stream, Swarm};
 use tokio::sync::{mpsc, oneshot};
@@ -50,6 +51,8 @@ const BLOCKED_MAX: usize = 1_024;
 struct Connection {
     device: DeviceId,
     address: String,
+    /// Our own end's address.
+    local: Option<IpAddr>,
     dialled: bool,
     since: Instant,
     /// Nobody should miss it: it carried a link, or we close it ourselves.
@@ -61,6 +64,8 @@ struct Current {
     connection: ConnectionId,
     queue: Arc<Queue>,
     cut: Cut,
+    /// The core hears no answer on it: the next connection replaces it.
+    doubted: bool,
     done: Option<oneshot::Receiver<()>>,
 }
 
@@ -144,6 +149,7 @@ impl Switchboard {
             LinkAction::Dial { device, addresses } => self.dial(device, addresses).await,
             LinkAction::Say { link, frames } => self.place.lines.say(link, frames),
             LinkAction::HangUp { link, why } => self.place.lines.hang_up(link, why),
+            LinkAction::Doubt { link } => self.links.values_mut().filter(|l| l.link == link).for_each(|l| l.doubted = true),
             LinkAction::Block { device, for_ms } => self.block(device, for_ms),
             LinkAction::Fleet(fleet) => {
                 let is_same = std::mem::replace(&mut self.fleet, fleet).id == self.fleet.id;
@@ -181,7 +187,7 @@ impl Switchboard {
         self.fly().await;
     }
 
-    /// Whether a device has a link, is being dialled, or is about to get its stream.
+    /// Whether a device has a link that is not doubted, is being dialled, or is about to get its stream.
     fn is_met(&self, device: DeviceId) -> bool {
         self.has_link(device)
             || self.calls.has(device)
@@ -189,7 +195,7 @@ impl Switchboard {
     }
 
     fn has_link(&self, device: DeviceId) -> bool {
-        self.links.get(&device).is_some_and(|l| !l.queue.is_ending() && !l.cut.is_made())
+        self.links.get(&device).is_some_and(|l| !l.doubted && !l.queue.is_ending() && !l.cut.is_made())
     }
 
     /// Whether an address leads to a device that has a link.
@@ -215,7 +221,10 @@ impl Switchboard {
                 let (address, dialled) = listening::other_end(&endpoint);
                 let wanted = !dialled || self.calls.arrived(connection_id);
                 match identity::device_of(&peer_id) {
-                    Some(device) if wanted => self.on_connected(device, connection_id, dialing::text_of(address), dialled),
+                    Some(device) if wanted => {
+                        let local = listening::own_end(&endpoint);
+                        self.on_connected(device, connection_id, (dialing::text_of(address), local), dialled);
+                    }
                     _ => drop(self.swarm.close_connection(connection_id)),
                 }
             }
@@ -232,10 +241,10 @@ impl Switchboard {
         }
     }
 
-    fn on_connected(&mut self, device: DeviceId, id: ConnectionId, address: String, dialled: bool) {
+    fn on_connected(&mut self, device: DeviceId, id: ConnectionId, (address, local): (String, Option<IpAddr>), dialled: bool) {
         let linked = self.has_link(device);
         let surplus = self.blocked.contains_key(&device) || (dialled && linked);
-        self.connections.insert(id, Connection { device, address, dialled, since: Instant::now(), served: surplus });
+        self.connections.insert(id, Connection { device, address, local, dialled, since: Instant::now(), served: surplus });
         if surplus {
             self.swarm.close_connection(id);
         } else if self.me < device {
@@ -298,7 +307,7 @@ impl Switchboard {
             cut: cut.clone(),
             over: self.over.clone(),
         };
-        self.links.insert(device, Current { link: id, connection, queue, cut, done: Some(after) });
+        self.links.insert(device, Current { link: id, connection, queue, cut, doubted: false, done: Some(after) });
         let (lines, ended) = (Arc::clone(&self.place.lines), self.ended.0.clone());
         self.place.tasks.spawn(async move {
             link.run(stream, lines).await;
@@ -394,11 +403,24 @@ impl Switchboard {
 
     /// Says where we listen, when that has changed.
     async fn tell_where(&mut self) {
-        let addresses = interfaces::listening(&interfaces::all(), &self.place.discovery.interfaces, self.place.port);
+        let all = interfaces::all();
+        self.end_homeless(&all);
+        let addresses = interfaces::listening(&all, &self.place.discovery.interfaces, self.place.port);
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         if addresses != self.told {
             self.told.clone_from(&addresses);
             self.send(PeerEvent::Listening { addresses }).await;
+        }
+    }
+
+    /// Ends what stood on an address that this machine has no more: nothing will ever come on it, and nobody says so.
+    fn end_homeless(&mut self, all: &[Interface]) {
+        let homeless = |c: &Connection| c.local.is_some_and(|ip| !all.is_empty() && !all.iter().any(|i| i.ip() == ip));
+        let ids: Vec<ConnectionId> = self.connections.iter().filter(|(_, c)| homeless(c)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let on_it = self.links.values().filter(|l| l.connection == id && !l.queue.is_ending());
+            on_it.for_each(|l| l.cut.make("this machine's address changed"));
+            self.close(id);
         }
     }
 

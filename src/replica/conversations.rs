@@ -14,6 +14,7 @@ use crate::model::fact::FactKey;
 use crate::model::id::*;
 use crate::model::input::*;
 use crate::model::leaving::Exclude;
+use crate::model::limits::UNSENT_BYTES_MAX;
 use crate::model::message::*;
 use crate::model::reply::Reply;
 use crate::model::text::Foreign;
@@ -945,6 +946,58 @@ fn messages_of_an_unknown_kind_are_skipped_counted_and_shown() {
     talk(&mut a, &mut b, l, 20_000, VecDeque::new(), said(&out, l).into(), 100);
     let view = a.r.view();
     assert_eq!(view.devices[&b.me()].link.as_ref().map(|link| link.unknown), Some(3));
+}
+
+/// Two nodes with a link on which all has been said.
+fn levelled(a: &mut Node, b: &mut Node) -> LinkId {
+    pair(a, b);
+    let _ = b.step(2, Input::Peer(PeerEvent::Listening { addresses: vec!["y:1".into()] }));
+    let l = LinkId(1);
+    let (to_a, to_b) = up(a, b, l, 3);
+    talk(a, b, l, 4, to_a, to_b, 1_000);
+    a.r.members_changed(now(4));
+    // The first ping of a is answered.
+    let asked = a.step(2_000, Input::Tick);
+    talk(a, b, l, 2_000, VecDeque::new(), said(&asked, l).into(), 1_000);
+    l
+}
+
+#[test]
+fn a_link_that_does_not_answer_is_doubted_and_its_device_dialled_beside_it() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    let l = levelled(&mut a, &mut b);
+    let doubts = |out: &Effects| out.tell.contains(&LinkAction::Doubt { link: l });
+    let pings = |out: &Effects| messages(out, l).iter().filter(|m| matches!(m, Message::Ping { .. })).count();
+    a.add(5_000, "written into the void", None);
+    let asked = a.step(6_000, Input::Tick);
+    assert!(pings(&asked) == 1 && !doubts(&asked), "a second later it is asked whether that came");
+    assert!(!doubts(&a.step(8_900, Input::Tick)));
+    let out = a.step(9_000, Input::Tick);
+    assert!(doubts(&out), "{:?}", out.tell);
+    let shown = a.r.view().devices[&b.me()].link.clone().expect("the link stays");
+    assert!(!shown.level, "and it is not said that all came");
+    let dials = a.step(9_300, Input::Tick);
+    assert!(out.tell.iter().chain(&dials.tell).any(|t| matches!(t, LinkAction::Dial { .. })), "{:?}", dials.tell);
+    assert!(!doubts(&dials), "once is enough");
+    // It answers after all.
+    let _ = inject(&mut a, l, 9_400, Message::Pong { n: 2, wall_ms: 0 });
+    assert!(a.r.view().devices[&b.me()].link.as_ref().is_some_and(|link| link.level));
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_owed_in_our_documents_and_not_in_a_queue() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    levelled(&mut a, &mut b);
+    let mut said = 0;
+    for n in 0..300 {
+        let text = format!("{n} {}", "x".repeat(15_000));
+        let what = TodoDeed::Add { content: text.as_str().into(), project: None, priority: None };
+        let out = a.step(2_100 + n, Input::Ask(Asker(1), Ask::Todo(TodoAsk { what, agent: None, key: None })));
+        let frames = out.tell.iter().filter_map(|t| if let LinkAction::Say { frames, .. } = t { Some(frames) } else { None });
+        said += frames.flatten().map(Vec::len).sum::<usize>();
+    }
+    assert!(said > UNSENT_BYTES_MAX / 2, "it was told at first: {said}");
+    assert!(said < UNSENT_BYTES_MAX + 64 * 1024, "{said} bytes wait for one that takes none of 4.5 MB");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::id::DeviceId;
 use crate::model::input::LinkAction;
-use crate::model::limits::{REDIAL_MAX_MS, REDIAL_MIN_MS};
+use crate::model::limits::{LOST_MS, REDIAL_LOST_MS, REDIAL_MAX_MS, REDIAL_MIN_MS};
 use crate::model::time::Millis;
 
 /// Addresses of one device that are remembered.
@@ -14,6 +14,8 @@ const ADDRESSES_MAX: usize = 16;
 const CONFIGURED: &str = "static:";
 /// How long nobody is reached, while somebody is seen, before our sockets are suspected (DESIGN §7).
 const STUCK_MS: Millis = 3 * 60 * 1000;
+/// How long after this machine woke or moved its links end because of that.
+const MOVING_MS: Millis = 5_000;
 /// Instances of mDNS that are remembered.
 const SIGHTINGS_MAX: usize = 256;
 
@@ -22,6 +24,8 @@ struct Target {
     addresses: Vec<String>,
     wait: Millis,
     due: Millis,
+    /// Until when it counts as lost a moment ago: it is probably near, and only the way to it is not.
+    lost_until: Millis,
 }
 
 /// The dials that are due.
@@ -32,13 +36,15 @@ pub struct Dialing {
     sightings: BTreeMap<String, Target>,
     /// Since when nobody is linked although somebody is seen.
     failing: Option<Millis>,
+    /// Until when every link that ends did so because of what happened to this machine.
+    moving_until: Millis,
 }
 
 impl Dialing {
     /// Nobody is known yet; `seed` spreads the waits.
     #[must_use]
     pub fn new(me: DeviceId, seed: u64) -> Dialing {
-        Dialing { me, seed, devices: BTreeMap::new(), sightings: BTreeMap::new(), failing: None }
+        Dialing { me, seed, devices: BTreeMap::new(), sightings: BTreeMap::new(), failing: None, moving_until: 0 }
     }
 
     /// The members besides us, each with the addresses that its own fact tells.
@@ -66,7 +72,7 @@ impl Dialing {
             if again {
                 return; // it is shown anew every minute or two; that is no news
             }
-            self.sightings.insert(instance, Target { addresses, wait: 0, due: now + spread });
+            self.sightings.insert(instance, Target { addresses, wait: 0, due: now + spread, lost_until: 0 });
         }
         // It may be any of those that are dialled in vain.
         let spread = self.chance() % 200;
@@ -91,18 +97,29 @@ impl Dialing {
         self.sightings.remove(instance);
     }
 
-    /// A link to the device ended: dial again soon, the lower id first.
-    pub fn down(&mut self, device: &DeviceId, lasted: bool, now: Millis) {
-        let first = self.first_wait(device);
+    /// The device does not answer on its link.
+    pub fn doubt(&mut self, device: &DeviceId, now: Millis) {
         if let Some(target) = self.devices.get_mut(device) {
-            // A link that ends as soon as it is up would be dialled again without end.
-            target.wait = if lasted { 0 } else { (target.wait * 2).clamp(REDIAL_MIN_MS, REDIAL_MAX_MS) };
-            target.due = now + first + target.wait;
+            (target.wait, target.due, target.lost_until) = (0, now, now + LOST_MS);
         }
+    }
+
+    /// A link to the device ended (`lost`: without a word): dial again soon, the lower id first.
+    pub fn down(&mut self, device: &DeviceId, lasted: bool, lost: bool, now: Millis) {
+        let first = self.first_wait(device);
+        let Some(target) = self.devices.get_mut(device) else { return };
+        target.lost_until = if lost { now + LOST_MS } else { 0 };
+        // A link that ends as soon as it is up would be dialled again without end.
+        let longest = target.longest(now);
+        target.wait = if lasted { 0 } else { (target.wait * 2).clamp(REDIAL_MIN_MS, longest) };
+        let due = now + first + target.wait;
+        // Whoever moved or woke dials at once, and its old links end after that.
+        target.due = if now < self.moving_until { target.due.min(due) } else { due };
     }
 
     /// The machine woke, or its addresses changed: everybody, now.
     pub fn at_once(&mut self, now: Millis) {
+        self.moving_until = now + MOVING_MS;
         for target in self.devices.values_mut().chain(self.sightings.values_mut()) {
             (target.wait, target.due) = (0, now);
         }
@@ -155,12 +172,16 @@ impl Dialing {
 }
 
 impl Target {
+    fn longest(&self, now: Millis) -> Millis {
+        if now < self.lost_until { REDIAL_LOST_MS } else { REDIAL_MAX_MS }
+    }
+
     /// Whether it is due; then the next time is twice as far away, give or take a quarter.
     fn is_due(&mut self, now: Millis, spread: u64) -> bool {
         if now < self.due {
             return false;
         }
-        self.wait = (self.wait * 2).clamp(REDIAL_MIN_MS, REDIAL_MAX_MS);
+        self.wait = (self.wait * 2).clamp(REDIAL_MIN_MS, self.longest(now));
         self.due = now + self.wait * 3 / 4 + spread % (self.wait / 2);
         true
     }
@@ -200,6 +221,42 @@ mod tests {
         let at = fail(&mut dialing, 20);
         dialing.sighted("x".into(), vec!["127.0.0.1:2".into()], at);
         assert!(dialing.deadline(&none) > Some(at + 200), "what is shown again does not make us dial without a pause");
+    }
+
+    #[test]
+    fn who_was_lost_is_dialled_often_for_ten_minutes_and_who_said_good_bye_is_not() {
+        let (me, other) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let none = BTreeSet::new();
+        for (lost, often) in [(true, true), (false, false)] {
+            let mut dialing = Dialing::new(me, 7);
+            dialing.members(&BTreeMap::from([(other, vec!["127.0.0.1:1".into()])]), 0);
+            dialing.down(&other, true, lost, 0);
+            let (mut now, mut longest) = (0, 0);
+            while now < LOST_MS - REDIAL_MAX_MS {
+                let due = dialing.deadline(&none).expect("somebody is not linked");
+                longest = longest.max(due - now);
+                now = due;
+                dialing.due(now, &none, &BTreeSet::new());
+            }
+            assert_eq!(longest <= REDIAL_LOST_MS * 5 / 4, often, "{longest} ms");
+            for _ in 0..12 {
+                now = dialing.deadline(&none).expect("somebody is not linked").max(LOST_MS);
+                dialing.due(now, &none, &BTreeSet::new());
+            }
+            assert!(dialing.deadline(&none).is_some_and(|due| due - now > REDIAL_MAX_MS / 2), "then ever more rarely");
+        }
+    }
+
+    #[test]
+    fn who_moved_dials_at_once_and_what_ends_because_of_it_puts_nothing_off() {
+        let (me, other) = (DeviceId([3; 32]), DeviceId([2; 32]));
+        let mut dialing = Dialing::new(me, 7);
+        dialing.members(&BTreeMap::from([(other, vec!["127.0.0.1:1".into()])]), 0);
+        dialing.at_once(1_000);
+        dialing.down(&other, true, true, 1_100);
+        assert_eq!(dialing.deadline(&BTreeSet::new()), Some(1_000), "though the other's id is lower");
+        dialing.down(&other, true, true, 1_000 + MOVING_MS);
+        assert!(dialing.deadline(&BTreeSet::new()) > Some(1_000 + MOVING_MS), "later it is the other's turn first");
     }
 
     #[test]

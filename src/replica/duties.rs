@@ -28,6 +28,7 @@ impl Replica {
         for link in self.links.values_mut() {
             link.tick(now, &mut self.library, out);
         }
+        self.doubt_links(now, out);
         self.reading.tick(now, out);
         self.ask_who_lives(now, out);
         self.blocked.retain(|_, until| *until > now.boot_ms);
@@ -199,7 +200,7 @@ impl Replica {
         let contact = heard.map(|heard| here(heard.said));
         // The same contact computed a moment later differs by a rounding of two clocks.
         let contact = contact.map(|contact| before.filter(|before| (contact - before).abs() < 1_000).unwrap_or(contact));
-        let level = link.is_some_and(super::link::Link::is_level);
+        let level = link.is_some_and(|link| link.is_level() && !link.doubted);
         DeviceView {
             id: device,
             name: self.showing.name(&device).cloned().unwrap_or_else(|| Foreign::new(device.short())),

@@ -3,7 +3,7 @@
 use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{DeviceId, DocId, LinkId};
-use crate::model::input::PeerEvent;
+use crate::model::input::{LinkAction, PeerEvent};
 use crate::model::limits::{MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, REDIAL_MAX_MS, SILENT_MS};
 use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
 use crate::model::reply::{Code, Refusal, Reply};
@@ -88,8 +88,7 @@ impl Replica {
 
     fn hear_frame(&mut self, id: LinkId, bytes: &[u8], now: Now, out: &mut Effects) {
         let Some(mut link) = self.links.remove(&id) else { return };
-        link.heard = now.boot_ms;
-        link.bytes.0 += bytes.len() as u64;
+        link.hear(bytes.len(), now.boot_ms);
         let limit = match link.stage {
             Stage::Proving => MEMBERS_BYTES_MAX + self.log.belonging(&self.fleet.id).iter().map(Vec::len).sum::<usize>(),
             Stage::Greeting | Stage::Comparing | Stage::Open => MESSAGE_BYTES_MAX,
@@ -117,6 +116,7 @@ impl Replica {
         match (link.stage, message) {
             (Stage::Proving, Message::Members(entries)) => self.prove(link, &entries, now, out),
             (_, Message::Bye(why)) => {
+                link.farewell = true;
                 self.hear_bye(link, why, now, out);
                 Err(why)
             }
@@ -260,14 +260,15 @@ impl Replica {
         if link.stage > Stage::Proving {
             let device = self.showing.view.device_name(&link.device).plain();
             out.note.push(Note::Link { device, up: false, detail: why.to_owned() });
-            if link.is_level() {
+            if link.is_level() && link.is_confirmed() {
                 self.behind.insert(link.device, 0);
             } else {
                 self.behind.remove(&link.device);
             }
         }
         let lasted = link.stage == Stage::Open && now.boot_ms.saturating_sub(link.since) >= REDIAL_MAX_MS;
-        self.dialing.down(&link.device, lasted, now.boot_ms);
+        let lost = link.stage == Stage::Open && !link.farewell;
+        self.dialing.down(&link.device, lasted, lost, now.boot_ms);
     }
 
     /// How long a silent link is waited for.
@@ -294,6 +295,16 @@ impl Replica {
                     self.give_up(unanswered, out);
                 }
             }
+        }
+    }
+
+    /// Who was asked and does not answer is dialled anew, beside its link: what TCP still holds for it may come much later.
+    pub(super) fn doubt_links(&mut self, now: Now, out: &mut Effects) {
+        let due = |link: &&mut Link| !link.doubted && link.doubt_due().is_some_and(|due| due <= now.boot_ms);
+        for link in self.links.values_mut().filter(due) {
+            link.doubted = true;
+            out.tell.push(LinkAction::Doubt { link: link.id });
+            self.dialing.doubt(&link.device, now.boot_ms);
         }
     }
 

@@ -11,7 +11,7 @@ use automerge::sync::State as SyncState;
 use crate::model::effects::Effects;
 use crate::model::id::{Asker, DeviceId, DocId, LinkId};
 use crate::model::input::LinkAction;
-use crate::model::limits::{PING_EVERY_MS, UNSENT_BYTES_MAX};
+use crate::model::limits::{CONFIRM_MS, DOUBT_BYTES_MAX, DOUBT_MS, PING_EVERY_MS, UNSENT_BYTES_MAX};
 use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message};
 use crate::model::time::{Millis, Now};
 use crate::model::view::Warning;
@@ -47,6 +47,8 @@ struct Talk {
 /// A ping that was sent.
 struct Ping {
     at: Now,
+    /// How many messages about documents had been said.
+    after: u64,
     askers: Vec<Asker>,
 }
 
@@ -111,6 +113,14 @@ pub struct Link {
     pub held: BTreeMap<DocId, Warning>,
     /// How many secrets were learnt from it.
     pub secrets: usize,
+    /// Whether the other said that it goes.
+    pub farewell: bool,
+    /// Whether the network was told that this link is doubted.
+    pub doubted: bool,
+    /// Messages about documents that were said, and that are known to have come.
+    told: (u64, u64),
+    /// Bytes said since something was heard.
+    unheard: u64,
     credit: i64,
     sent: Vec<DocHeads>,
     talking: BTreeMap<DocId, Talk>,
@@ -141,6 +151,10 @@ impl Link {
             presence_owed: false,
             held: BTreeMap::new(),
             secrets: 0,
+            farewell: false,
+            doubted: false,
+            told: (0, 0),
+            unheard: 0,
             credit: UNSENT_BYTES_MAX as i64,
             sent: Vec::new(),
             talking: BTreeMap::new(),
@@ -157,6 +171,10 @@ impl Link {
         let bytes: usize = frames.iter().map(Vec::len).sum();
         self.credit -= bytes as i64;
         self.bytes.1 += bytes as u64;
+        self.unheard += bytes as u64;
+        if matches!(message, Message::Changes { .. } | Message::Sync { .. }) {
+            self.told.0 += 1;
+        }
         out.tell.push(LinkAction::Say { link: self.id, frames });
     }
 
@@ -176,6 +194,26 @@ impl Link {
     #[must_use]
     pub fn is_level(&self) -> bool {
         self.stage == Stage::Open && self.talking.is_empty() && self.dirty.is_empty() && self.held.is_empty()
+    }
+
+    /// Whether the other is known to have got all that it was told.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.told.0 == self.told.1
+    }
+
+    /// Something was heard at `now`.
+    pub fn hear(&mut self, bytes: usize, now: Millis) {
+        self.heard = now;
+        self.bytes.0 += bytes as u64;
+        (self.unheard, self.doubted) = (0, false);
+    }
+
+    /// From when on the other end is doubted, if it stays silent: it was asked, and nothing has come since.
+    #[must_use]
+    pub fn doubt_due(&self) -> Option<Millis> {
+        let asked = self.pings.values().map(|ping| ping.at.boot_ms).find(|asked| *asked >= self.heard)?;
+        (self.stage == Stage::Open && self.unheard <= DOUBT_BYTES_MAX).then_some(asked + DOUBT_MS)
     }
 
     /// Says `Hello` with the heads of this moment; what changes from now on is measured against them.
@@ -377,13 +415,14 @@ impl Link {
         while self.pings.len() >= PINGS_MAX {
             self.pings.pop_first();
         }
-        self.pings.insert(self.pinged, Ping { at: now, askers: asker.into_iter().collect() });
+        self.pings.insert(self.pinged, Ping { at: now, after: self.told.0, askers: asker.into_iter().collect() });
         self.say(&Message::Ping { n: self.pinged }, out);
     }
 
     /// Hears the answer to a ping.
     pub fn pong(&mut self, n: u64, wall_ms: i64, now: Now) -> Option<Measured> {
         let ping = self.pings.remove(&n)?;
+        self.told.1 = self.told.1.max(ping.after);
         let rtt_ms = now.mono_ms.saturating_sub(ping.at.mono_ms);
         let skew_ms = wall_ms.saturating_sub(ping.at.wall_ms.saturating_add(rtt_ms as i64 / 2));
         self.measured = Some((rtt_ms, skew_ms));
@@ -394,6 +433,13 @@ impl Link {
     /// Askers whose pings were not answered by this link.
     pub fn unanswered(&mut self) -> Vec<Asker> {
         std::mem::take(&mut self.pings).into_values().flat_map(|ping| ping.askers).collect()
+    }
+
+    /// Soon after something was written the other is asked, so that it is known whether it came.
+    pub fn confirm_soon(&mut self, now: Millis) {
+        if self.pings.values().next_back().map_or(self.told.1, |ping| ping.after) < self.told.0 {
+            self.ping_due = self.ping_due.min(now + CONFIRM_MS);
+        }
     }
 
     /// Does what is due: pings, and talks that fell silent.
@@ -426,6 +472,7 @@ impl Link {
             return Millis::MAX;
         }
         let talks = self.talking.iter().filter(|(doc, _)| !self.dirty.contains(*doc)).map(|(_, talk)| talk.at + TALK_AGAIN_MS);
-        talks.chain([self.ping_due]).min().unwrap_or(self.ping_due)
+        let doubt = self.doubt_due().filter(|_| !self.doubted);
+        talks.chain([self.ping_due]).chain(doubt).min().unwrap_or(self.ping_due)
     }
 }

@@ -415,9 +415,10 @@ impl Replica {
         self.links.values().filter(|link| link.stage > Stage::Proving).map(|link| link.device).collect()
     }
 
-    /// Who is not dialled: those with a link, and those who are blocked.
+    /// Who is not dialled: those with a link that is not doubted, and those who are blocked.
     pub(super) fn spared(&self) -> BTreeSet<DeviceId> {
-        self.linked().into_iter().chain(self.blocked.keys().copied()).collect()
+        let sure = self.links.values().filter(|link| link.stage > Stage::Proving && !link.doubted).map(|link| link.device);
+        sure.chain(self.blocked.keys().copied()).collect()
     }
 
     pub(super) fn is_member(&self, device: &DeviceId) -> bool {
@@ -444,6 +445,7 @@ impl Replica {
             self.links.values_mut().for_each(|link| link.forget(&doc));
         }
         self.tell_presence(now, out);
+        self.links.values_mut().for_each(|link| link.confirm_soon(now.boot_ms));
         self.showing.update(now, &self.presences);
         if self.show_devices(now) {
             self.showing.view.seq += 1;

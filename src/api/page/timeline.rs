@@ -54,8 +54,16 @@ pub(crate) fn part(scene: &Scene<'_>) -> Part {
 fn band(html: &mut Html, scene: &Scene<'_>, device: &DeviceView, spans: &[&Span<'_>], window: (i64, i64)) {
     let (lanes, left_out) = lanes(spans);
     let height = lanes.len().max(1) * LANE_PX;
-    html.raw("<div class=\"band\" data-key=\"b-").text(&device.id.to_string()).raw("\"><p class=\"who\">").brief(&device.shown_name()).raw("</p>");
-    html.raw("<svg role=\"img\" width=\"100%\" height=\"").count(height).raw("\" aria-label=\"").text(&device.shown_name().plain()).raw(": ");
+    html.raw("<div class=\"band\" data-key=\"b-")
+        .text(&device.id.to_string())
+        .raw("\"><p class=\"who\">")
+        .brief(&device.shown_name())
+        .raw("</p>");
+    html.raw("<svg role=\"img\" width=\"100%\" height=\"")
+        .count(height)
+        .raw("\" aria-label=\"")
+        .text(&device.shown_name().plain())
+        .raw(": ");
     html.counted(spans.len(), "session", "sessions").raw(" in this span\"><title>").text(&device.shown_name().plain()).raw("</title>");
     let away = !device.reachable && device.id != scene.view.me;
     if let Some(since) = device.last_contact_here.filter(|_| away) {
