@@ -6,8 +6,10 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::ages;
 use super::context::{Context, block_on};
@@ -84,8 +86,12 @@ fn code(context: &Context, with_qr: bool) -> anyhow::Result<()> {
     if context.out.is_data() {
         return context.out.done(data, "");
     }
-    print(&format!("{}\n", with_code(context.out, &data)))?;
-    let device = stand_at(context, &data)?;
+    let device = block_on(async {
+        // Before anybody can have seen the code.
+        let mut stop = signal(SignalKind::interrupt()).context("ctrl-C cannot be heard")?;
+        print(&format!("{}\n", with_code(context.out, &data)))?;
+        stand_at(context, &data, &mut stop).await
+    })??;
     context.out.done(json!({"state": "paired", "device": device}), &paired(&device))
 }
 
@@ -101,13 +107,13 @@ fn with_code(out: Out, data: &Value) -> String {
 }
 
 /// Waits until a device came in; says meanwhile who tried to, and how long it still goes.
-fn stand_at(context: &Context, data: &Value) -> anyhow::Result<Value> {
+async fn stand_at(context: &Context, data: &Value, stop: &mut Signal) -> anyhow::Result<Value> {
     let (window, until, tries) = (fields::count(data, "window"), fields::time(data, "until"), fields::count(data, "tries"));
     let (mut wrong, mut relayed) = (0, 0);
     let clock = Clock { until: until.filter(|_| std::io::stderr().is_terminal() && !context.out.quiet) };
     loop {
         let body = json!({"wrong": wrong, "relayed": relayed});
-        let waited = block_on(waiting(context, &format!("/api/v3/pair/{window}/wait"), &body, &clock))?;
+        let waited = waiting(context, &format!("/api/v3/pair/{window}/wait"), &body, &clock, stop).await;
         clock.wipe();
         let answer = waited?;
         let told = &answer["data"];
@@ -127,16 +133,15 @@ fn stand_at(context: &Context, data: &Value) -> anyhow::Result<Value> {
 }
 
 /// One wait, with the clock running; ctrl-C ends it.
-async fn waiting(context: &Context, target: &str, body: &Value, clock: &Clock) -> Result<Value, Trouble> {
+async fn waiting(context: &Context, target: &str, body: &Value, clock: &Clock, stop: &mut Signal) -> Result<Value, Trouble> {
     let client = context.client();
     let within = context.globals.timeout.unwrap_or(client::JOINER_WITHIN);
     let mut answer = std::pin::pin!(client.post_within(target, body, within));
-    let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         clock.show();
         tokio::select! {
             answer = answer.as_mut() => return answer.map_err(not_paired),
-            _ = stop.as_mut() => {
+            _ = stop.recv() => {
                 let closed = Trouble::new("interrupted", INTERRUPTED, "interrupted: the window is closed, nobody was let in");
                 return Err(closed.fix("hubless pair"));
             }
