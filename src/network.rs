@@ -10,6 +10,7 @@
 
 mod agenda;
 mod behaviour;
+mod connections;
 mod dialing;
 mod discovery;
 mod doorman;

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Later};
 use super::behaviour::{self, Behaviour, BehaviourEvent};
+use super::connections::{Connection, Current, Ended};
 use super::dialing::{self, Calls, Failed};
 use super::discovery::Discovery;
 use super::doorman::{Opened, Opening};
@@ -47,30 +48,6 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_millis(100);
 /// Devices that are blocked at once; strangers do not get so far.
 const BLOCKED_MAX: usize = 1_024;
-
-struct Connection {
-    device: DeviceId,
-    address: String,
-    /// Our own end's address.
-    local: Option<IpAddr>,
-    dialled: bool,
-    since: Instant,
-    /// Nobody should miss it: it carried a link, or we close it ourselves.
-    served: bool,
-}
-
-struct Current {
-    link: LinkId,
-    connection: ConnectionId,
-    queue: Arc<Queue>,
-    cut: Cut,
-    /// The core hears no answer on it: the next connection replaces it.
-    doubted: bool,
-    done: Option<oneshot::Receiver<()>>,
-}
-
-/// A link whose task has ended.
-type Ended = (DeviceId, LinkId, ConnectionId);
 
 /// The owner of the swarm.
 pub(crate) struct Switchboard {
@@ -195,7 +172,7 @@ impl Switchboard {
     }
 
     fn has_link(&self, device: DeviceId) -> bool {
-        self.links.get(&device).is_some_and(|l| !l.doubted && !l.queue.is_ending() && !l.cut.is_made())
+        self.links.get(&device).is_some_and(Current::is_sure)
     }
 
     /// Whether an address leads to a device that has a link.
@@ -415,8 +392,7 @@ impl Switchboard {
 
     /// Ends what stood on an address that this machine has no more: nothing will ever come on it, and nobody says so.
     fn end_homeless(&mut self, all: &[Interface]) {
-        let homeless = |c: &Connection| c.local.is_some_and(|ip| !all.is_empty() && !all.iter().any(|i| i.ip() == ip));
-        let ids: Vec<ConnectionId> = self.connections.iter().filter(|(_, c)| homeless(c)).map(|(id, _)| *id).collect();
+        let ids: Vec<ConnectionId> = self.connections.iter().filter(|(_, c)| c.is_homeless(all)).map(|(id, _)| *id).collect();
         for id in ids {
             let on_it = self.links.values().filter(|l| l.connection == id && !l.queue.is_ending());
             on_it.for_each(|l| l.cut.make("this machine's address changed"));
