@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{SOON, eventually, skipped};
+use crate::support::{SOON, Since, eventually, skipped};
 
 /// How long one command of the driver may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(60);
+/// How long a browser may take to go.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// The key under which WebDriver hands out elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -49,7 +51,7 @@ pub(crate) struct Browser {
     driver: Child,
     port: u16,
     session: String,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 fn is_there(program: &str) -> bool {
@@ -72,7 +74,7 @@ impl Browser {
         let profile = tempfile::Builder::new().prefix("hlb").tempdir().expect("a directory");
         // It takes its port twice, for both address families, and gives up when somebody else was quicker with the second.
         let (driver, port) = eventually(SOON, "chromedriver listens", || driver(profile.path()));
-        let mut browser = Browser { driver, port, session: String::new(), _profile: profile };
+        let mut browser = Browser { driver, port, session: String::new(), profile };
         let arguments = [
             "--headless=new",
             "--no-sandbox",
@@ -84,7 +86,7 @@ impl Browser {
             "--disable-component-update",
             "--window-size=1280,900",
             "--lang=en-GB",
-            &format!("--user-data-dir={}", browser._profile.path().join("profile").display()),
+            &format!("--user-data-dir={}", browser.profile.path().join("profile").display()),
         ];
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
@@ -255,5 +257,11 @@ impl Drop for Browser {
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
+        // The browser ends a moment after its driver, and writes into its profile until then.
+        let begun = Since::now();
+        while self.profile.path().exists() && begun.elapsed() < GONE_WITHIN {
+            let _ = std::fs::remove_dir_all(self.profile.path());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
