@@ -435,7 +435,7 @@ mod tests {
 
     #[test]
     fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
-        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\nhooks.session_note = false\nsync.exclude = [\"acme\", \"~/private\", \"agent:mole\"]\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
+        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\nhooks.session_note = false\nagents.stale_after = \"10m\"\nsync.exclude = [\"acme\", \"~/private\", \"agent:mole\"]\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
             peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n"
             .to_owned();
         let mut env: Vec<(String, String)> = [
@@ -449,6 +449,7 @@ mod tests {
             ("HUBLESS_NETWORK_PEERS", "10.0.0.2:4826,[fe80::1]:1"),
             ("HUBLESS_HOOKS_SESSION_NOTE", "no"),
             ("HUBLESS_SYNC_EXCLUDE", "acme, ~/private, agent:mole"),
+            ("HUBLESS_AGENTS_STALE_AFTER", "600s"),
             ("HUBLESS_LOG_FORMAT", "json"),
             ("HUBLESS_LOG_LEVEL", "trace"),
             ("HUBLESS_LOG_MAX_SIZE", "65536"),

@@ -51,6 +51,8 @@ pub(crate) struct Browser {
     driver: Child,
     port: u16,
     session: String,
+    /// The browser's process.
+    browser: i32,
     profile: tempfile::TempDir,
 }
 
@@ -74,7 +76,7 @@ impl Browser {
         let profile = tempfile::Builder::new().prefix("hlb").tempdir().expect("a directory");
         // It takes its port twice, for both address families, and gives up when somebody else was quicker with the second.
         let (driver, port) = eventually(SOON, "chromedriver listens", || driver(profile.path()));
-        let mut browser = Browser { driver, port, session: String::new(), profile };
+        let mut browser = Browser { driver, port, session: String::new(), browser: 0, profile };
         let arguments = [
             "--headless=new",
             "--no-sandbox",
@@ -95,6 +97,8 @@ impl Browser {
         }}});
         let made = browser.ask("POST", "/session", &wanted);
         browser.session = made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
+        let pid = made["capabilities"]["goog:processID"].as_i64().and_then(|pid| pid.try_into().ok());
+        browser.browser = pid.expect("the number of the browser's process");
         Some(browser)
     }
 
@@ -123,6 +127,11 @@ impl Browser {
         let mut bytes = vec![0; length];
         answer.read_exact(&mut bytes).ok()?;
         Some((status, serde_json::from_slice(&bytes).ok()?))
+    }
+
+    /// Whether the browser's own process is still there.
+    fn runs(&self) -> bool {
+        rustix::process::Pid::from_raw(self.browser).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
     }
 
     #[track_caller]
@@ -257,11 +266,13 @@ impl Drop for Browser {
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
-        // The browser ends a moment after its driver, and writes into its profile until then.
+        // The browser and its helpers end a moment later, and write into the profile until then.
         let begun = Since::now();
-        while self.profile.path().exists() && begun.elapsed() < GONE_WITHIN {
+        let mut gone = 0;
+        while gone < 5 && begun.elapsed() < GONE_WITHIN {
             let _ = std::fs::remove_dir_all(self.profile.path());
-            std::thread::sleep(Duration::from_millis(50));
+            gone = if self.profile.path().exists() || self.runs() { 0 } else { gone + 1 };
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

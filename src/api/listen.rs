@@ -382,6 +382,7 @@ mod tests {
             (script.path.as_str(), 200, "text/javascript; charset=utf-8"),
             ("/assets/page.css", 404, "application/problem+json"),
             ("/sync/todos/t-zzzz", 404, "text/html; charset=utf-8"),
+            ("/sync/nowhere", 404, "application/problem+json"),
             ("/v2/syncOverview", 200, "application/json"),
             ("/v2/deviceSessions", 400, "application/json"),
             ("/api/v3/overview", 200, "application/json"),

@@ -113,10 +113,13 @@ pub(crate) fn wrapped(view: &View, now_ms: i64, data: Value) -> Value {
     envelope::Answer::one(data, query::Query::default()).wrapped(view, now_ms, "daemon").value()
 }
 
+/// The word for a route that does not exist.
+pub(crate) const NO_ROUTE: &str = "route-not-found";
+
 /// The problem of a route that does not exist.
 pub(crate) fn no_route(path: &str) -> Problem {
     let shown = crate::model::text::Foreign::new(path).plain();
-    Problem::missing("route-not-found", format!("there is nothing at {shown}")).fix("GET /api/v3/overview").at(path)
+    Problem::missing(NO_ROUTE, format!("there is nothing at {shown}")).fix("GET /api/v3/overview").at(path)
 }
 
 #[cfg(test)]

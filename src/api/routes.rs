@@ -157,17 +157,21 @@ async fn sync_page(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
         let scene = page::Scene::new(&view, &asked.strips, asked.now(), asked.trouble.as_deref(), (&path, &query));
         let (status, page) = match page::page(&scene) {
             Ok(page) => (StatusCode::OK, page),
+            // No page ever stands there; of what may come to be, a page says that it is not there yet.
+            Err(problem) if problem.code == reads::NO_ROUTE => return Err(problem),
             Err(problem) => (StatusCode::from_u16(problem.status).unwrap_or(StatusCode::NOT_FOUND), page::nothing(&scene, &problem)),
         };
         let text = match have {
             None => page::document(&scene, page),
             Some(have) => page::changed(&scene, page, &have),
         };
-        (status, text, page::moment(scene.now_ms))
+        Ok((status, text, page::moment(scene.now_ms)))
     };
     // Drawing takes milliseconds where there are thousands of sessions; the doors stay free for others meanwhile.
-    let Ok((status, text, now)) = desk.tasks.spawn_blocking(draw).await else {
-        return No(Problem::new(500, "internal", "the page could not be made")).into_response();
+    let drawn = desk.tasks.spawn_blocking(draw).await;
+    let (status, text, now) = match drawn.unwrap_or_else(|_| Err(Problem::new(500, "internal", "the page could not be made"))) {
+        Ok(drawn) => drawn,
+        Err(problem) => return No(problem).into_response(),
     };
     let mut response = respond::written(status, "text/html; charset=utf-8", text);
     let headers = response.headers_mut();

@@ -381,28 +381,6 @@ impl Replica {
         self.foreign = false;
     }
 
-    /// The members besides us are dialled where they say they listen.
-    pub(super) fn members_changed(&mut self, now: Now) {
-        let members = self.log.members(&self.fleet.id);
-        let address = |device: &DeviceId| self.showing.devices().get(device).map(|d| d.addresses.clone()).unwrap_or_default();
-        let others = members.keys().filter(|device| **device != self.me.device).map(|device| (*device, address(device))).collect();
-        self.dialing.members(&others, now.boot_ms);
-        let gone: Vec<DeviceId> = self.presences.heard().keys().filter(|device| !members.contains_key(device)).copied().collect();
-        gone.iter().for_each(|device| self.forget_presence(device));
-        let out_of_it = !members.contains_key(&self.me.device) && !self.log.heads(&self.fleet.id).is_empty();
-        let removed = self.log.is_removed(&self.fleet.id, &self.me.device.0);
-        self.warn("removed", out_of_it, || Warning {
-            what: if removed {
-                "this device was removed from its fleet; it gets nothing new".into()
-            } else {
-                "who let this device in was removed from the fleet, and that counts: it gets nothing new".into()
-            },
-            fix: Some(
-                if removed { "hubless down, hubless rekey, hubless up; then pair again" } else { "hubless leave, then pair again" }.into(),
-            ),
-        });
-    }
-
     pub(super) fn warn(&mut self, name: &str, on: bool, warning: impl FnOnce() -> Warning) {
         if !on {
             self.warnings.remove(name);
