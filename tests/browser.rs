@@ -15,8 +15,10 @@ use crate::support::{SOON, Since, eventually, skipped};
 
 /// How long one command of the driver may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(60);
-/// How long a browser may take to go.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a browser that was told to end may take to do so by itself.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a browser may take to go, with all that belongs to it.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// The key under which WebDriver hands out elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -132,6 +134,12 @@ impl Browser {
     /// Whether the browser's own process is still there.
     fn runs(&self) -> bool {
         rustix::process::Pid::from_raw(self.browser).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+    }
+
+    fn kill(&self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.browser) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 
     #[track_caller]
@@ -266,10 +274,13 @@ impl Drop for Browser {
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
-        // The browser and its helpers end a moment later, and write into the profile until then.
+        // The browser and its helpers end a moment later, and write into the profile until then. One that does not would stay for good.
         let begun = Since::now();
         let mut gone = 0;
         while gone < 5 && begun.elapsed() < GONE_WITHIN {
+            if self.runs() && begun.elapsed() > ENDS_WITHIN {
+                self.kill();
+            }
             let _ = std::fs::remove_dir_all(self.profile.path());
             gone = if self.profile.path().exists() || self.runs() { 0 } else { gone + 1 };
             std::thread::sleep(Duration::from_millis(20));
