@@ -73,8 +73,9 @@ impl Beat {
             return Err(Trouble::usage("AGENT must not be blank").fix("hubless beat NAME [TASK] [FILE]").into());
         }
         let within = context.globals.timeout.unwrap_or(client::WRITE_WITHIN);
+        let said_ms = clock::wall_ms();
         let sent = block_on(send(&context.client(), &self.report(), within))?;
-        let told = or_spooled(context, self.report(), sent)?;
+        let told = or_spooled(context, self.report(), said_ms, sent)?;
         context.out.done(told.clone(), &self.line(&told))?;
         match self.every {
             Some(every) if !self.ends() => block_on(self.go_on(context, every, within))?,
@@ -165,8 +166,9 @@ impl Beat {
                 }
             }
         };
+        let said_ms = clock::wall_ms();
         let sent = send(&client, &self.end(), within.min(END_WITHIN)).await;
-        let told = or_spooled(context, self.end(), sent)?;
+        let told = or_spooled(context, self.end(), said_ms, sent)?;
         let line = format!("✓ {}: done ({})", Foreign::new(self.agent.as_str()).plain(), went(&told));
         context.out.done(told, &line)?;
         Ok(exit)
@@ -184,18 +186,19 @@ async fn send(client: &Client, body: &Value, within: Duration) -> anyhow::Result
     Ok(answer.get("data").cloned().unwrap_or(answer))
 }
 
-/// A report that nobody could take waits for the next daemon. Where there was never one, nobody would come for it.
-fn or_spooled(context: &Context, mut report: Value, sent: anyhow::Result<Value>) -> anyhow::Result<Value> {
+/// A report that nobody could take waits for the next daemon; so does one that may have been taken by a daemon that died before it
+/// could say so: it carries when it was said, and taken twice it is the same word. Where there was never one, nobody would come for it.
+fn or_spooled(context: &Context, mut report: Value, said_ms: i64, sent: anyhow::Result<Value>) -> anyhow::Result<Value> {
+    let unheard = [Code::DaemonDown, Code::TimedOut].map(Code::exit);
     let down = match sent {
-        Err(why) if why.downcast_ref::<Trouble>().is_some_and(|trouble| trouble.exit == Code::DaemonDown.exit()) => why,
+        Err(why) if why.downcast_ref::<Trouble>().is_some_and(|trouble| unheard.contains(&trouble.exit)) => why,
         told => return told,
     };
     if let Some(word) = report["state"].as_str().filter(|word| Reported::parse(word).is_none()) {
         return Err(Trouble::from(Problem::of(Code::BadRequest, format!("“{}” is no state", Foreign::new(word).plain()))).into());
     }
-    let now_ms = clock::wall_ms();
-    report["at"] = json!(now_ms);
-    match spool::leave(&context.config.home.spool_dir(), now_ms, &report) {
+    report["at"] = json!(said_ms);
+    match spool::leave(&context.config.home.spool_dir(), said_ms, &report) {
         Ok(()) => Ok(json!({"success": true, "spooled": true, "sessionId": null, "updated": null, "durable": false, "replicatedTo": []})),
         Err(_) => Err(down),
     }
