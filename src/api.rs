@@ -8,6 +8,7 @@
 mod body;
 pub mod client;
 mod compat;
+mod contract;
 mod desk;
 mod doorman;
 mod events;
@@ -16,6 +17,8 @@ mod fixture;
 mod fleet;
 mod imports;
 mod listen;
+mod metrics;
+mod openapi;
 mod page;
 pub mod problem;
 pub mod reads;

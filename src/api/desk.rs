@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::events::{Feed, STREAMS_MAX};
+use super::metrics::Rejected;
 use super::problem::Problem;
 use super::strips::Strips;
 use crate::model::ask::Ask;
@@ -54,6 +55,8 @@ pub(crate) struct Desk {
     pub(crate) streams: Arc<Semaphore>,
     /// Somebody reported: the spool is worth a look.
     pub(crate) spooled: Notify,
+    /// What was refused at the doors.
+    pub(crate) rejected: Rejected,
     next: AtomicU64,
     waiting: Mutex<BTreeMap<Asker, oneshot::Sender<Reply>>>,
 }
@@ -71,8 +74,9 @@ impl Desk {
         let boot = format!("{:x}.{:x}", clock(), std::process::id());
         let (feed, streams) = (Arc::new(Feed::new()), Arc::new(Semaphore::new(STREAMS_MAX)));
         let (spooled, next, waiting, strips) = (Notify::new(), AtomicU64::new(1), Mutex::default(), Strips::default());
+        let rejected = Rejected::default();
         let computers = BTreeMap::new();
-        Desk { inbox, view, clock, boot, socket, trouble, computers, tasks, stop, feed, strips, streams, spooled, next, waiting }
+        Desk { inbox, view, clock, boot, socket, trouble, computers, tasks, stop, feed, strips, streams, spooled, rejected, next, waiting }
     }
 
     /// What is shown now.

@@ -27,6 +27,7 @@ use tokio::time::{sleep, timeout};
 
 use super::desk::Desk;
 use super::doorman::{Door, Head, SOCKET_NAME, guard};
+use super::metrics;
 use super::respond::No;
 
 /// Connections of one door at a time; more wait (INTERFACE §4, rule 9).
@@ -274,7 +275,10 @@ async fn answered(
     let head = Head { method: request.method(), uri: request.uri(), headers: request.headers() };
     let mut response = match door.admit(head, &desk.socket) {
         Ok(()) => app.call(request).await?,
-        Err(problem) => No(problem.at(request.uri().path())).into_response(),
+        Err(problem) => {
+            metrics::reject(&desk.rejected, &problem.code);
+            No(problem.at(request.uri().path())).into_response()
+        }
     };
     guard(response.headers_mut());
     Ok(response)

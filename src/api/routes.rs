@@ -13,7 +13,7 @@ use super::desk::Desk;
 use super::doorman::{Door, SOCKET_HOST};
 use super::problem::Problem;
 use super::respond::{self, No};
-use super::{compat, fleet, imports, page, reads, stream, webhook, writes};
+use super::{compat, fleet, imports, metrics, openapi, page, reads, stream, webhook, writes};
 use crate::model::text::Foreign;
 use crate::model::view::View;
 
@@ -67,7 +67,9 @@ pub(crate) fn router(desk: Arc<Desk>, door: Door) -> Router {
         .route("/assets/{name}", get(asset))
         .route("/healthz", get(async || respond::json(StatusCode::OK, &json!({"status": "OK"}))))
         .route("/readyz", get(ready))
-        .route("/version", get(version));
+        .route("/version", get(version))
+        .route("/metrics", get(measured))
+        .route("/openapi.json", get(described));
     router = match door {
         Door::Loopback => router.route("/api/v3/export", get(only_on_the_socket)),
         Door::Socket => with_writes(router),
@@ -197,6 +199,14 @@ async fn asset(uri: Uri) -> Response {
 
 async fn version() -> Response {
     respond::json(StatusCode::OK, &json!({"name": "hubless", "version": env!("CARGO_PKG_VERSION"), "schema": reads::SCHEMA}))
+}
+
+async fn measured(State(desk): State<Arc<Desk>>) -> Response {
+    respond::written(StatusCode::OK, metrics::MEDIA, metrics::text(&desk))
+}
+
+async fn described() -> Response {
+    respond::json_bytes(StatusCode::OK, openapi::TEXT.as_bytes().to_vec())
 }
 
 /// Ready means that the replica is open and both doors listen; all else that is wrong is a warning, never a 503.
