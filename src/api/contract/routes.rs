@@ -1,10 +1,10 @@
 //! The routes of the API.
 
-use super::Answer::{Bare, Enveloped, Other};
-use super::Doors::{Both, Socket};
-use super::Kind::{Any, Is, List, Moment, Perhaps, Text, Whole, Word, Yes};
-use super::Method::{Get, Post};
-use super::{Answer, Kind, Parameter, Route};
+use super::terms::Answer::{Bare, Enveloped, Other};
+use super::terms::Doors::{Both, Socket};
+use super::terms::Kind::{Any, Is, List, Moment, Perhaps, Text, Whole, Word, Yes};
+use super::terms::Method::{Get, Post};
+use super::terms::{Answer, Kind, Parameter, Route};
 
 const JSON: &str = "application/json";
 

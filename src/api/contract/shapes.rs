@@ -1,14 +1,16 @@
-//! The objects of the API. A field is always there; what is not known is `null`.
+//! The objects of `/api/v3`. A field is always there; what is not known is `null`.
 
-use super::Kind::{Any, Is, List, Map, Moment, Perhaps, Text, Time, Whole, Word, Yes};
-use super::{Kind, Shape};
+use super::terms::Kind::{Any, Is, List, Perhaps, Text, Time, Whole, Word, Yes};
+use super::terms::{Kind, Shape};
 
-const STATE: Kind = Word(&["needs input", "stale", "stuck?", "working", "late", "idle", "done", "failed", "unknown"]);
-const STATUS: Kind = Word(&["pending", "in_progress", "cancelled", "completed"]);
+/// How an agent is judged.
+pub(super) const STATE: Kind = Word(&["needs input", "stale", "stuck?", "working", "late", "idle", "done", "failed", "unknown"]);
+/// How a todo stands.
+pub(super) const STATUS: Kind = Word(&["pending", "in_progress", "cancelled", "completed"]);
 const REPORTED: Kind = Word(&["working", "waiting", "idle", "done", "failed"]);
 
-/// All objects, in the order in which they are told.
-pub(crate) const SHAPES: &[Shape] = &[
+/// All of them.
+pub(super) const OURS: &[Shape] = &[
     Shape {
         name: "Problem",
         what: "A no, with its cause and its fix (RFC 9457). `code` is the word in the brackets behind an error of the command line.",
@@ -21,39 +23,6 @@ pub(crate) const SHAPES: &[Shape] = &[
             ("code", Text, "the reason, as a word for programs"),
         ],
     },
-    Shape {
-        name: "Device",
-        what: "A device of the fleet, and the way to it.",
-        fields: &[
-            ("device", Text, "its id"),
-            ("shortId", Text, "the beginning of its id, as people see it"),
-            ("name", Text, ""),
-            ("platform", Perhaps(&Text), ""),
-            ("thisDevice", Yes, "whether it is the one that answers"),
-            ("member", Yes, "whether it may speak with us; false when it was removed"),
-            ("reachable", Yes, "whether there is a link"),
-            ("address", Perhaps(&Text), "where it is reached"),
-            ("link", Perhaps(&Is("Link")), ""),
-            ("lastContact", Perhaps(&Time), "when it was last heard, by our clock"),
-            ("theyMiss", Perhaps(&Whole), "changes that we have and it has not; null when that cannot be known"),
-            ("weMiss", Perhaps(&Whole), "changes that it has and we have not; null when that cannot be known"),
-            ("clockSkewMs", Perhaps(&Whole), "how far its clock is ahead of ours"),
-            ("lastError", Perhaps(&Is("Trouble")), "why it could not be reached the last time"),
-        ],
-    },
-    Shape {
-        name: "Link",
-        what: "A connection to a device.",
-        fields: &[
-            ("address", Text, ""),
-            ("rttMs", Perhaps(&Whole), "round trip"),
-            ("bytesIn", Whole, "of this connection"),
-            ("bytesOut", Whole, "of this connection"),
-            ("level", Yes, "whether both have the same"),
-            ("skipped", Whole, "messages of a later version that were passed over"),
-        ],
-    },
-    Shape { name: "Trouble", what: "Something that went wrong, and when.", fields: &[("at", Time, ""), ("why", Text, "")] },
     Shape {
         name: "Agent",
         what: "An agent on a device. What it says is what its leading session says: one that waits for a person, else the one heard of last.",
@@ -312,37 +281,7 @@ pub(crate) const SHAPES: &[Shape] = &[
             ("active_todos", Whole, ""),
         ],
     },
-    Shape { name: "Stranger", what: "", fields: &[("instance", Text, ""), ("address", Text, ""), ("fix", Text, "")] },
     Shape { name: "Warning", what: "", fields: &[("code", Text, ""), ("what", Text, ""), ("fix", Perhaps(&Text), "")] },
-    Shape {
-        name: "SyncRow",
-        what: "Another device, and how far apart we are.",
-        fields: &[
-            ("device", Text, ""),
-            ("shortId", Text, ""),
-            ("name", Text, ""),
-            ("platform", Perhaps(&Text), ""),
-            ("thisDevice", Yes, ""),
-            ("member", Yes, ""),
-            ("reachable", Yes, ""),
-            ("address", Perhaps(&Text), ""),
-            ("link", Perhaps(&Is("Link")), ""),
-            ("lastContact", Perhaps(&Time), ""),
-            ("theyMiss", Perhaps(&Whole), ""),
-            ("weMiss", Perhaps(&Whole), ""),
-            ("clockSkewMs", Perhaps(&Whole), ""),
-            ("lastError", Perhaps(&Is("Trouble")), ""),
-            ("bytesIn", Whole, ""),
-            ("bytesOut", Whole, ""),
-            ("inStep", Perhaps(&Yes), "null while there is no link"),
-        ],
-    },
-    Shape {
-        name: "MatrixRow",
-        what: "What a device misses of the others, as far as this one can know.",
-        fields: &[("device", Text, ""), ("deviceName", Text, ""), ("from", List(&Is("MatrixCell")), "")],
-    },
-    Shape { name: "MatrixCell", what: "", fields: &[("device", Text, ""), ("misses", Perhaps(&Whole), "changes")] },
     Shape {
         name: "Span",
         what: "A session in time, cut to the window that was asked for.",
@@ -427,165 +366,6 @@ pub(crate) const SHAPES: &[Shape] = &[
         ],
     },
     Shape {
-        name: "V2Overview",
-        what: "EVOX device sync's overview.",
-        fields: &[("devices", List(&Is("V2Device")), ""), ("stats", Is("V2Stats"), ""), ("timestamp", Moment, "")],
-    },
-    Shape { name: "V2Stats", what: "", fields: &[("totalAgents", Whole, ""), ("activeAgents", Whole, ""), ("staleAgents", Whole, "")] },
-    Shape {
-        name: "V2Device",
-        what: "",
-        fields: &[
-            ("device", Text, "its name"),
-            ("agents", List(&Is("V2Agent")), ""),
-            ("activeCount", Whole, ""),
-            ("totalCount", Whole, ""),
-        ],
-    },
-    Shape {
-        name: "V2Agent",
-        what: "",
-        fields: &[
-            ("agent", Text, ""),
-            ("status", Word(&["active", "idle", "offline"]), ""),
-            ("currentTask", Perhaps(&Text), ""),
-            ("isStale", Yes, ""),
-            ("lastHeartbeat", Moment, ""),
-            ("state", STATE, ""),
-            ("reachable", Yes, ""),
-        ],
-    },
-    Shape { name: "V2DeviceSessions", what: "", fields: &[("device", Text, ""), ("sessions", List(&Is("V2Session")), "")] },
-    Shape { name: "V2AgentSessions", what: "", fields: &[("agent", Text, ""), ("sessions", List(&Is("V2Session")), "")] },
-    Shape {
-        name: "V2Session",
-        what: "",
-        fields: &[
-            ("device", Text, ""),
-            ("agent", Text, ""),
-            ("status", Word(&["active", "idle", "offline"]), ""),
-            ("currentTask", Perhaps(&Text), ""),
-            ("currentFile", Perhaps(&Text), ""),
-            ("isStale", Yes, ""),
-            ("lastHeartbeat", Moment, ""),
-            ("lastHeartbeatAgo", Whole, "milliseconds"),
-            ("metadata", Any, ""),
-            ("state", STATE, ""),
-            ("reachable", Yes, ""),
-            ("sessionId", Text, ""),
-            ("notes", Perhaps(&Text), ""),
-            ("claimedDevice", Perhaps(&Text), ""),
-        ],
-    },
-    Shape {
-        name: "Spokes",
-        what: "pi-brain's status of its spokes.",
-        fields: &[("status", Word(&["success"]), ""), ("data", Is("SpokesData"), "")],
-    },
-    Shape {
-        name: "SpokesData",
-        what: "",
-        fields: &[
-            ("spokes", List(&Is("Spoke")), ""),
-            ("lastSync", Map(&Time), "by name"),
-            ("pendingSessions", Perhaps(&Whole), "0 when every device has all; null when that cannot be known"),
-            ("errors", List(&Is("SpokeError")), ""),
-        ],
-    },
-    Shape {
-        name: "Spoke",
-        what: "",
-        fields: &[
-            ("name", Text, ""),
-            ("method", Word(&["p2p"]), ""),
-            ("enabled", Yes, ""),
-            ("connected", Yes, ""),
-            ("lastSeen", Perhaps(&Time), ""),
-            ("sessionsCount", Whole, ""),
-        ],
-    },
-    Shape { name: "SpokeError", what: "", fields: &[("name", Text, ""), ("at", Time, ""), ("error", Text, "")] },
-    Shape { name: "WebhookInfo", what: "", fields: &[("status", Text, ""), ("endpoint", Text, ""), ("actions", List(&Text), "")] },
-    Shape {
-        name: "MissionControl",
-        what: "Mission Control's status.",
-        fields: &[("agents", List(&Is("MissionAgent")), ""), ("stats", Is("MissionStats"), ""), ("timestamp", Time, "")],
-    },
-    Shape {
-        name: "MissionStats",
-        what: "",
-        fields: &[("active", Whole, ""), ("idle", Whole, ""), ("blocked", Whole, ""), ("error", Whole, ""), ("total", Whole, "")],
-    },
-    Shape {
-        name: "MissionAgent",
-        what: "",
-        fields: &[
-            ("id", Text, ""),
-            ("name", Text, ""),
-            ("status", Word(&["active", "idle", "blocked", "error"]), ""),
-            ("currentTask", Perhaps(&Text), ""),
-            ("startedAt", Perhaps(&Time), ""),
-            ("durationSeconds", Perhaps(&Whole), ""),
-            ("blockers", Perhaps(&Text), ""),
-            ("lastRun", Time, ""),
-            ("state", STATE, ""),
-            ("device", Text, ""),
-            ("reachable", Yes, ""),
-            ("source", Text, ""),
-            ("sessionId", Text, ""),
-            ("sessions", List(&Is("MissionSession")), "of the last 24 h"),
-        ],
-    },
-    Shape {
-        name: "MissionSession",
-        what: "",
-        fields: &[
-            ("id", Text, ""),
-            ("session_key", Text, ""),
-            ("agent_name", Text, ""),
-            ("task_description", Perhaps(&Text), ""),
-            ("status", Word(&["active", "completed", "error"]), ""),
-            ("started_at", Time, ""),
-            ("updated_at", Time, ""),
-            ("completed_at", Perhaps(&Time), ""),
-            ("result", Perhaps(&Text), ""),
-            ("duration_seconds", Whole, ""),
-            ("state", STATE, ""),
-            ("source", Text, ""),
-        ],
-    },
-    Shape {
-        name: "HubStatus",
-        what: "ChittySync's status.",
-        fields: &[
-            ("service", Text, ""),
-            ("version", Text, ""),
-            ("projects", Is("HubProjects"), ""),
-            ("sessions", Is("HubSessions"), ""),
-            ("topics", Is("HubTopics"), ""),
-            ("todos", Is("HubTodos"), ""),
-        ],
-    },
-    Shape { name: "HubProjects", what: "", fields: &[("total", Whole, ""), ("synced", Perhaps(&Whole), "")] },
-    Shape { name: "HubSessions", what: "", fields: &[("total", Whole, ""), ("active", Whole, "")] },
-    Shape { name: "HubTopics", what: "", fields: &[("categories", Whole, ""), ("total_conversations", Whole, "")] },
-    Shape {
-        name: "HubTodos",
-        what: "",
-        fields: &[("total", Whole, ""), ("pending", Whole, ""), ("in_progress", Whole, ""), ("completed", Whole, "")],
-    },
-    Shape { name: "HubSessionList", what: "", fields: &[("sessions", List(&Any), "sessions, with the hub's names beside ours")] },
-    Shape {
-        name: "Said",
-        what: "What became of a report.",
-        fields: &[
-            ("success", Yes, ""),
-            ("sessionId", Text, ""),
-            ("updated", Yes, "whether it was known already"),
-            ("durable", Yes, "whether it is on disk; a mere sign of life need not be"),
-        ],
-    },
-    Shape {
         name: "Beaten",
         what: "What became of a beat.",
         fields: &[
@@ -595,33 +375,6 @@ pub(crate) const SHAPES: &[Shape] = &[
             ("durable", Yes, ""),
             ("replicatedTo", List(&Text), "names of devices that have it"),
         ],
-    },
-    Shape {
-        name: "RunTaken",
-        what: "What became of a run's report.",
-        fields: &[("success", Yes, ""), ("taskId", Text, ""), ("message", Text, ""), ("durable", Yes, ""), ("warnings", List(&Text), "")],
-    },
-    Shape {
-        name: "ListTaken",
-        what: "What became of a list of todos, row by row, as the next GET shows it.",
-        fields: &[
-            ("success", Yes, ""),
-            ("received", Whole, ""),
-            ("added", Whole, ""),
-            ("updated", Whole, ""),
-            ("known", Whole, ""),
-            ("refused", Whole, ""),
-            ("conflicts", Whole, ""),
-            ("totalTodos", Whole, ""),
-            ("lastSync", Time, ""),
-            ("results", List(&Any), ""),
-            ("warnings", List(&Text), ""),
-        ],
-    },
-    Shape {
-        name: "SessionsTaken",
-        what: "",
-        fields: &[("received", Whole, ""), ("new", Whole, ""), ("sessions", List(&Text), "their ids"), ("warnings", List(&Text), "")],
     },
     Shape { name: "Health", what: "", fields: &[("status", Word(&["OK"]), "")] },
     Shape { name: "Version", what: "", fields: &[("name", Text, ""), ("version", Text, ""), ("schema", Whole, "of the answers")] },
