@@ -59,7 +59,7 @@ pub enum Error {
         file: PathBuf,
     },
     /// Our own path cannot stand in a settings file.
-    #[error("the path of this program is no text: {}", .program.display())]
+    #[error("the path of this program is no text, or does not end in “hubless…”: {}", .program.display())]
     Program {
         /// Which.
         program: PathBuf,
@@ -89,7 +89,7 @@ impl Error {
             Error::NotJson { .. } | Error::Shape { .. } => "mend it by hand, then do this again; nothing was changed".to_owned(),
             Error::Foreign { file } => format!("move it away, then do this again: {}", file.display()),
             Error::Changed { .. } => "do it again; nothing was changed".to_owned(),
-            Error::Program { .. } => "move the program to a path in plain letters".to_owned(),
+            Error::Program { .. } => "call the program hubless, at a path in plain letters".to_owned(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
@@ -19,6 +19,8 @@ pub(super) struct Found {
     /// Where the bytes lie, behind all links.
     place: PathBuf,
     mode: u32,
+    /// Whose it is: user and group.
+    owner: (u32, u32),
 }
 
 impl Found {
@@ -45,13 +47,17 @@ pub(super) fn read(path: &Path) -> Result<Option<Found>, Error> {
     if !meta.is_file() {
         return Err(odd("no plain file"));
     }
+    if meta.nlink() > 1 {
+        // Replaced whole it would be another file than the one under the other name.
+        return Err(odd("one file under several names (a hard link)"));
+    }
     let mut bytes = Vec::new();
     File::open(&place).and_then(|file| file.take(BYTES_MAX + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(odd("too large to be settings"));
     }
     let text = String::from_utf8(bytes).map_err(|_| odd("no text in UTF-8"))?;
-    Ok(Some(Found { text, place, mode: meta.permissions().mode() & 0o7777 }))
+    Ok(Some(Found { text, place, mode: meta.permissions().mode() & 0o7777, owner: (meta.uid(), meta.gid()) }))
 }
 
 /// Puts `after` where `before` was found; `None` takes the file away. What was there is copied beside it first, under a name with
@@ -71,8 +77,8 @@ pub(super) fn replace(path: &Path, before: Option<&Found>, after: Option<&str>, 
         return Ok(copy);
     };
     let beside = place.with_file_name(format!(".{}.hubless-{}", name(place), std::process::id()));
-    let mode = before.map_or(NEW_MODE, |before| before.mode);
-    let written = write(&beside, after, mode).map_err(unwritable(place)).and_then(|()| unchanged(path, before));
+    let (mode, owner) = before.map_or((NEW_MODE, None), |before| (before.mode, Some(before.owner)));
+    let written = write(&beside, after, mode, owner).map_err(unwritable(place)).and_then(|()| unchanged(path, before));
     let done = written.and_then(|()| fs::rename(&beside, place).map_err(unwritable(place)));
     if done.is_err() {
         drop(fs::remove_file(&beside));
@@ -93,7 +99,7 @@ fn keep(path: &Path, found: &Found, stamp: &str) -> Result<PathBuf, Error> {
     for n in 0..100 {
         let again = if n == 0 { String::new() } else { format!("-{n}") };
         let copy = path.with_file_name(format!("{}.before-hubless-{stamp}{again}", name(path)));
-        match write(&copy, &found.text, found.mode) {
+        match write(&copy, &found.text, found.mode, Some(found.owner)) {
             Ok(()) => return Ok(copy),
             Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {}
             Err(why) => return Err(Error::Unwritable { file: copy, why }),
@@ -102,10 +108,14 @@ fn keep(path: &Path, found: &Found, stamp: &str) -> Result<PathBuf, Error> {
     Err(Error::Unwritable { file: path.to_owned(), why: io::ErrorKind::AlreadyExists.into() })
 }
 
-/// A new file, on disk when this returns.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+/// A new file of that owner, on disk when this returns.
+fn write(path: &Path, text: &str, mode: u32, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(NEW_MODE).open(path)?;
     file.write_all(text.as_bytes())?;
+    let meta = file.metadata()?;
+    if let Some((user, group)) = owner.filter(|owner| *owner != (meta.uid(), meta.gid())) {
+        std::os::unix::fs::fchown(&file, Some(user), Some(group))?;
+    }
     file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
@@ -122,6 +132,23 @@ mod tests {
         let mut names: Vec<String> = fs::read_dir(dir).expect("listed").map(|entry| name(&entry.expect("an entry").path())).collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_not_torn_apart_and_keeps_its_owner() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (path, other) = (dir.path().join("settings.json"), dir.path().join("dotfiles.json"));
+        fs::write(&path, "{}").expect("written");
+        fs::hard_link(&path, &other).expect("linked");
+        assert!(matches!(read(&path), Err(Error::Odd { .. })));
+        fs::remove_file(&other).expect("removed");
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(1234), Some(1235)).expect("given away");
+        }
+        let before = read(&path).expect("read").expect("there");
+        replace(&path, Some(&before), Some("new"), "s").expect("replaced");
+        let after = read(&path).expect("read").expect("there");
+        assert_eq!((after.owner, after.text.as_str()), (before.owner, "new"));
     }
 
     #[test]

@@ -89,8 +89,9 @@ pub fn plan(tool: Tool, dir: &Path, caller: &Caller, deed: Deed) -> Result<Plan,
     Ok(Plan { file, left_out, switched_off, before, after })
 }
 
+/// Its path; what we would not know again is not put anywhere.
 fn program(caller: &Caller) -> Result<&str, Error> {
-    caller.program.to_str().ok_or_else(|| Error::Program { program: caller.program.clone() })
+    caller.program.to_str().filter(|path| shell::is_program(path)).ok_or_else(|| Error::Program { program: caller.program.clone() })
 }
 
 /// How a tool's settings stand to us; `None` when none of our entries is there.

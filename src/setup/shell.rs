@@ -28,8 +28,9 @@ pub(super) fn is_ours_with(command: &str, args: &[&str], tool: &str) -> bool {
     is_program(command) && args == ["hook", tool]
 }
 
-fn is_program(path: &str) -> bool {
-    Path::new(path).file_name().is_some_and(|name| name == PROGRAM)
+/// Ours by its name, also as `hubless-0.1` or `hubless_old`.
+pub(super) fn is_program(path: &str) -> bool {
+    Path::new(path).file_name().is_some_and(|name| name.to_string_lossy().starts_with(PROGRAM))
 }
 
 /// A word that every shell reads as it stands.
@@ -87,9 +88,10 @@ mod tests {
         }
 
         fn our_own_command_is_known_again(dir: String, home: Option<String>) -> bool {
-            let program = format!("/{dir}/hubless");
-            let said = command(&program, home.as_deref(), "claude");
-            is_ours(&said, "claude") && !is_ours(&said, "codex")
+            ["hubless", "hubless-0.1", "hubless (deleted)"].into_iter().all(|name| {
+                let said = command(&format!("/{dir}/{name}"), home.as_deref(), "claude");
+                is_ours(&said, "claude") && !is_ours(&said, "codex")
+            })
         }
     }
 
