@@ -52,6 +52,15 @@ impl Foreign {
         out
     }
 
+    /// As one word of a command line that a person may copy into a shell: in quotes unless it needs none. Every shell reads back
+    /// what [`Foreign::plain`] shows.
+    #[must_use]
+    pub fn word(&self) -> String {
+        let plain = self.plain();
+        let is_simple = !plain.is_empty() && plain.chars().all(|c| c.is_alphanumeric() || "-._@/".contains(c));
+        if is_simple { plain } else { format!("'{}'", plain.replace('\'', "'\\''")) }
+    }
+
     /// For a JSON answer, whose writer escapes it; also what hashes, comparisons and rules look at.
     #[must_use]
     pub fn json(&self) -> &str {
@@ -108,6 +117,13 @@ mod tests {
             let once = Foreign::new(text).normalised();
             Foreign::new(once.clone()).normalised() == once
         }
+    }
+
+    #[test]
+    fn a_name_in_a_command_is_one_word_of_it() {
+        let word = |text: &str| Foreign::new(text).word();
+        assert_eq!((word("sam"), word("it's me"), word("")), ("sam".into(), "'it'\\''s me'".into(), "''".into()));
+        assert_eq!((word("sam;touch pwn"), word("$(x)"), word("a\nb")), ("'sam;touch pwn'".into(), "'$(x)'".into(), "'a\\u{a}b'".into()));
     }
 
     #[test]

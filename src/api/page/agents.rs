@@ -111,6 +111,6 @@ fn now(html: &mut Html, scene: &Scene<'_>, row: &AgentRow<'_>) {
         .raw("</dd></div><div><dt>Session</dt><dd>");
     pieces::session_id_link(html, scene.view, &beat.session);
     html.raw("</dd></div></dl><p class=\"act\">");
-    pieces::command(html, &format!("hubless agents show {}", beat.agent.plain()));
+    pieces::command(html, &format!("hubless agents show {}", beat.agent.word()));
     html.raw("</p></div>");
 }
