@@ -146,7 +146,7 @@ fn what_was_said_while_no_daemon_ran_is_shown_when_it_is_back() {
     state(&daemon, "idle");
     let old =
         json!({"agent": "claude", "tool": "claude", "session": SESSION, "state": "failed", "source": "hook", "at": 1_772_460_131_000_i64});
-    fs::write(spool.join("0001772460131000-x"), old.to_string()).expect("written");
+    fs::write(spool.join("0001772460131000-00000000000000aa"), old.to_string()).expect("written");
     home.json(&["beat", "sam"]);
     eventually(SOON, "it was taken", || (files(&spool) == 0).then_some(()));
     state(&daemon, "idle");

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::doorman::Door;
 use super::events::{Feed, STREAMS_MAX};
 use super::metrics::Rejected;
 use super::problem::Problem;
@@ -29,6 +30,9 @@ pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) const FAR_ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// How long somebody may stand at a pairing window: longer than any is open.
 pub(crate) const JOINER_WITHIN: Duration = Duration::from_secs(240);
+
+/// Long answers and pages that are made at a time.
+const DRAWS_MAX: usize = 4;
 
 /// What both doors share.
 pub(crate) struct Desk {
@@ -51,8 +55,10 @@ pub(crate) struct Desk {
     pub(crate) feed: Arc<Feed>,
     /// When each agent was heard.
     pub(crate) strips: Strips,
-    /// Room for streams of events.
-    pub(crate) streams: Arc<Semaphore>,
+    /// Room for streams of events on loopback, and on the control socket: readers of one door keep nobody from the other.
+    streams: [Arc<Semaphore>; 2],
+    /// Room for long answers that are made beside. Whoever hangs up meanwhile leaves the making behind, and it counts until it is done.
+    draws: Arc<Semaphore>,
     /// Somebody reported: the spool is worth a look.
     pub(crate) spooled: Notify,
     /// What was refused at the doors.
@@ -72,11 +78,48 @@ impl Desk {
         (tasks, stop): (TaskTracker, CancellationToken),
     ) -> Desk {
         let boot = format!("{:x}.{:x}", clock(), std::process::id());
-        let (feed, streams) = (Arc::new(Feed::new()), Arc::new(Semaphore::new(STREAMS_MAX)));
+        let (feed, draws) = (Arc::new(Feed::new()), Arc::new(Semaphore::new(DRAWS_MAX)));
+        let streams = [Arc::new(Semaphore::new(STREAMS_MAX)), Arc::new(Semaphore::new(STREAMS_MAX))];
         let (spooled, next, waiting, strips) = (Notify::new(), AtomicU64::new(1), Mutex::default(), Strips::default());
         let rejected = Rejected::default();
         let computers = BTreeMap::new();
-        Desk { inbox, view, clock, boot, socket, trouble, computers, tasks, stop, feed, strips, streams, spooled, rejected, next, waiting }
+        Desk {
+            inbox,
+            view,
+            clock,
+            boot,
+            socket,
+            trouble,
+            computers,
+            tasks,
+            stop,
+            feed,
+            strips,
+            streams,
+            draws,
+            spooled,
+            rejected,
+            next,
+            waiting,
+        }
+    }
+
+    /// Room for streams of that door.
+    pub(crate) fn streams(&self, door: Door) -> &Arc<Semaphore> {
+        match door {
+            Door::Loopback => &self.streams[0],
+            Door::Socket => &self.streams[1],
+        }
+    }
+
+    /// Makes an answer beside, so that others are not kept waiting: at most [`DRAWS_MAX`] at a time.
+    pub(crate) async fn draw<T: Send + 'static>(&self, make: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+        let Ok(place) = self.draws.clone().acquire_owned().await else { return Err(stopping()) };
+        let made = self.tasks.spawn_blocking(move || {
+            let _place = place;
+            make()
+        });
+        made.await.map_err(|_| Problem::new(500, "internal", "the answer could not be made"))
     }
 
     /// What is shown now.
@@ -172,6 +215,29 @@ mod tests {
             Some(Input::Ask(asker, _)) => asker,
             other => panic!("not a question: {other:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn only_so_many_answers_are_made_at_a_time_whoever_hangs_up() {
+        let (desk, _asked) = desk(1);
+        let (go, gate) = std::sync::mpsc::sync_channel::<()>(DRAWS_MAX + 1);
+        let gate = Arc::new(Mutex::new(gate));
+        let begun = Arc::new(AtomicU64::new(0));
+        let draw = || {
+            let (gate, begun) = (gate.clone(), begun.clone());
+            desk.draw(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                gate.lock().unwrap_or_else(PoisonError::into_inner).recv().expect("let go");
+            })
+        };
+        // Each is asked for and left at once, as by somebody who hangs up.
+        for _ in 0..DRAWS_MAX + 3 {
+            drop(timeout(Duration::from_millis(50), draw()).await);
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), DRAWS_MAX as u64);
+        (0..DRAWS_MAX).for_each(|_| go.send(()).expect("waited for"));
+        go.send(()).expect("waited for");
+        draw().await.expect("there is room again");
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::desk::Desk;
 use super::doorman::{Door, Head, SOCKET_NAME, guard};
@@ -44,6 +45,10 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 const LIVE_WITHIN: Duration = Duration::from_millis(200);
 /// How often a port is drawn anew when IPv6 has it taken.
 const DRAWS_MAX: usize = 16;
+
+/// Cuts a connection off, for who is told by it and takes nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Cut(pub(crate) CancellationToken);
 
 /// Why a door cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +137,11 @@ pub(crate) async fn socket(run_dir: &Path) -> Result<(UnixListener, PathBuf), Er
     let path = run_dir.join(SOCKET_NAME);
     let not = |why| Error::Socket { path: path.clone(), why };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir).map_err(not)?;
-    let mode = std::fs::metadata(run_dir).map_err(not)?.mode() & 0o777;
+    let meta = std::fs::metadata(run_dir).map_err(not)?;
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(not(io::Error::other(format!("its directory belongs to another user (uid {})", meta.uid()))));
+    }
+    let mode = meta.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(Error::TooOpen { path: run_dir.to_owned(), mode });
     }
@@ -245,13 +254,18 @@ async fn converse<S>(stream: S, door: Door, app: TowerToHyperService<Router>, de
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stop = desk.stop.clone();
-    let service = service_fn(move |request| answered(door, request, app.clone(), desk.clone()));
+    let (stop, cut) = (desk.stop.clone(), Cut(CancellationToken::new()));
+    let cutting = cut.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(cutting.clone());
+        answered(door, request, app.clone(), desk.clone())
+    });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_BYTES_MAX);
     let mut conversation = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = conversation.as_mut() => Some(ended),
+        () = cut.0.cancelled() => Some(Ok(())),
         () = stop.cancelled() => None,
     };
     let ended = match ended {
@@ -290,7 +304,6 @@ mod tests {
     use crate::api::fixture::{Fleet, House, Raw, control, get, knock, knock_socket, say};
     use crate::api::{Options, start};
     use crate::model::view::View;
-    use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
     const PROMISED: [(&str, &str); 5] = [

@@ -60,7 +60,7 @@ pub(crate) fn router(desk: Arc<Desk>, door: Door) -> Router {
         router = router.route(path, get(read));
     }
     router = router
-        .route("/api/v3/events", get(stream::events))
+        .route("/api/v3/events", get(async move |desk, cut, headers| stream::events(desk, cut, headers, door).await))
         .route("/", get(async || Redirect::to("/sync")))
         .route("/sync", get(sync_page))
         .route("/sync/{*rest}", get(sync_page))
@@ -112,12 +112,7 @@ async fn read(State(desk): State<Arc<Desk>>, uri: Uri, RawQuery(query): RawQuery
         let bytes = reads::written(&view, now, asked.trouble.as_deref(), &path, &query, |value| label(&asked, &path, value))?;
         Ok(respond::json_bytes(StatusCode::OK, bytes))
     };
-    let written: Result<Response, Problem> = match large {
-        true => {
-            desk.tasks.spawn_blocking(write).await.unwrap_or_else(|_| Err(Problem::new(500, "internal", "the answer could not be made")))
-        }
-        false => write(),
-    };
+    let written: Result<Response, Problem> = if large { desk.draw(write).await? } else { write() };
     Ok(respond::tagged(written?, &tag))
 }
 
@@ -170,8 +165,7 @@ async fn sync_page(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
         Ok((status, text, page::moment(scene.now_ms)))
     };
     // Drawing takes milliseconds where there are thousands of sessions; the doors stay free for others meanwhile.
-    let drawn = desk.tasks.spawn_blocking(draw).await;
-    let (status, text, now) = match drawn.unwrap_or_else(|_| Err(Problem::new(500, "internal", "the page could not be made"))) {
+    let (status, text, now) = match desk.draw(draw).await.and_then(|drawn| drawn) {
         Ok(drawn) => drawn,
         Err(problem) => return No(problem).into_response(),
     };

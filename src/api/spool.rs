@@ -64,9 +64,15 @@ pub fn leave(dir: &Path, at_ms: i64, report: &Value) -> io::Result<()> {
 /// The reports that wait, in the order in which they were said.
 fn names(dir: &Path) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(dir)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = entries.filter(|name| !name.starts_with(UNFINISHED)).collect();
+    let mut names: Vec<String> = entries.filter(|name| is_report(name)).collect();
     names.sort();
     Ok(names)
+}
+
+/// Whether a name is one that [`leave`] gives; what else lies there is somebody else's, and is left alone.
+fn is_report(name: &str) -> bool {
+    let hex = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.split_once('-').is_some_and(|(at, chance)| hex(at) && hex(chance))
 }
 
 /// Takes what waits: at the start, after every report that comes in, and from time to time.
@@ -94,7 +100,10 @@ async fn take(desk: &Desk, dir: &Path) {
         match tell(desk, &path).await {
             Ok(()) => taken += 1,
             // It can never be taken.
-            Err(problem) if (400..500).contains(&problem.status) => refused += 1,
+            Err(problem) if (400..500).contains(&problem.status) => {
+                tracing::warn!(code = %problem.code, "a report that waited cannot be taken");
+                refused += 1;
+            }
             // Not now; it is asked again.
             Err(problem) => {
                 tracing::warn!(code = %problem.code, "reports wait in the spool");
@@ -163,6 +172,7 @@ mod tests {
         }
         leave(&dir, NOW, &json!({"state": "no agent"})).expect("left");
         std::fs::write(dir.join("0-garbage"), "{").expect("written");
+        std::fs::create_dir(dir.join("0000-dir")).expect("made");
         house.api.desk.spooled.notify_one();
         let mut heard = Vec::new();
         while heard.len() < 2 {
@@ -173,6 +183,7 @@ mod tests {
         let waiting = Some(Reported::Waiting);
         assert_eq!(heard, [("first".into(), Some(NOW - 9), waiting), ("second".into(), Some(NOW - 5), waiting)]);
         gone(&dir, 0).await;
+        assert!(dir.join("0-garbage").exists(), "what is none of ours is left alone");
         // Whoever reports says by it that the spool is worth a look.
         leave(&dir, NOW, &json!({"agent": "third", "at": NOW})).expect("left");
         let said = say(knock_socket(&house.run()).await, "POST /api/v3/beats HTTP/1.1\r\nhost: hubless", r#"{"agent": "kai"}"#);

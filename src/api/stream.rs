@@ -2,7 +2,7 @@
 //!
 //! A reader that comes back with `Last-Event-ID` gets what it missed, or `resync` when that is no longer known. Nothing is
 //! queued for a reader: it reads from the shared ring at its own pace, and one that falls out of the ring is told to resync and
-//! let go. On shutdown every stream says `bye` and ends first, else stopping would wait for it (tokio-rs/axum#2673).
+//! let go; one that takes nothing at all is cut off. On shutdown every stream says `bye` and ends first, else stopping would wait for it (tokio-rs/axum#2673).
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -10,22 +10,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures::stream::unfold;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::desk::Desk;
+use super::doorman::Door;
 use super::events::{STREAMS_MAX, Subject, TooOld};
+use super::listen::Cut;
 use super::problem::Problem;
 use super::respond::{self, No};
 use super::{page, reads};
 
 /// How often a stream says that it lives: the page greys after 20 s of silence.
 const TICK_EVERY: Duration = Duration::from_secs(10);
+/// A reader that took nothing for so long is cut off.
+const STALLED_AFTER: Duration = Duration::from_secs(35);
 /// When a reader should come back after its stream ended.
 const RETRY_MS: u32 = 3_000;
 /// Events that are written at once.
@@ -39,17 +44,39 @@ struct Reader {
     tick: Interval,
     greeting: Option<String>,
     over: bool,
+    /// How much was said; it stands still when nobody takes it.
+    said: watch::Sender<u64>,
     _place: OwnedSemaphorePermit,
 }
 
+/// Cuts a reader off that takes nothing: something is said at least every [`TICK_EVERY`], and its place is wanted by others.
+async fn look_after(stop: CancellationToken, mut said: watch::Receiver<u64>, cut: Cut) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            heard = timeout(STALLED_AFTER, said.changed()) => match heard {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => return cut.0.cancel(),
+            },
+        }
+    }
+}
+
 /// Opens a stream.
-pub(crate) async fn events(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Result<Response, No> {
-    let place = desk.streams.clone().try_acquire_owned().map_err(|_| {
+pub(crate) async fn events(
+    State(desk): State<Arc<Desk>>,
+    Extension(cut): Extension<Cut>,
+    headers: HeaderMap,
+    door: Door,
+) -> Result<Response, No> {
+    let place = desk.streams(door).clone().try_acquire_owned().map_err(|_| {
         Problem::new(503, "too-many-streams", format!("{STREAMS_MAX} event streams are open already"))
             .fix("close one, or ask again and again")
     })?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let reader = Reader::new(desk, last, place);
+    let reader = Reader::new(desk.clone(), last, place);
+    desk.tasks.spawn(look_after(desk.stop.clone(), reader.said.subscribe(), cut));
     let mut response = respond::written(StatusCode::OK, "text/event-stream", Body::from_stream(unfold(reader, Reader::next)));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -68,10 +95,11 @@ impl Reader {
         }
         let mut tick = interval_at(tokio::time::Instant::now() + TICK_EVERY, TICK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Reader { desk, taken, more, tick, greeting: Some(greeting), over: false, _place: place }
+        Reader { desk, taken, more, tick, greeting: Some(greeting), over: false, said: watch::Sender::new(0), _place: place }
     }
 
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Reader)> {
+        self.said.send_modify(|said| *said += 1);
         if self.over {
             return None;
         }
@@ -216,7 +244,7 @@ mod tests {
     async fn a_reader_that_falls_out_of_the_ring_is_told_and_let_go() {
         let house = House::open(Fleet::busy().0).await;
         let desk = house.api.desk.clone();
-        let place = desk.streams.clone().try_acquire_owned().expect("room");
+        let place = desk.streams(Door::Socket).clone().try_acquire_owned().expect("room");
         let mut reader = Reader::new(desk.clone(), None, place);
         reader.greeting = None;
         desk.feed.push(vec![Subject::Device(crate::api::fixture::MBP); RING_MAX + 1]);
@@ -227,12 +255,50 @@ mod tests {
         house.close().await;
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_loses_its_place_and_one_that_takes_keeps_it() {
+        let tasks = tokio_util::task::TaskTracker::new();
+        let (said, cut) = (watch::Sender::new(0), Cut(CancellationToken::new()));
+        let looking = tasks.spawn(look_after(CancellationToken::new(), said.subscribe(), cut.clone()));
+        for _ in 0..10 {
+            tokio::time::sleep(TICK_EVERY).await;
+            said.send_modify(|said| *said += 1);
+        }
+        assert!(!cut.0.is_cancelled());
+        tokio::time::sleep(STALLED_AFTER + Duration::from_secs(1)).await;
+        assert!(cut.0.is_cancelled());
+        looking.await.expect("it ends with that");
+        let (said, cut) = (watch::Sender::new(0), Cut(CancellationToken::new()));
+        let looking = tasks.spawn(look_after(CancellationToken::new(), said.subscribe(), cut.clone()));
+        drop(said);
+        looking.await.expect("and with its reader");
+        assert!(!cut.0.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn readers_of_one_door_keep_nobody_from_the_other() {
+        let house = House::open(Fleet::busy().0).await;
+        let mut open = Vec::new();
+        for _ in 0..STREAMS_MAX {
+            open.push(crate::api::fixture::knock(&house).await);
+            let stream = open.last_mut().expect("open");
+            tokio::io::AsyncWriteExt::write_all(stream, b"GET /api/v3/events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("asked");
+            let mut byte = [0; 1];
+            tokio::io::AsyncReadExt::read_exact(stream, &mut byte).await.expect("answered");
+        }
+        assert_eq!(get(&house, "/api/v3/events").await.status, 503);
+        let mut ours = Client::new(&house.run()).events(None).await.expect("a stream");
+        assert_eq!(next(&mut ours).await.kind, "hello");
+        drop(open);
+        house.close().await;
+    }
+
     #[tokio::test]
     async fn of_an_object_that_changes_often_only_the_last_is_told() {
         let house = House::open(Fleet::busy().0).await;
         let desk = house.api.desk.clone();
         let mini = Subject::Device(crate::api::fixture::MINI);
-        let place = desk.streams.clone().try_acquire_owned().expect("room");
+        let place = desk.streams(Door::Socket).clone().try_acquire_owned().expect("room");
         let mut reader = Reader::new(desk.clone(), None, place);
         desk.feed.push(vec![mini.clone(), Subject::Device(crate::api::fixture::MBP), mini]);
         let text = reader.text().await;
@@ -251,7 +317,7 @@ mod tests {
             assert_eq!(next(&mut stream).await.kind, "hello");
             streams.push(stream);
         }
-        let full = get(&house, "/api/v3/events").await;
+        let full = control(&house, "GET /api/v3/events", "").await;
         assert_eq!((full.status, full.json()["code"].clone()), (503, json!("too-many-streams")));
         streams.pop();
         let began = tokio::time::Instant::now();
