@@ -12,6 +12,7 @@ mod error;
 mod identity;
 mod perform;
 mod turns;
+mod watchdog;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -72,8 +73,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let key = keys::load_or_make(&config.home.data_dir)?;
     let (inbox, events) = mpsc::channel(INBOX_MAX);
     let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
+    // However this ends, nothing that was started goes on.
+    let _all_end = token.clone().drop_guard();
     let (turns, first) = turns::Turns::open(identity::of(&config, &key), config.store_options(), store)?;
     let (show, view) = watch::channel(turns.view());
+    let watchdog = watchdog::Watchdog::new(inbox.clone(), turns.count(), &config.home.run_dir);
     let fleet = turns.fleet();
     let api = api::start(config.api_options(), inbox.clone(), view, clock::wall_ms, &tasks, token.clone()).await?;
     if let Some(trouble) = api.trouble() {
@@ -93,10 +97,15 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
         handle.block_on(turns.run(first, hands, events, stop_turns));
     });
     thread.map_err(Error::Thread)?;
-    tokio::select! {
-        () = stop => {}
-        () = ended.cancelled() => tracing::error!("the loop ended by itself"),
+    tasks.spawn(watchdog.tell(token.clone()));
+    let broke = tokio::select! {
+        () = stop => false,
+        () = ended.cancelled() => true,
+    };
+    if broke {
+        tracing::error!("the loop ended by itself");
     }
+    watchdog::stopping();
     stopping.cancel();
     let _ = tokio::time::timeout(END_WITHIN, ended.cancelled()).await;
     token.cancel();
@@ -104,5 +113,6 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     if tokio::time::timeout(END_WITHIN, tasks.wait()).await.is_err() {
         tracing::warn!("some tasks did not end in time");
     }
-    Ok(())
+    // A supervisor starts again what ended with an error.
+    if broke { Err(Error::Broke) } else { Ok(()) }
 }

@@ -51,6 +51,21 @@ fn linked(daemon: &Daemon<'_>, name: &str) {
     });
 }
 
+/// A terminal that was closed, a full disk: the line is lost, and nothing else.
+#[test]
+fn a_log_that_nobody_can_take_stops_nothing() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up_by(home.command("sh", &["-c", "exec \"$0\" up 2>/dev/full", crate::support::hubless()]));
+    for n in 0..3 {
+        home.list(&format!("11111111-0000-4000-8000-00000000000{n}"), &[("one", "pending")]);
+        let answer = daemon.post("/api/v3/beats", &json!({"agent": format!("sam{n}"), "task": "t"}));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    eventually(SOON, "three lists were read, each with a line of the log", || (daemon.rows("/api/v3/sessions").len() >= 6).then_some(()));
+    daemon.add("still here");
+    daemon.stop();
+}
+
 #[test]
 fn every_line_that_people_rely_on_is_there() {
     let lan = Lan::new();

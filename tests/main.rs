@@ -21,6 +21,7 @@ mod pictures;
 mod reading;
 mod replaced;
 mod reports;
+mod service;
 mod sources;
 mod support;
 mod todo_verbs;

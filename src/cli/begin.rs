@@ -5,6 +5,7 @@
 //! socket or the lock, never a while.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::future::Future;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -123,6 +124,8 @@ fn page(context: &Context) -> String {
 }
 
 fn in_front(context: &Context, is_detached: bool) -> anyhow::Result<()> {
+    // Whatever the shell has: nothing that a daemon makes is for others to read.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if is_detached {
         // Away from the terminal, so that closing it means nothing. It fails only where we lead a session already.
         let _ = rustix::process::setsid();
@@ -130,7 +133,8 @@ fn in_front(context: &Context, is_detached: bool) -> anyhow::Result<()> {
     let to = if is_detached { To::Files(&context.config.home.logs_dir) } else { To::Stderr };
     logging::start(&context.config.log, to).context("there is no log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")?;
-    let ended = runtime.block_on(async {
+    let runtime = Left(Some(runtime));
+    runtime.block_on(async {
         let stop = shutdown::on_signals(is_detached).context("signals cannot be handled")?;
         let stopped = stop.clone();
         let mut life = std::pin::pin!(daemon::run(context.config.clone(), stopped.cancelled_owned()));
@@ -143,10 +147,25 @@ fn in_front(context: &Context, is_detached: bool) -> anyhow::Result<()> {
             None => life.await,
         };
         ended.map_err(|error| anyhow::Error::from(of_daemon(&error)))
-    });
-    // What blocks (a look into a slow disk) is not waited for: everything that must be kept has been.
-    runtime.shutdown_background();
-    ended
+    })
+}
+
+/// A runtime that is left, however this ends: what blocks (a look into a slow disk) is not waited for; everything that must be kept
+/// has been.
+struct Left(Option<tokio::runtime::Runtime>);
+
+impl Left {
+    fn block_on<T>(&self, wanted: impl Future<Output = T>) -> T {
+        self.0.as_ref().expect("it is there until it is dropped").block_on(wanted)
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Says where the page is and what comes next, once the daemon answers.

@@ -68,6 +68,8 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let lines = tracing_subscriber::fmt().with_env_filter(filter(log.level.value)).with_writer(writer).with_ansi(colours);
+    // A line that cannot be written is lost. To say so on stderr, as it would by itself, panics where that is gone or full, too.
+    let lines = lines.log_internal_errors(false);
     match log.format.value {
         LogFormat::Text => Box::new(lines.with_target(false).finish()),
         LogFormat::Json => Box::new(lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish()),

@@ -33,6 +33,9 @@ pub enum Error {
     /// The system gives no thread.
     #[error("no thread from the system: {0}")]
     Thread(io::Error),
+    /// The core ended by itself: a fault of ours. What was acknowledged is on disk.
+    #[error("the core ended by itself")]
+    Broke,
     /// There is no identity yet.
     #[error("there is no hubless on this device yet")]
     NotInitialised,
@@ -53,6 +56,7 @@ impl Error {
             Error::Sources(_) => "sources",
             Error::Api(_) => "socket",
             Error::Thread(_) => "system",
+            Error::Broke => "internal",
             Error::NotInitialised => "not-initialised",
         }
     }
@@ -73,7 +77,8 @@ impl Error {
             | Error::Sources(_)
             | Error::Api(_)
             | Error::Random(_)
-            | Error::Thread(_) => 1,
+            | Error::Thread(_)
+            | Error::Broke => 1,
         }
     }
 
@@ -86,6 +91,7 @@ impl Error {
             Error::Store(store::Error::Full) => Some("make room on the disk; nothing was lost".into()),
             Error::Store(store::Error::NoFormat { path }) => Some(format!("if nothing else is in there: rm {}", path.display())),
             Error::NotInitialised => Some("hubless up".into()),
+            Error::Broke => Some("hubless up; its log says more".into()),
             Error::Fleet(_) => Some("put it back from a copy; or move it away, start, and pair again (todos and sessions stay)".into()),
             Error::Store(_)
             | Error::Key(_)

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +43,8 @@ pub(super) struct Turns {
     again: Instant,
     shown: Arc<View>,
     fleet: Fleet,
+    /// How many turns there were: it goes on while the loop does.
+    count: watch::Sender<u64>,
 }
 
 impl Turns {
@@ -50,7 +52,13 @@ impl Turns {
     pub(super) fn open(me: Identity, options: store::Options, store: Store) -> Result<(Turns, Effects), Error> {
         let (pair, effects) = Pair::open(me.clone(), store)?;
         let (shown, fleet) = (pair.replica.view(), pair.replica.fleet().clone());
-        Ok((Turns { me, options, pair: Some(pair), again: Instant::now(), shown, fleet }, effects))
+        let count = watch::Sender::new(0);
+        Ok((Turns { me, options, pair: Some(pair), again: Instant::now(), shown, fleet, count }, effects))
+    }
+
+    /// How many turns there were, for who watches that there are more.
+    pub(super) fn count(&self) -> watch::Receiver<u64> {
+        self.count.subscribe()
     }
 
     /// What is shown.
@@ -79,6 +87,7 @@ impl Turns {
                 Some(input) = inbox.recv() => input,
             };
             self.turn(input, &mut inbox, &hands);
+            self.count.send_modify(|count| *count += 1);
         }
         self.turn(Input::Stopping, &mut inbox, &hands);
     }
