@@ -7,6 +7,8 @@ mod agents;
 mod ages;
 mod beat;
 mod begin;
+mod columns;
+mod completions;
 mod context;
 mod devices;
 mod doctor;
@@ -18,30 +20,46 @@ mod hook;
 mod hook_event;
 mod hook_note;
 mod hooks;
+mod live;
 pub mod logging;
+mod man;
 mod members;
+mod oneline;
+mod open;
 mod output;
+mod pager;
 mod pair;
 mod problem;
+mod progress;
 mod projects;
 mod qr;
+mod screen;
 mod sessions;
+mod settings;
 mod sources;
 mod status;
+mod status_watch;
 mod todo_tables;
 mod todos;
 mod verbs;
+mod watch;
+mod wrap;
+
+pub use help::TOPICS;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 /// Reads the command line, carries it out, and says how it ended (`hubless help exit-codes`).
 #[must_use]
 pub fn main() -> ExitCode {
     // Before anything that could refuse the line.
     if hook::is_one(std::env::args_os()) {
+        return ExitCode::SUCCESS;
+    }
+    if completions::is_one() {
         return ExitCode::SUCCESS;
     }
     let line = match verbs::Line::try_parse() {
@@ -53,6 +71,12 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => problem::show(&error, json),
     }
+}
+
+/// The tree of verbs and flags: what the documentation is written from.
+#[must_use]
+pub fn command() -> clap::Command {
+    verbs::Line::command()
 }
 
 /// A line that is no order: a wish for help, which is answered, or a mistake.

@@ -5,10 +5,12 @@
 //! be shared with a newer version; a value of the wrong kind is an error, since guessing would be worse than stopping. The
 //! environment is passed in, so that a test, or a second daemon, has its own.
 
+pub mod edit;
 mod error;
 mod home;
 mod keys;
 mod layers;
+mod replaced;
 mod setting;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +27,7 @@ use crate::{api, network, sources, store};
 pub use error::{Error, Warning};
 pub use home::Home;
 pub use keys::{KEYS, Key, Kind, Value, key};
+pub use replaced::{REPLACED, Replaced, replaced};
 pub use setting::{Env, Origin, Setting, Source};
 
 use layers::{Layers, Values};
@@ -154,6 +157,14 @@ impl Config {
             values,
         };
         Ok((config, warnings))
+    }
+
+    /// Where everything lies, without reading anything: so that a file that cannot be read can be named and mended.
+    ///
+    /// # Errors
+    /// As [`Config::load`], when nothing says where home is.
+    pub fn home(env: &Env) -> Result<Home, Error> {
+        Home::of(env)
     }
 
     /// Every setting in the table's order: its key, its value as it could be written, and who said so.
@@ -501,6 +512,29 @@ mod tests {
         let env = pairs(&[("HUBLESS_HOME", "/h"), ("HOME", "/home/lena")]);
         let (second, _) = Config::load(&env, &again).expect("loaded");
         assert!(config.settings().zip(second.settings()).all(|(a, b)| a.1 == b.1));
+    }
+
+    #[test]
+    fn what_replaced_systems_call_a_setting_is_understood_and_said() {
+        let file = "stale_threshold = \"7m\"\n[sync]\ninitial_sync_days = 30\nexclude_patterns = [\"acme\"]\n[http]\nport = 1\nweb_ui_port = 8765\n[[spokes]]\nname = \"laptop\"\n";
+        let (config, warnings) = loaded(file, &[], &[]).expect("only warnings");
+        assert_eq!((config.stale_after_ms.value, config.stale_after_ms.source), (420_000, Source::File));
+        assert_eq!((config.exclude.source, config.http_port.value), (Source::File, 1), "our own spelling counts first");
+        let said = warnings.join("\n");
+        for part in [
+            "“stale_threshold” of EVOX is called agents.stale_after here (FILE)",
+            "“web_ui_port” of pi-brain is called http.port",
+            "“spokes” of pi-brain has no meaning here",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        let (config, warnings) = loaded("stale_threshold = 300000\n", &[], &[]).expect("only a warning");
+        assert!(
+            config.stale_after_ms.value == 300_000
+                && config.stale_after_ms.source == Source::Default
+                && warnings[0].contains("passed over"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

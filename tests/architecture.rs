@@ -49,7 +49,8 @@ const HOME: &[(&str, &str)] = &[
     ("notify", "sources"),
     ("sled", "store"),
     ("axum", "api"),
-    ("clap", "cli"),
+    ("clap*", "cli"),
+    ("toml_edit", "config"),
     ("anyhow", "cli"),
 ];
 const CODE_LINES_MAX: usize = 400;

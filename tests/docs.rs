@@ -9,9 +9,13 @@ use std::path::{Path, PathBuf};
 /// The folders whose functions a page may name.
 const CODE: &[&str] = &["src", "tests", "simulations", "benches"];
 /// Crates whose names read like those of functions.
-const CRATES: &[&str] = &["serde_json"];
+const CRATES: &[&str] = &["serde_json", "clap_complete", "clap_mangen", "toml_edit"];
 /// Folders that hold no page of ours.
 const NOT_OURS: &[&str] = &["target", ".git"];
+
+#[cfg(feature = "daemon")]
+#[path = "docs/reference.rs"]
+mod reference;
 
 fn root() -> PathBuf {
     std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)

@@ -12,6 +12,7 @@ mod export;
 mod hooks;
 #[cfg(target_os = "linux")]
 mod lab;
+mod live;
 mod logs;
 mod members;
 mod one_device;
@@ -21,6 +22,7 @@ mod pictures;
 mod reading;
 mod replaced;
 mod reports;
+mod rude;
 mod service;
 mod sources;
 mod support;

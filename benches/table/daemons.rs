@@ -144,10 +144,16 @@ impl Pair {
     }
 
     /// The command line as whole processes, in turn with the smallest one there is.
-    fn queries(&self) -> [Samples; 3] {
-        let mut out: [Samples; 3] = Default::default();
+    fn queries(&self) -> [Samples; 5] {
+        let mut out: [Samples; 5] = Default::default();
         for _ in 0..PROCESSES {
-            let took = [self.a.run(&["status"]), self.a.run(&["todos", "list", "--json"]), floors::smallest_process()];
+            let took = [
+                self.a.run(&["status"]),
+                self.a.run(&["todos", "list", "--json"]),
+                floors::smallest_process(),
+                self.a.run(&["status", "--oneline"]),
+                floors::process_that_connects(&self.a.socket()),
+            ];
             out.iter_mut().zip(took).for_each(|(samples, ms)| samples.0.push(ms));
         }
         out
@@ -182,7 +188,7 @@ pub(crate) async fn rows(base: &Path) -> Vec<Row> {
     let (starts, crashes) = (pair.starts(false).await, pair.starts(true).await);
     pair.a.until("/api/v3/devices", |told| told.to_string().contains("\"level\":true")).await;
     let load = each(5, |_| assert!(load_all(&pair.a.data()) > 0, "every document is read")).p50() + floors::smallest_process();
-    let [status, list, smallest] = pair.queries();
+    let [status, list, smallest, oneline, connects] = pair.queries();
     let mut rows = on_the_way(&pair, base).await;
     let queried = |what: &str, samples: Samples| {
         let row = Row::new(format!("`hubless {what}`, whole process, 524 todos"), Unit::Ms, samples);
@@ -193,6 +199,10 @@ pub(crate) async fn rows(base: &Path) -> Vec<Row> {
     rows.extend([
         queried("status", status),
         queried("todos list --json", list),
+        Row::new("`hubless status --oneline`, whole process, 524 todos", Unit::Ms, oneline)
+            .with_tail()
+            .target(10.0, None)
+            .floor("a process that connects to the socket", connects.p50()),
         started("`up` → answer, 524 todos in store", starts),
         started("the same after `kill -9`", crashes),
         Row::new("first `up` with 264 todo files → 524 todos answered", Unit::Ms, Samples(vec![pair.first_start])),

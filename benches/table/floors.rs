@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::future::poll_fn;
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -86,6 +87,23 @@ pub(crate) fn smallest_process() -> f64 {
     let status = Command::new("/bin/true").stdin(Stdio::null()).status().expect("/bin/true is everywhere");
     assert!(status.success(), "it is true");
     ms_since(start)
+}
+
+/// A process that does nothing but connect to a socket: what any question costs at least. It is this program, called once more.
+pub(crate) fn process_that_connects(socket: &Path) -> f64 {
+    let this = std::env::current_exe().expect("this program knows where it is");
+    let start = now();
+    let status = Command::new(this).arg(CONNECT).arg(socket).stdin(Stdio::null()).status().expect("this program");
+    assert!(status.success(), "somebody listens");
+    ms_since(start)
+}
+
+/// The word that makes this program such a process.
+pub(crate) const CONNECT: &str = "--connect";
+
+/// Connects, and that is all.
+pub(crate) fn connect(socket: &Path) {
+    UnixStream::connect(socket).expect("somebody listens");
 }
 
 type Wire = Boxed<(PeerId, StreamMuxerBox)>;

@@ -39,6 +39,11 @@ impl Home {
         self.dir.join("data")
     }
 
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join("run/ctl.sock")
+    }
+
     /// The command line in this home.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hubless"));

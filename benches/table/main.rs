@@ -19,6 +19,10 @@ use std::process::Command;
 use measure::{Row, ms_since, now, say, show, table};
 
 fn main() {
+    let mut args = std::env::args().skip(1);
+    if let (Some(floors::CONNECT), Some(socket)) = (args.next().as_deref(), args.next()) {
+        return floors::connect(Path::new(&socket));
+    }
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     let base = tempfile::tempdir().expect("a directory");

@@ -9,6 +9,7 @@ mod coordination;
 mod devices;
 mod envelope;
 mod find;
+mod glance;
 mod matrix;
 mod mission;
 mod note;
@@ -89,6 +90,7 @@ pub(crate) fn written(
 fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope::Answer, Problem> {
     match parts {
         ["overview"] => Ok(overview::overview(view, now_ms, query)),
+        ["glance"] => glance::glance(view, query),
         ["devices"] => devices::list(view, query),
         ["devices", typed] => devices::show(view, typed, query),
         ["agents"] => agents::list(view, query),

@@ -18,11 +18,12 @@ use crate::model::text::Foreign;
 use crate::model::view::View;
 
 /// What both doors answer from the view.
-const READS: [&str; 29] = [
+const READS: [&str; 30] = [
     "/v2/syncOverview",
     "/v2/deviceSessions",
     "/v2/agentSessions",
     "/api/v3/overview",
+    "/api/v3/glance",
     "/api/v3/devices",
     "/api/v3/devices/{device}",
     "/api/v3/agents",

@@ -12,12 +12,20 @@ use super::problem::Trouble;
 
 /// `hubless agents`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Agents {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
     list: List,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless agents                      those who need a person first
+  hubless agents | grep stale
+  hubless agents --device mac-mini --state \"needs input\"
+  hubless agents show sam --json";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

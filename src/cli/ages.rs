@@ -48,6 +48,11 @@ pub(crate) fn moment(now_ms: i64, at_ms: i64, zone: &TimeZone) -> String {
     at.strftime(form).to_string()
 }
 
+/// The time of day, to the second.
+pub(crate) fn clock(at_ms: i64, zone: &TimeZone) -> String {
+    Timestamp::from_millisecond(at_ms).map_or_else(|_| "?".to_owned(), |at| at.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string())
+}
+
 /// A moment as a program reads it.
 pub(crate) fn exact(at_ms: i64) -> String {
     Timestamp::from_millisecond(at_ms).map_or_else(|_| "?".to_owned(), |at| format!("{at:.3}"))

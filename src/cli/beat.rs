@@ -2,8 +2,9 @@
 //!
 //! A tick of the loop carries no task and no file, so it never overwrites what the agent reported meanwhile; when the process
 //! is gone, or a person ends the loop, the end is said. So nobody is *active* after its death. What is said while no daemon
-//! runs waits for the next one; ticks do not, since a sign of life is of its moment.
+//! runs waits for the next one; ticks do not, since a sign of life is of its moment. Around a command it is `wrap`.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,6 +16,7 @@ use super::context::{Context, block_on};
 use super::fields;
 use super::output::remark;
 use super::problem::Trouble;
+use super::wrap::{self, Reports};
 use crate::api::client::{self, Client};
 use crate::api::problem::Problem;
 use crate::api::spool;
@@ -33,6 +35,7 @@ const INTERRUPTED: u8 = 130;
 
 /// `hubless beat`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Beat {
     /// Who reports
     agent: String,
@@ -56,9 +59,20 @@ pub(crate) struct Beat {
     #[arg(long, value_name = "SPAN", value_parser = interval)]
     every: Option<Duration>,
     /// Its process; a loop ends, and says ended, when it ends
-    #[arg(long)]
+    #[arg(long, conflicts_with = "command")]
     pid: Option<u32>,
+    /// Beat while this runs, and say what it came to; its exit code is ours
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless beat sam \"AGT-280 retry budget\" src/retry.rs          once
+  hubless beat sam AGT-280 --every 60s --pid $PPID               until that process ends, and then says so
+  hubless beat sam AGT-280 -- claude -p \"fix the retry test\"     while it runs; done or failed at its end
+  hubless beat leo --state waiting --msg \"approve migration?\"
+  hubless beat sam \"\" \"\"                                       its activity is over";
 
 /// From 1 s to a day: less is no heartbeat but a load, more is none at all.
 fn interval(text: &str) -> Result<Duration, String> {
@@ -72,6 +86,9 @@ impl Beat {
         if Foreign::new(self.agent.as_str()).is_blank() {
             return Err(Trouble::usage("AGENT must not be blank").fix("hubless beat NAME [TASK] [FILE]").into());
         }
+        if !self.command.is_empty() {
+            return self.wrap(context);
+        }
         let within = context.globals.timeout.unwrap_or(client::WRITE_WITHIN);
         let said_ms = clock::wall_ms();
         let sent = block_on(send(&context.client(), &self.report(), within))?;
@@ -81,6 +98,21 @@ impl Beat {
             Some(every) if !self.ends() => block_on(self.go_on(context, every, within))?,
             Some(_) | None => Ok(0),
         }
+    }
+
+    fn wrap(self, context: &Context) -> anyhow::Result<u8> {
+        if context.out.is_data() {
+            return Err(Trouble::usage("stdout is the command's own").fix("leave --json out").into());
+        }
+        if let Some(word) = self.state.as_deref().filter(|word| Reported::parse(word).is_none()) {
+            return Err(no_state(word).into());
+        }
+        let mut begin = self.report();
+        if begin.get("state").is_none() {
+            begin["state"] = json!("working");
+        }
+        let reports = Reports { tick: self.tick(), begin, every: self.every };
+        block_on(wrap::run(context, reports, &self.command))?
     }
 
     /// `beat AGENT "" ""`: the activity is over (the replaced system's final heartbeat).
@@ -195,13 +227,19 @@ fn or_spooled(context: &Context, mut report: Value, said_ms: i64, sent: anyhow::
         told => return told,
     };
     if let Some(word) = report["state"].as_str().filter(|word| Reported::parse(word).is_none()) {
-        return Err(Trouble::from(Problem::of(Code::BadRequest, format!("“{}” is no state", Foreign::new(word).plain()))).into());
+        return Err(no_state(word).into());
     }
     report["at"] = json!(said_ms);
     match spool::leave(&context.config.home.spool_dir(), said_ms, &report) {
         Ok(()) => Ok(json!({"success": true, "spooled": true, "sessionId": null, "updated": null, "durable": false, "replicatedTo": []})),
         Err(_) => Err(down),
     }
+}
+
+fn no_state(word: &str) -> Trouble {
+    Problem::of(Code::BadRequest, format!("“{}” is no state", Foreign::new(word).plain()))
+        .fix("working, waiting, idle, done or failed")
+        .into()
 }
 
 /// Where a report went: `saved; told mac-mini`, or that it lives in memory until the next transition.

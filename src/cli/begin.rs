@@ -21,6 +21,7 @@ use super::fields;
 use super::logging::{self, To};
 use super::output::{print, remark};
 use super::problem::{Trouble, of_daemon};
+use super::progress::Progress;
 use crate::config::Source;
 use crate::daemon::{self, shutdown};
 
@@ -80,6 +81,7 @@ fn make_dir(dir: &Path) -> std::io::Result<()> {
 
 /// `hubless up`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Up {
     /// Start in the background and return when it answers
     #[arg(short, long)]
@@ -88,6 +90,11 @@ pub(crate) struct Up {
     #[arg(long, hide = true, conflicts_with = "detach")]
     in_background: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless up                          in front, as a supervisor wants it
+  hubless up --detach                 in the background; hubless down stops it";
 
 impl Up {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
@@ -117,10 +124,13 @@ fn running(context: &Context, pid: Option<u32>, overview: &Value) -> Value {
 }
 
 /// The page's address, as the daemon wrote it down.
+pub(crate) fn page_url(context: &Context) -> Option<String> {
+    let text = fs::read_to_string(context.config.home.http_json()).ok()?;
+    fields::text(&serde_json::from_str(&text).ok()?, "url").map(|url| format!("{url}/sync"))
+}
+
 fn page(context: &Context) -> String {
-    let read = fs::read_to_string(context.config.home.http_json()).ok();
-    let url = read.and_then(|text| serde_json::from_str::<Value>(&text).ok()).and_then(|value| fields::text(&value, "url"));
-    url.map_or_else(|| "no page (see hubless doctor)".to_owned(), |url| format!("{url}/sync"))
+    page_url(context).unwrap_or_else(|| "no page (see hubless doctor)".to_owned())
 }
 
 fn in_front(context: &Context, is_detached: bool) -> anyhow::Result<()> {
@@ -213,8 +223,11 @@ fn in_background(context: &Context) -> anyhow::Result<()> {
         .stderr(said_to)
         .spawn()
         .context("the daemon cannot be started")?;
+    let mut progress = Progress::of(&context.globals, "the daemon starts and opens what is kept");
     for _ in 0..WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+        progress.turn("");
         if let Some(overview) = context.ask_daemon("/api/v3/overview")? {
+            drop(progress);
             let pid = holder(&home.data_dir).or(Some(child.id()));
             let line = format!("✓ running{}: {}\n  log  {}", pid_words(pid), page(context), context.log_file().display());
             return context.out.done(running(context, pid, &overview), &line);
@@ -282,8 +295,11 @@ pub(crate) fn down(context: &Context) -> anyhow::Result<()> {
     let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).context("the lock names no process")?;
     rustix::process::kill_process(process, rustix::process::Signal::TERM)
         .with_context(|| format!("process {pid} cannot be asked to stop"))?;
+    let mut progress = Progress::of(&context.globals, "the daemon stops");
     for _ in 0..WITHIN.as_millis() / LOOK_EVERY.as_millis() {
+        progress.turn("");
         if running_pid(context) != Some(pid) {
+            drop(progress);
             return context.out.done(json!({"state": "stopped", "was": "running", "pid": pid}), &format!("✓ stopped (pid {pid})"));
         }
         std::thread::sleep(LOOK_EVERY);

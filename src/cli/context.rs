@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::globals::Globals;
 use super::output::{Form, Out, print_bytes, remark};
 use super::problem::{Trouble, of_daemon};
-use super::{ages, fields};
+use super::{ages, fields, progress};
 use crate::api::client::{self, Client};
 use crate::api::reads;
 use crate::config::{Config, Env};
@@ -32,14 +32,23 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the configuration; a key that nobody knows is a remark.
     pub(crate) fn new(globals: Globals) -> anyhow::Result<Context> {
-        let env: Env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-        let trouble = |error: crate::config::Error| Trouble::new("bad-config", 2, error.to_string()).fix("mend it, or take it out");
-        let (config, warnings) = Config::load(&env, &flags(&globals)).map_err(trouble)?;
+        let (config, warnings) = Config::load(&environment(), &flags(&globals)).map_err(|error| bad_config(&error))?;
         let out = Out::of(&globals);
         if !out.quiet && !out.is_data() {
             warnings.iter().for_each(|warning| remark(&format!("warning: {warning}")));
         }
         Ok(Context { globals, out, config, now_ms: clock::wall_ms() })
+    }
+
+    /// An envelope around rows that were made here.
+    pub(crate) fn list(&self, rows: Vec<Value>) -> Value {
+        let total = rows.len();
+        let limit = self.globals.limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0).unwrap_or(total);
+        let rows: Vec<Value> = rows.into_iter().take(limit).collect();
+        serde_json::json!({
+            "schema": 1, "asOf": ages::exact(self.now_ms), "source": "disk", "device": self.config.device_name.value, "total": total,
+            "truncated": rows.len() < total, "next": null, "warnings": [], "data": rows,
+        })
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -54,10 +63,15 @@ impl Context {
     /// Asks `GET target` of the daemon, else of the disk, and says beside the answer what is to be said of it.
     pub(crate) fn ask(&self, target: &str) -> anyhow::Result<Value> {
         let envelope = self.ask_quietly(target)?;
-        if !self.out.is_data() && !self.out.quiet {
-            remarks(&envelope, self.now_ms).iter().for_each(|line| remark(line));
-        }
+        self.remark_on(&envelope);
         Ok(envelope)
+    }
+
+    /// Says beside an answer, to people, what is to be said of it.
+    pub(crate) fn remark_on(&self, envelope: &Value) {
+        if !self.out.is_data() && !self.out.quiet {
+            remarks(envelope, self.now_ms).iter().for_each(|line| remark(line));
+        }
     }
 
     /// Asks, and prints the answer: as it came where programs want one envelope, else as `draw` shows it.
@@ -75,7 +89,12 @@ impl Context {
 
     /// As [`Context::ask`], for a second question of the same command.
     pub(crate) fn ask_quietly(&self, target: &str) -> anyhow::Result<Value> {
-        match block_on(self.client().get(target))? {
+        block_on(self.asked(target))?
+    }
+
+    /// As [`Context::ask_quietly`], among other things that are waited for.
+    pub(crate) async fn asked(&self, target: &str) -> anyhow::Result<Value> {
+        match progress::shown(&self.globals, "waiting for the daemon", self.client().get(target)).await {
             Ok(envelope) => Ok(envelope),
             Err(client::Error::Down { cause }) => self.read_disk(target, cause),
             Err(other) => Err(Trouble::from(other).into()),
@@ -123,7 +142,8 @@ impl Context {
 
     fn tell_by(&self, client: &Client, target: &str, body: &Value, within: Duration) -> anyhow::Result<Value> {
         let within = self.globals.timeout.unwrap_or(within);
-        let answer = block_on(client.post_within(target, body, within))?.map_err(Trouble::from)?;
+        let what = if within > client::WRITE_WITHIN { "waiting for the other device" } else { "waiting for the daemon" };
+        let answer = block_on(progress::shown(&self.globals, what, client.post_within(target, body, within)))?.map_err(Trouble::from)?;
         Ok(answer.get("data").cloned().unwrap_or(answer))
     }
 
@@ -131,6 +151,27 @@ impl Context {
     pub(crate) fn log_file(&self) -> PathBuf {
         self.config.home.logs_dir.join(crate::daemon::logs::NAME)
     }
+}
+
+/// The environment, as far as it is text.
+pub(crate) fn environment() -> Env {
+    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+}
+
+/// Why there is no configuration.
+pub(crate) fn bad_config(error: &crate::config::Error) -> Trouble {
+    use crate::config::Error;
+    let fix = match error {
+        Error::NoHome { .. } => "set HOME, or HUBLESS_HOME to a directory of its own",
+        Error::SocketPathTooLong { .. } => "set HUBLESS_HOME to a shorter path",
+        Error::NotAbsolute { .. }
+        | Error::Unreadable { .. }
+        | Error::Syntax { .. }
+        | Error::WrongValue { .. }
+        | Error::Unwritable { .. }
+        | Error::UnknownFlag { .. } => "mend it, or take it out:  hubless config path",
+    };
+    Trouble::new("bad-config", 2, error.to_string()).fix(fix)
 }
 
 /// What the flags set of the configuration: `-v` lets the daemon log more.
@@ -144,7 +185,7 @@ fn flags(globals: &Globals) -> BTreeMap<String, String> {
 }
 
 /// What people are told beside an answer: that it is from disk, that rows are missing, what the daemon warns of.
-fn remarks(envelope: &Value, now_ms: i64) -> Vec<String> {
+pub(crate) fn remarks(envelope: &Value, now_ms: i64) -> Vec<String> {
     let mut out = Vec::new();
     if fields::text(envelope, "source").as_deref() == Some("disk") {
         let when = ages::moment(now_ms, fields::time(envelope, "asOf").unwrap_or(now_ms), &jiff::tz::TimeZone::system());

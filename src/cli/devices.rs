@@ -13,6 +13,7 @@ use crate::model::limits::SKEW_SHOWN_MS;
 
 /// `hubless devices`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Devices {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -20,6 +21,13 @@ pub(crate) struct Devices {
     #[arg(long)]
     all: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless devices                     who misses what
+  hubless devices ping mac-mini
+  hubless devices rename mac-mini attic
+  hubless devices revoke thinkpad     for ever; asks for its name";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

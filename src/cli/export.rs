@@ -13,11 +13,13 @@ use serde_json::json;
 use super::context::{Context, block_on};
 use super::output::{bytes, print_bytes, remark};
 use super::problem::{Trouble, of_daemon};
+use super::progress;
 use crate::api::client;
 use crate::daemon::offline;
 
 /// `hubless export`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Export {
     /// In which form
     #[arg(long, value_enum)]
@@ -26,6 +28,11 @@ pub(crate) struct Export {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless export --format automerge -o all.automerge
+  hubless export --format automerge | wc -c";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -51,7 +58,8 @@ impl Export {
 }
 
 fn fetch(context: &Context) -> anyhow::Result<Vec<u8>> {
-    match block_on(context.client().bytes("/api/v3/export"))? {
+    let client = context.client();
+    match block_on(progress::shown(&context.globals, "making the document", client.bytes("/api/v3/export")))? {
         Ok(document) => Ok(document),
         Err(client::Error::Down { .. }) if context.config.home.data_dir.exists() => {
             let kept = offline::open(&context.config).map_err(|error| of_daemon(&error))?;

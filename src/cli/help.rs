@@ -32,10 +32,15 @@ impl Help {
     }
 }
 
-const TOPICS: [(&str, &str); 4] = [("exit-codes", EXIT_CODES), ("json", JSON), ("states", STATES), ("env", ENV)];
+/// The names of the topics.
+pub(crate) fn topics() -> impl Iterator<Item = &'static str> {
+    TOPICS.iter().map(|(name, _)| *name)
+}
 
-const EXIT_CODES: &str = "\
-  0  done
+/// Name and text of each topic.
+pub const TOPICS: [(&str, &str); 4] = [("exit-codes", EXIT_CODES), ("json", JSON), ("states", STATES), ("env", ENV)];
+
+const EXIT_CODES: &str = "\x20 0  done
   1  failed
   2  wrong usage
   3  not found
@@ -47,6 +52,8 @@ const EXIT_CODES: &str = "\
   9  another daemon holds this data directory
  10  the data was written by a newer version
 130  interrupted
+beat … -- CMD ends as CMD does: its own code, 128 + n when signal n ended it, 126 and 127 when it cannot be run or is not there.
+status --oneline says `down` and ends with 4 when no daemon runs.
 ";
 
 const JSON: &str = "\
@@ -54,7 +61,8 @@ const JSON: &str = "\
   source     daemon, or disk when no daemon answered
   total      how many rows fit the question; truncated says whether some are missing, next brings them
   null       unknown, never 0
---jsonl prints the rows of data, one object a line.
+--jsonl prints the rows of data, one object a line. watch --jsonl goes on: {seq, id, type, at, data}, where data is what
+  the route of its type shows, or {gone: true}; type resync says that something was missed and everything is to be read anew.
 An error is one problem object (RFC 9457) on stderr, and stdout is empty; code is the word in brackets of the text form.
 Fields may be added; none is removed or renamed without raising schema.
 ";
@@ -69,6 +77,8 @@ const STATES: &str = "\
 ✓ done         its activity ended
 ✗ failed       its activity ended with an error
 ? unknown      its device cannot be reached: what is shown is its last word
+In a prompt (status --oneline): 1◐ 1✕ 1● 1○ 1? is how many of each, 1! a conflict, ⇅6s in step 6 s ago, ⇅… not in step yet,
+⇅✕ no other device in reach.
 In a pipe: NAME: active|idle|offline [(stale)] - TASK (AGE ago)
 ";
 
@@ -79,7 +89,9 @@ HUBLESS_AGENT             what an agent is called whose tool was started with it
 CLAUDE_CONFIG_DIR         where Claude Code keeps its files
 CODEX_HOME, PI_CODING_AGENT_DIR   where Codex and pi keep theirs (hubless hooks)
 XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR
-NO_COLOR, TERM=dumb       no colours
+NO_COLOR, TERM=dumb       no colours; a dumb terminal is never drawn over either
+PAGER                     what long answers go through on a terminal (else less -FRX; empty or cat: nothing)
+SSH_CONNECTION, DISPLAY, WAYLAND_DISPLAY   whether hubless open can open a browser here
 ";
 
 #[cfg(test)]

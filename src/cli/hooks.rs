@@ -24,10 +24,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// `hubless hooks`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Hooks {
     #[command(subcommand)]
     verb: Verb,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless hooks install --dry-run     shows what would change
+  hubless hooks install claude
+  hubless hooks status";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::Value;
 
 use super::globals::{Colour, Globals};
+use super::{columns, pager};
 
 /// How the answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +43,30 @@ const WIDTH_MIN: u16 = 20;
 /// Columns of a terminal that does not say.
 const WIDTH_ASSUMED: u16 = 120;
 
-/// The terminal's own word, where it gives one.
-fn terminal_width() -> Option<u16> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    (size.ws_col >= WIDTH_MIN).then_some(size.ws_col)
+/// Columns of the terminal. Some (a container's, an editor's) have no width; a table as wide as nothing is one letter a line.
+pub(crate) fn terminal_width() -> u16 {
+    let said = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
+    if said >= WIDTH_MIN { said } else { WIDTH_ASSUMED }
+}
+
+/// Lines of the terminal; as many as there are when it does not say.
+pub(crate) fn terminal_height() -> usize {
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_row);
+    if rows == 0 { usize::MAX } else { usize::from(rows) }
+}
+
+/// Whether the terminal is one that nothing can be drawn over.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb")
+}
+
+/// Whether nobody can read any more what is written: the other end of the pipe is closed, the terminal is gone.
+pub(crate) fn is_reader_gone() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = io::stdout();
+    let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// The reader of our answer is gone. Nothing is wrong: `| head` has what it wanted.
@@ -86,7 +107,8 @@ impl Out {
                 let one = envelope.get("data").into_iter().filter(|data| !data.is_array());
                 print(&rows.into_iter().flatten().chain(one).map(|row| format!("{row}\n")).collect::<String>())
             }
-            Form::Table | Form::Plain => print(&draw(self)),
+            Form::Table => pager::show(&draw(self)),
+            Form::Plain => print(&draw(self)),
         }
     }
 
@@ -121,17 +143,18 @@ impl Out {
         } else {
             table.force_no_tty();
         }
-        // Some terminals (a container's, an editor's) have no width; a table as wide as nothing is one letter a line.
-        let width = table.width().filter(|width| *width >= WIDTH_MIN).or(terminal_width());
-        table.set_width(width.unwrap_or(WIDTH_ASSUMED));
-        table.set_header(header.iter().map(|name| name.to_uppercase()));
-        for (tint, cells) in rows {
-            table.add_row(cells.into_iter().map(|text| cell(tint, text)));
+        let width = terminal_width();
+        table.set_width(width);
+        let cells: Vec<&[String]> = rows.iter().map(|(_, cells)| cells.as_slice()).collect();
+        let kept = columns::kept(header, &cells, usize::from(width));
+        table.set_header(kept.iter().map(|n| header[*n].to_uppercase()));
+        for (tint, mut cells) in rows {
+            table.add_row(kept.iter().map(|n| cell(tint, cells.get_mut(*n).map(std::mem::take).unwrap_or_default())));
         }
-        let last = header.len().saturating_sub(1);
+        let last = kept.len().saturating_sub(1);
         for (n, column) in table.column_iter_mut().enumerate() {
             // A column of symbols stands close to what it marks.
-            let right = if n == last { 0 } else { 1 + u16::from(header.get(n).is_none_or(|name| !name.is_empty())) };
+            let right = if n == last { 0 } else { 1 + u16::from(kept.get(n).is_none_or(|n| !header[*n].is_empty())) };
             column.set_padding((0, right));
         }
         table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()

@@ -26,6 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// `hubless pair`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Pair {
     /// Joins the device that shows this code, or made this ticket; without it, shows a code for another device
     #[arg(value_name = "CODE|TICKET", conflicts_with_all = ["make", "qr"])]
@@ -40,6 +41,12 @@ pub(crate) struct Pair {
     #[arg(long, value_name = "HOST:PORT", requires = "key")]
     addr: Option<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless pair                        shows a code; on the other device: hubless pair CODE
+  hubless pair --ticket               one line for a machine without a person in front
+  hubless pair 318-4402-771 --addr 192.168.1.20:41733";
 
 impl Pair {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use crate::model::reply::Code;
 use crate::model::text::Foreign;
 
 use super::output::{Closed, remark};
+use super::status::quoted;
 
 /// The exit code of a check that says no.
 pub(crate) const CHECK_SAYS_NO: u8 = 7;
@@ -84,7 +85,8 @@ pub(crate) fn show(error: &anyhow::Error, json: bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let trouble = error.downcast_ref::<Trouble>().cloned().unwrap_or_else(|| unexpected(error));
-    remark(&if json { trouble.problem.to_json().to_string() } else { drawn(&trouble.problem) });
+    let line: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    remark(&if json { trouble.problem.to_json().to_string() } else { drawn(&trouble.problem, &line) });
     ExitCode::from(trouble.exit)
 }
 
@@ -95,7 +97,7 @@ fn unexpected(error: &anyhow::Error) -> Trouble {
 }
 
 /// What, `[code]`, cause and fix. Names in it may come from other devices, so all of it is escaped.
-fn drawn(problem: &Problem) -> String {
+fn drawn(problem: &Problem, line: &[String]) -> String {
     let plain = |text: &str| text.lines().map(|line| Foreign::new(line).plain()).collect::<Vec<_>>();
     let mut lines = plain(&problem.detail).into_iter();
     let mut out = format!("error: {} [{}]", lines.next().unwrap_or_default(), problem.code);
@@ -104,12 +106,25 @@ fn drawn(problem: &Problem) -> String {
     for (n, line) in cause.enumerate() {
         let _ = write!(out, "\n  {} {line}", if n == 0 { "cause:" } else { "      " });
     }
-    let meant = (!problem.did_you_mean.is_empty()).then(|| format!("did you mean  {}", problem.did_you_mean.join("  or  ")));
+    let meant = (!problem.did_you_mean.is_empty()).then(|| format!("did you mean  {}", meant(problem, line)));
     let fix = meant.into_iter().chain(problem.fix.clone());
     for (n, line) in fix.flat_map(|fix| plain(&fix)).enumerate() {
         let _ = write!(out, "\n  {} {line}", if n == 0 { "fix:  " } else { "      " });
     }
     out
+}
+
+/// What was perhaps meant: the line as it should have been typed where the word that is wrong stands in it, else the names.
+fn meant(problem: &Problem, line: &[String]) -> String {
+    let typed = problem.detail.split_once('“').and_then(|(_, rest)| rest.split_once('”')).map(|(typed, _)| typed);
+    let at = line.iter().position(|word| Some(word.as_str()) == typed);
+    match (at, problem.did_you_mean.as_slice()) {
+        (Some(at), [one]) => {
+            let words = line.iter().enumerate().map(|(n, word)| quoted(if n == at { one } else { word }));
+            format!("hubless {}", words.collect::<Vec<_>>().join(" "))
+        }
+        (_, names) => names.join("  or  "),
+    }
 }
 
 /// A command line that clap could not read, in our form. Help and version are answers, not errors.
@@ -132,12 +147,15 @@ mod tests {
     fn an_error_says_what_cause_and_fix_with_its_code() {
         let trouble = Trouble::down("nothing answers on ctl.sock");
         let expected = "error: the daemon is not running [daemon-down]\n  cause: nothing answers on ctl.sock\n  fix:   hubless up";
-        assert_eq!((drawn(&trouble.problem).as_str(), trouble.exit), (expected, 4));
+        assert_eq!((drawn(&trouble.problem, &[]).as_str(), trouble.exit), (expected, 4));
         let meant = Problem::of(Code::DeviceNotFound, "no device called “mac\x1b[2Jmin”").perhaps(vec!["mac-mini".into(), "mac".into()]);
         let expected = "error: no device called “mac\\u{1b}[2Jmin” [device-not-found]\n  fix:   did you mean  mac-mini  or  mac";
-        assert_eq!(drawn(&meant), expected);
+        assert_eq!(drawn(&meant, &[]), expected);
+        let one = Problem::of(Code::DeviceNotFound, "no device called “mac-min”").perhaps(vec!["mac mini".into()]);
+        let line = ["devices", "ping", "mac-min"].map(str::to_owned);
+        assert!(drawn(&one, &line).ends_with("did you mean  hubless devices ping 'mac mini'"));
         let several = Trouble::new("x", 1, "a\nb").because("c").fix("d\ne");
-        assert_eq!(drawn(&several.problem), "error: a [x]\n  cause: b\n         c\n  fix:   d\n         e");
+        assert_eq!(drawn(&several.problem, &[]), "error: a [x]\n  cause: b\n         c\n  fix:   d\n         e");
     }
 
     #[test]

@@ -10,11 +10,17 @@ use super::output::{Form, Out, Tint};
 
 /// `hubless projects`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Projects {
     /// Only this one, by its key or its last part
     #[arg(value_name = "PROJECT")]
     project: Option<String>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless projects
+  hubless projects api-server --json";
 
 impl Projects {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {

@@ -10,12 +10,19 @@ use super::output::{Form, Out, Tint};
 
 /// `hubless sessions`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Sessions {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
     list: List,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless sessions --since 7d
+  hubless sessions --tool codex --project api-server --limit 10
+  hubless sessions --device mac-mini --jsonl | jq -r .title";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -10,10 +10,17 @@ use super::output::{Form, Out, Tint};
 
 /// `hubless sources`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Sources {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless sources                     what is read, when, with what errors
+  hubless sources pause claude        rests until resume, over restarts
+  hubless sources rescan";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

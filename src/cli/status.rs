@@ -4,35 +4,72 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::context::{Context, percent};
+use super::context::{Context, block_on, percent};
 use super::fields;
-use super::output::{Form, Out, Tint, counted};
-use super::problem::CHECK_SAYS_NO;
-use super::{agents, ages, devices};
+use super::output::{self, Form, Out, Tint, counted};
+use super::problem::{CHECK_SAYS_NO, Trouble};
+use super::{agents, ages, columns, devices, oneline, status_watch};
 
 /// `hubless status`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Status {
     /// Only this device, by its name or the beginning of its id
     #[arg(value_name = "DEVICE")]
     of: Option<String>,
     /// Exit with 7 when anything is stale or in conflict
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     check: bool,
+    /// A few signs for a prompt: 1◐ 1✕ 1● 1○ 1? ⇅6s
+    #[arg(long, conflicts_with = "watch")]
+    oneline: bool,
+    /// Draw it anew whenever something happens, until Ctrl-C
+    #[arg(short, long)]
+    watch: bool,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  hubless status                     who waits, what is stale, are the devices in step
+  hubless status mac-mini | grep stale
+  hubless status --check || notify   exit code 7: something is stale or in conflict
+  hubless status --oneline           for a prompt; `down` when no daemon runs";
+
 impl Status {
+    /// Whether it is for a prompt, where remarks have no place.
+    pub(crate) fn is_oneline(&self) -> bool {
+        self.oneline
+    }
+
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<u8> {
-        let mut envelope = context.ask("/api/v3/overview")?;
-        if let Some(typed) = self.of.or_else(|| context.globals.device.clone()) {
-            let device = context.ask_quietly(&format!("/api/v3/devices/{}", percent(&typed)))?;
-            only(&mut envelope, &device["data"]["device"]);
+        let typed = self.of.or_else(|| context.globals.device.clone());
+        if self.oneline {
+            return oneline::run(context, typed, self.check);
         }
+        if self.watch && context.out.is_data() {
+            return Err(Trouble::usage("--watch draws for people, not for programs").fix("hubless watch --jsonl").into());
+        }
+        let device = typed.map(|typed| context.ask_quietly(&format!("/api/v3/devices/{}", percent(&typed)))).transpose()?;
+        let device = device.map(|envelope| envelope["data"]["device"].clone());
+        if self.watch {
+            return block_on(status_watch::run(context, device.as_ref()))?;
+        }
+        let envelope = block_on(read(context, device.as_ref()))??;
+        context.remark_on(&envelope);
         context.out.show(&envelope, |out| drawn(out, &envelope, context.now_ms))?;
         let data = &envelope["data"];
         let fine = fields::count(data, "stale") + fields::count(data, "conflicts") == 0;
         Ok(if self.check && !fine { CHECK_SAYS_NO } else { 0 })
     }
+}
+
+/// What there is to draw: of all devices, or of one.
+pub(crate) async fn read(context: &Context, device: Option<&Value>) -> anyhow::Result<Value> {
+    let mut envelope = context.asked("/api/v3/overview").await?;
+    if let Some(device) = device {
+        only(&mut envelope, device);
+    }
+    Ok(envelope)
 }
 
 /// Leaves of an overview what is of one device.
@@ -50,7 +87,8 @@ fn only(envelope: &mut Value, device: &Value) {
     envelope["total"] = json!(total);
 }
 
-fn drawn(out: Out, envelope: &Value, now_ms: i64) -> String {
+/// The picture of an overview.
+pub(crate) fn drawn(out: Out, envelope: &Value, now_ms: i64) -> String {
     if out.form == Form::Table { screen(out, envelope, now_ms) } else { lines(&envelope["data"], now_ms) }
 }
 
@@ -63,7 +101,8 @@ fn screen(out: Out, envelope: &Value, now_ms: i64) -> String {
     }
     let next = next(data);
     if !next.is_empty() {
-        text.push_str(&format!("→ {}\n", next.join("      → ")));
+        let next: Vec<String> = next.iter().map(|next| format!("→ {next}")).collect();
+        text.push_str(&(columns::folded(&next, "      ", usize::from(output::terminal_width())) + "\n"));
     }
     text
 }
@@ -86,7 +125,7 @@ fn verdict(out: Out, envelope: &Value, now_ms: i64) -> String {
     if fields::text(data, "verdict").as_deref() == Some("ok") {
         parts.push("all is well".to_owned());
     }
-    parts.join(" · ")
+    columns::folded(&parts, " · ", usize::from(output::terminal_width()))
 }
 
 /// Whether the other devices hold what we hold, as far as they can be reached.
@@ -144,7 +183,7 @@ fn next(data: &Value) -> Vec<String> {
 }
 
 /// As a shell takes it for one word.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let simple = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-._@".contains(c));
     if simple { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }

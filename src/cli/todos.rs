@@ -9,12 +9,21 @@ use super::todo_tables::{conflicts, history, list, ready};
 
 /// `hubless todos`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Todos {
     #[command(subcommand)]
     verb: Option<Verb>,
     #[command(flatten)]
     list: List,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless todos                       what is open and what is done
+  hubless todos ready --project web
+  hubless todos add \"Write the migration\" -p 1
+  hubless todos start t-7f3a --as sam
+  hubless todos resolve t-19cc --keep 2";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use super::agents::Agents;
 use super::beat::Beat;
 use super::begin::{self, Init, Up};
+use super::completions::Completions;
 use super::context::Context;
 use super::devices::{Devices, Sync};
 use super::doctor;
@@ -12,14 +13,18 @@ use super::export::Export;
 use super::globals::Globals;
 use super::help::Help;
 use super::hooks::Hooks;
+use super::man::Man;
 use super::members::Rekey;
+use super::open::Open;
 use super::pair::{self, Pair};
 use super::problem::Trouble;
 use super::projects::Projects;
 use super::sessions::Sessions;
+use super::settings::Settings;
 use super::sources::Sources;
 use super::status::Status;
 use super::todos::Todos;
+use super::watch::Watch;
 
 /// One picture of all your coding agents on all your machines, without a hub.
 #[derive(Debug, Parser)]
@@ -60,6 +65,10 @@ pub(crate) enum Verb {
     Projects(Projects),
     /// What is left to do, and doing it
     Todos(Todos),
+    /// What happens, one line each, as it happens
+    Watch(Watch),
+    /// The page, in the browser
+    Open(Open),
     /// An agent reports
     #[command(visible_alias = "heartbeat")]
     Beat(Beat),
@@ -71,8 +80,15 @@ pub(crate) enum Verb {
     Sync(Sync),
     /// Everything in one document
     Export(Export),
+    /// What is set, by whom, and setting it
+    Config(Settings),
     /// One line for each thing that could be wrong, with its fix
     Doctor,
+    /// What lets a shell complete verbs, flags and names
+    Completions(Completions),
+    /// The manual pages
+    #[command(hide = true)]
+    Man(Man),
     /// The version, and those of protocol and JSON
     Version,
     /// Help on a verb or a topic
@@ -83,13 +99,26 @@ impl Line {
     /// Carries it out; returns the exit code.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         self.fits()?;
+        let mut globals = self.globals;
+        globals.quiet |= matches!(&self.verb, Verb::Status(status) if status.is_oneline());
+        // These need no configuration, or mend it.
         if let Verb::Help(help) = self.verb {
             return help.run().map(|()| 0);
         }
-        let context = Context::new(self.globals)?;
+        if let Verb::Completions(completions) = self.verb {
+            return completions.run().map(|()| 0);
+        }
+        if let Verb::Man(man) = self.verb {
+            return man.run(&globals).map(|()| 0);
+        }
+        if let Verb::Config(settings) = self.verb {
+            return settings.run(globals).map(|()| 0);
+        }
+        let context = Context::new(globals)?;
         let done = match self.verb {
             Verb::Status(status) => return status.run(&context),
             Verb::Beat(beat) => return beat.run(&context),
+            Verb::Watch(watch) => return watch.run(&context),
             Verb::Doctor => return doctor::run(&context),
             Verb::Init(init) => init.run(context),
             Verb::Up(up) => up.run(&context),
@@ -106,8 +135,9 @@ impl Line {
             Verb::Hooks(hooks) => hooks.run(&context),
             Verb::Sync(sync) => sync.run(&context),
             Verb::Export(export) => export.run(&context),
+            Verb::Open(open) => open.run(&context),
             Verb::Version => begin::version(&context),
-            Verb::Help(_) => Ok(()),
+            Verb::Config(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Help(_) => Ok(()),
         };
         done.map(|()| 0)
     }
@@ -115,10 +145,11 @@ impl Line {
     /// A flag that stands anywhere still has no meaning everywhere; passing over it would hide a mistake.
     fn fits(&self) -> Result<(), Trouble> {
         let (filters, rows) = match &self.verb {
-            Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) | Verb::Sync(_) => (true, true),
+            Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) | Verb::Sync(_) | Verb::Watch(_) => (true, true),
             Verb::Status(_) => (true, false),
             Verb::Devices(_) | Verb::Doctor => (false, true),
             Verb::Sources(sources) => (false, sources.is_list()),
+            Verb::Config(settings) => (false, settings.is_list()),
             Verb::Init(_)
             | Verb::Up(_)
             | Verb::Down
@@ -126,9 +157,12 @@ impl Line {
             | Verb::Leave
             | Verb::Rekey(_)
             | Verb::Beat(_)
+            | Verb::Open(_)
             | Verb::Projects(_)
             | Verb::Hooks(_)
             | Verb::Export(_)
+            | Verb::Completions(_)
+            | Verb::Man(_)
             | Verb::Version
             | Verb::Help(_) => (false, false),
         };
@@ -145,12 +179,17 @@ impl Line {
             | Verb::Rekey(_)
             | Verb::Status(_)
             | Verb::Beat(_)
+            | Verb::Open(_)
+            | Verb::Watch(_)
             | Verb::Projects(_)
             | Verb::Sources(_)
             | Verb::Hooks(_)
             | Verb::Sync(_)
             | Verb::Export(_)
+            | Verb::Config(_)
             | Verb::Doctor
+            | Verb::Completions(_)
+            | Verb::Man(_)
             | Verb::Version
             | Verb::Help(_) => false,
         };
@@ -248,6 +287,16 @@ mod tests {
             "x todos conflicts",
             "x beat sam AGT-280 src/retry.rs --every 60s --pid 7",
             "x heartbeat sam",
+            "x beat sam AGT-280 -- claude -p fix",
+            "x status -w",
+            "x status --oneline --check",
+            "x watch --type agent,todo --jsonl --since 7",
+            "x open --print",
+            "x config get http.port",
+            "x config set http.port 1",
+            "x config set http.port --default",
+            "x config path",
+            "x config show --origin",
             "x hooks install claude --dry-run",
             "x hooks uninstall all --yes",
             "x hooks status",
@@ -262,6 +311,8 @@ mod tests {
             "x projects api-server --json",
             "x export --format automerge -o out",
             "x doctor",
+            "x completions bash",
+            "x man",
             "x version",
             "x help exit-codes",
         ] {

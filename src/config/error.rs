@@ -51,6 +51,14 @@ pub enum Error {
         /// What was said.
         got: String,
     },
+    /// The file cannot be written; it is as it was.
+    #[error("{} cannot be written: {why}", .file.display())]
+    Unwritable {
+        /// Which file.
+        file: PathBuf,
+        /// In the system's words.
+        why: io::Error,
+    },
     /// A key on the command line that nobody knows.
     #[error("there is no setting “{key}”{}", did_you_mean(.nearest.as_deref()))]
     UnknownFlag {
@@ -80,10 +88,15 @@ pub struct Warning {
     pub key: String,
     /// What was perhaps meant.
     pub nearest: Option<String>,
+    /// What else is to be said of it, instead: it is a replaced system's, and called otherwise here.
+    pub said: Option<String>,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(said) = &self.said {
+            return write!(f, "{said} ({})", self.origin);
+        }
         let meant = did_you_mean(self.nearest.as_deref());
         match &self.origin {
             Origin::Variable(name) => write!(f, "the environment variable {name} sets nothing{meant}"),

@@ -182,6 +182,12 @@ impl Kind {
         }
     }
 
+    /// Whether it has several values.
+    #[must_use]
+    pub fn is_list(self) -> bool {
+        matches!(self, Kind::Texts | Kind::Patterns | Kind::Addresses | Kind::Directories)
+    }
+
     /// A value of the file, if it is of this kind.
     pub(super) fn read(self, value: &toml::Value) -> Option<Value> {
         match (self, value) {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::error::{Error, Warning};
 use super::keys::{KEYS, Key, Value, key};
+use super::replaced::replaced;
 use super::setting::{Env, Origin, Setting, Source};
 
 /// Every setting's value, by name.
@@ -37,9 +38,10 @@ impl Layers {
                         let known = ["path", "computer"].map(|known| format!("{path}.{known}"));
                         let said = format!("{path}.{name}");
                         let nearest = nearest(&said, known.into_iter());
-                        self.warnings.push(Warning { origin: origin.clone(), key: said, nearest });
+                        self.warnings.push(Warning { origin: origin.clone(), key: said, nearest, said: None });
                     }
                 }
+                (None, value) if replaced(name).is_some() => self.of_another_system(origin, name, value),
                 (None, toml::Value::Table(inner)) => self.walk(origin, &format!("{path}."), inner)?,
                 (None, value) if is_section => {
                     let (origin, expected) = (origin.clone(), format!("a table: [{path}]"));
@@ -47,11 +49,25 @@ impl Layers {
                 }
                 (None, _) => {
                     let nearest = nearest(&path, KEYS.iter().map(|key| key.name.to_string()));
-                    self.warnings.push(Warning { origin: origin.clone(), key: path, nearest });
+                    self.warnings.push(Warning { origin: origin.clone(), key: path, nearest, said: None });
                 }
             }
         }
         Ok(())
+    }
+
+    /// A spelling of a replaced system: it counts where it means something here and our own name does not stand there, too.
+    fn of_another_system(&mut self, origin: &Origin, name: &str, value: &toml::Value) {
+        let Some(known) = replaced(name) else { return };
+        let read = known.meant().and_then(|key| Some((key, key.kind.read(value)?)));
+        let said = match (known.meant(), &read) {
+            (Some(key), None) => format!("{}, and has to be {}; it was passed over", known.advice(), key.kind.expected()),
+            _ => known.advice(),
+        };
+        if let Some((key, value)) = read.filter(|(key, _)| !self.values.contains_key(key.name.as_ref())) {
+            self.set(key, value, Source::File);
+        }
+        self.warnings.push(Warning { origin: origin.clone(), key: name.to_owned(), nearest: None, said: Some(said) });
     }
 
     /// An empty variable counts as unset, but for lists, where it is the empty list.
@@ -67,7 +83,7 @@ impl Layers {
                 None => {
                     let nearest = nearest(variable, KEYS.iter().map(Key::variable));
                     if is_meant_as_setting(variable) {
-                        self.warnings.push(Warning { origin, key: variable.clone(), nearest });
+                        self.warnings.push(Warning { origin, key: variable.clone(), nearest, said: None });
                     }
                 }
             }
@@ -125,7 +141,7 @@ fn shown(value: &toml::Value) -> String {
 }
 
 /// The name with the fewest changed letters, if a third of them or fewer would have to change.
-fn nearest(typed: &str, names: impl Iterator<Item = String>) -> Option<String> {
+pub(super) fn nearest(typed: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let close = names.map(|name| (distance(typed, &name), name)).min()?;
     (close.0 <= (typed.chars().count() / 3).max(2)).then_some(close.1)
 }

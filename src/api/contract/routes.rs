@@ -29,6 +29,12 @@ const fn write(path: &'static str, what: &'static str, body: &'static [(&'static
 pub(crate) const ROUTES: &[Route] = &[
     read("/api/v3/overview", "Does anyone wait, is anything wrong, is what is seen current?", &[], Enveloped(Is("Overview"))),
     read(
+        "/api/v3/glance",
+        "How many agents are in which state, and whether the devices are in step: for a prompt.",
+        &[DEVICE],
+        Enveloped(Is("Glance")),
+    ),
+    read(
         "/api/v3/devices",
         "The members of the fleet, this device first.",
         &[("all", false, "1: also those that were members"), LIMIT, CURSOR],

@@ -257,6 +257,19 @@ pub(super) const OURS: &[Shape] = &[
         ],
     },
     Shape {
+        name: "Glance",
+        what: "",
+        fields: &[
+            ("states", List(&Is("StateCount")), "in the order in which they need a person; what is over is not counted"),
+            ("conflicts", Whole, ""),
+            ("others", Whole, "other devices of the fleet"),
+            ("reachable", Whole, "of them"),
+            ("inStep", Perhaps(&Yes), "null when none can be reached"),
+            ("lastContact", Perhaps(&Time), "with the one that was heard the longest ago"),
+        ],
+    },
+    Shape { name: "StateCount", what: "", fields: &[("state", STATE, ""), ("symbol", Text, ""), ("count", Whole, "")] },
+    Shape {
         name: "TodoCounts",
         what: "",
         fields: &[

@@ -54,14 +54,28 @@ pub(crate) fn todo<'a>(view: &'a View, typed: &str) -> Result<&'a Arc<TodoView>,
         some => some.iter().map(|id| **id).collect(),
     };
     match ids.as_slice() {
-        [one] => view.todos.get(one).ok_or_else(|| no_todo(typed)),
-        [] => Err(no_todo(typed)),
+        [one] => view.todos.get(one).ok_or_else(|| no_todo(view, typed)),
+        [] => Err(no_todo(view, typed)),
         several => Err(ambiguous(typed, "todos", several.iter().map(|id| id.short(ID_LETTERS)).collect())),
     }
 }
 
-fn no_todo(typed: &str) -> Problem {
-    Problem::of(Code::TodoNotFound, format!("no todo “{typed}”")).fix("hubless todos")
+/// Who types words instead of an id means the todo that says them; a letter of an id may be wrong.
+fn no_todo(view: &View, typed: &str) -> Problem {
+    let words = typed.to_lowercase();
+    let says = |todo: &&Arc<TodoView>| words.chars().count() > 2 && todo.content.normalised().to_lowercase().contains(&words);
+    let mut near: Vec<String> = view.todos.values().filter(says).map(|todo| todo.id.short(ID_LETTERS)).take(PROPOSED_MAX).collect();
+    if near.is_empty() {
+        near = near_ids(typed, view.todos.keys().map(|id| id.short(ID_LETTERS)));
+    }
+    Problem::of(Code::TodoNotFound, format!("no todo “{typed}”")).fix("hubless todos").perhaps(near)
+}
+
+/// Ids of which one letter, or the order of two, is another.
+fn near_ids(typed: &str, ids: impl Iterator<Item = String>) -> Vec<String> {
+    let long = typed.chars().count();
+    let same_length = |id: &String| id.chars().take(long).collect::<String>();
+    ids.filter(|id| long > 4 && distance(typed, &same_length(id)) <= 2).take(PROPOSED_MAX).collect()
 }
 
 /// The session of that id; the tool's own id of it is taken, too.
@@ -70,7 +84,10 @@ pub(crate) fn session<'a>(view: &'a View, typed: &str) -> Result<&'a Arc<Session
     let fits = if ours.is_empty() { view.sessions.values().filter(|s| s.fact.tool_session.json() == typed).collect() } else { ours };
     match fits.as_slice() {
         [one] => Ok(one),
-        [] => Err(Problem::missing("session-not-found", format!("no session “{typed}”")).fix("hubless sessions list")),
+        [] => {
+            let near = near_ids(typed, view.sessions.values().map(|session| session.id.short(ID_LETTERS)));
+            Err(Problem::missing("session-not-found", format!("no session “{typed}”")).fix("hubless sessions list").perhaps(near))
+        }
         several => Err(ambiguous(typed, "sessions", several.iter().map(|s| s.id.short(ID_LETTERS)).collect())),
     }
 }
@@ -126,6 +143,19 @@ mod tests {
             assert_eq!(distance(a, b), far, "{a} {b}");
             assert_eq!(distance(b, a), far, "{b} {a}");
         }
+    }
+
+    #[test]
+    fn an_id_with_a_wrong_letter_and_the_words_of_a_todo_are_understood() {
+        use crate::api::fixture::Fleet;
+        let fleet = Fleet::busy();
+        let todo = fleet.0.todos.values().next().expect("a todo");
+        let short = todo.id.short(ID_LETTERS);
+        let wrong = format!("{}!", &short[..short.len() - 1]);
+        let near = |typed: &str| super::todo(&fleet.0, typed).map(|todo| todo.id).expect_err("no such id").did_you_mean.clone();
+        assert!(near(&wrong).contains(&short), "{wrong}: {:?}", near(&wrong));
+        assert!(near(&todo.content.json().to_uppercase()).contains(&short));
+        assert!(near("t-").is_empty() && near("zzzzzzzzzz").is_empty());
     }
 
     #[test]
