@@ -34,6 +34,7 @@ mod progress;
 mod projects;
 mod qr;
 mod screen;
+mod service;
 mod sessions;
 mod settings;
 mod sources;

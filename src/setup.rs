@@ -11,8 +11,12 @@ mod hooks;
 mod outline;
 mod pi;
 mod plan;
+mod service;
 mod shell;
+mod units;
 
 pub use error::Error;
 pub use hooks::{Tool, Version};
 pub use plan::{Caller, Deed, Plan, Status, file, plan, status};
+pub use service::{Manager, Service, State};
+pub use units::Start;

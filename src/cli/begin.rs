@@ -30,7 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a start or a stop may take.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Where a daemon in the background leaves what it says before its log begins, and its panics.
-const SAID: &str = "up.err";
+pub(crate) const SAID: &str = "up.err";
 
 /// `hubless init`.
 #[derive(Debug, Args)]
@@ -279,7 +279,7 @@ pub(crate) fn holder(data_dir: &Path) -> Option<u32> {
 
 /// The daemon of this home: who holds its data directory, else who answers on its socket. While its disk does not keep it lets the
 /// directory go and is there all the same.
-fn running_pid(context: &Context) -> Option<u32> {
+pub(crate) fn running_pid(context: &Context) -> Option<u32> {
     let home = &context.config.home;
     holder(&home.data_dir).or_else(|| {
         let peer = block_on(async { tokio::net::UnixStream::connect(home.socket()).await?.peer_cred() }).ok()?.ok()?;
@@ -289,9 +289,15 @@ fn running_pid(context: &Context) -> Option<u32> {
 
 /// `hubless down`: asks the daemon to stop, and returns when it has.
 pub(crate) fn down(context: &Context) -> anyhow::Result<()> {
-    let Some(pid) = running_pid(context) else {
-        return context.out.done(json!({"state": "stopped", "was": "stopped"}), "✓ not running");
-    };
+    match stop(context)? {
+        None => context.out.done(json!({"state": "stopped", "was": "stopped"}), "✓ not running"),
+        Some(pid) => context.out.done(json!({"state": "stopped", "was": "running", "pid": pid}), &format!("✓ stopped (pid {pid})")),
+    }
+}
+
+/// Asks the daemon to stop, and returns when it has; which process it was, if there was one.
+pub(crate) fn stop(context: &Context) -> anyhow::Result<Option<u32>> {
+    let Some(pid) = running_pid(context) else { return Ok(None) };
     let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).context("the lock names no process")?;
     rustix::process::kill_process(process, rustix::process::Signal::TERM)
         .with_context(|| format!("process {pid} cannot be asked to stop"))?;
@@ -300,7 +306,7 @@ pub(crate) fn down(context: &Context) -> anyhow::Result<()> {
         progress.turn("");
         if running_pid(context) != Some(pid) {
             drop(progress);
-            return context.out.done(json!({"state": "stopped", "was": "running", "pid": pid}), &format!("✓ stopped (pid {pid})"));
+            return Ok(Some(pid));
         }
         std::thread::sleep(LOOK_EVERY);
     }

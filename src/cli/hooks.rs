@@ -161,13 +161,19 @@ impl Change {
 
 /// Who puts itself there: this program, by the path under which people find it, so that an upgrade does not lose it.
 fn caller(tool: Tool, deed: Deed) -> anyhow::Result<Caller> {
-    let own = std::env::current_exe().context("the path of this program cannot be found out")?;
-    let real = std::fs::canonicalize(&own).unwrap_or_else(|_| own.clone());
-    let by_name = on_path("hubless").filter(|path| std::fs::canonicalize(path).is_ok_and(|path| path == real));
     let home = std::env::var("HUBLESS_HOME").ok().filter(|home| !home.is_empty());
     let home = home.map(|home| std::path::absolute(&home).map_or(home, |home| home.to_string_lossy().into_owned()));
     let version = if tool == Tool::Claude && deed == Deed::Install { version_of("claude") } else { None };
-    Ok(Caller { program: by_name.unwrap_or(own), home, version })
+    Ok(Caller { program: own_path()?, home, version })
+}
+
+/// This program's path, the one under which people find it. A program that was replaced while it runs is the one at its place now.
+pub(crate) fn own_path() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("the path of this program cannot be found out")?;
+    let own = own.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map_or_else(|| own.clone(), PathBuf::from);
+    let real = std::fs::canonicalize(&own).unwrap_or_else(|_| own.clone());
+    let by_name = on_path("hubless").filter(|path| std::fs::canonicalize(path).is_ok_and(|path| path == real));
+    Ok(by_name.unwrap_or(own))
 }
 
 /// The first program of that name on `PATH`, by a path from the root.

@@ -19,6 +19,7 @@ use super::open::Open;
 use super::pair::{self, Pair};
 use super::problem::Trouble;
 use super::projects::Projects;
+use super::service::Service;
 use super::sessions::Sessions;
 use super::settings::Settings;
 use super::sources::Sources;
@@ -45,6 +46,8 @@ pub(crate) enum Verb {
     Up(Up),
     /// Stops the daemon
     Down,
+    /// Starts the daemon at login, and keeps it alive
+    Service(Service),
     /// Makes two devices one fleet
     #[command(visible_alias = "join")]
     Pair(Pair),
@@ -119,6 +122,7 @@ impl Line {
             Verb::Status(status) => return status.run(&context),
             Verb::Beat(beat) => return beat.run(&context),
             Verb::Watch(watch) => return watch.run(&context),
+            Verb::Service(service) => return service.run(&context),
             Verb::Doctor => return doctor::run(&context),
             Verb::Init(init) => init.run(context),
             Verb::Up(up) => up.run(&context),
@@ -153,6 +157,7 @@ impl Line {
             Verb::Init(_)
             | Verb::Up(_)
             | Verb::Down
+            | Verb::Service(_)
             | Verb::Pair(_)
             | Verb::Leave
             | Verb::Rekey(_)
@@ -174,6 +179,7 @@ impl Line {
             Verb::Init(_)
             | Verb::Up(_)
             | Verb::Down
+            | Verb::Service(_)
             | Verb::Pair(_)
             | Verb::Leave
             | Verb::Rekey(_)
@@ -313,6 +319,10 @@ mod tests {
             "x doctor",
             "x completions bash",
             "x man",
+            "x service install --print",
+            "x service uninstall",
+            "x service status --json",
+            "x service logs -f -n 20",
             "x version",
             "x help exit-codes",
         ] {

@@ -58,6 +58,16 @@ pub enum Error {
         /// Which.
         file: PathBuf,
     },
+    /// The service manager does not do what it is told.
+    #[error("{manager} says no to: {command}")]
+    Manager {
+        /// Which.
+        manager: &'static str,
+        /// What it was told.
+        command: String,
+        /// What it says.
+        why: String,
+    },
     /// Our own path cannot stand in a settings file.
     #[error("the path of this program is no text, or does not end in “hubless…”: {}", .program.display())]
     Program {
@@ -77,7 +87,14 @@ impl Error {
             Error::Shape { .. } => "settings-shape",
             Error::Foreign { .. } => "settings-foreign",
             Error::Changed { .. } => "settings-changed",
+            Error::Manager { .. } => "service-manager",
         }
+    }
+
+    /// What lies behind it, where the sentence does not say so.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        if let Error::Manager { why, .. } = self { Some(why) } else { None }
     }
 
     /// What a person can do.
@@ -88,6 +105,9 @@ impl Error {
             Error::Odd { file, .. } => format!("put a plain file there, or move it away: {}", file.display()),
             Error::NotJson { .. } | Error::Shape { .. } => "mend it by hand, then do this again; nothing was changed".to_owned(),
             Error::Foreign { file } => format!("move it away, then do this again: {}", file.display()),
+            Error::Manager { .. } => {
+                "hubless up --detach runs it without a manager; hubless service install --print shows the file".to_owned()
+            }
             Error::Changed { .. } => "do it again; nothing was changed".to_owned(),
             Error::Program { .. } => "call the program hubless, at a path in plain letters".to_owned(),
         }

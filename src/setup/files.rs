@@ -89,6 +89,20 @@ pub(super) fn replace(path: &Path, before: Option<&Found>, after: Option<&str>, 
     Ok(copy)
 }
 
+/// Puts a file of our own there, whole or not at all, and makes its directory.
+pub(super) fn put(path: &Path, text: &str) -> Result<(), Error> {
+    let unwritable = |why| Error::Unwritable { file: path.to_owned(), why };
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unwritable)?;
+    let beside = path.with_file_name(format!(".{}.hubless-{}", name(path), std::process::id()));
+    let done = write(&beside, text, NEW_MODE, None).and_then(|()| fs::rename(&beside, path)).map_err(unwritable);
+    if done.is_err() {
+        drop(fs::remove_file(&beside));
+    }
+    done?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(unwritable)
+}
+
 /// What was read is still there; the tool itself may write its settings at any time.
 fn unchanged(path: &Path, before: Option<&Found>) -> Result<(), Error> {
     if read(path)?.as_ref() == before { Ok(()) } else { Err(Error::Changed { file: path.to_owned() }) }
