@@ -129,6 +129,25 @@ fn the_page_is_opened_where_there_is_a_browser_and_named_where_there_is_none() {
 }
 
 #[test]
+fn a_name_that_is_nearly_right_comes_back_as_the_command_that_was_meant() {
+    let home = Lan::new().home("attic");
+    let daemon = home.up();
+    daemon.post("/api/v3/beats", &json!({"agent": "leo", "task": "x"}));
+    let todo = daemon.add("Add a retry budget");
+    let short: String = text(&todo, "id").chars().take(10).collect();
+    let fix = |line: &[&str], meant: &str| {
+        let ran = home.run(line);
+        assert!(ran.code == 3 && ran.err.contains(&format!("did you mean  {meant}\n")), "{line:?}: {}", ran.err);
+    };
+    fix(&["devices", "ping", "atic"], "hubless devices ping attic");
+    fix(&["agents", "--device", "atic"], "hubless agents --device attic");
+    fix(&["agents", "show", "leoo"], "hubless agents show leo");
+    fix(&["todos", "done", "retry budget"], &format!("hubless todos done {short}"));
+    assert!(home.run(&["stattus"]).err.contains("'status'"));
+    assert!(home.run(&["status", "--onelin"]).err.contains("'--oneline'"));
+}
+
+#[test]
 fn rude_words_get_an_answer_or_one_clear_error() {
     let home = Lan::new().home("one");
     let _daemon = home.up();

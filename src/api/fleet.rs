@@ -18,7 +18,7 @@ use super::reads;
 use super::writes::{Written, unexpected, wrapped};
 use crate::model::ask::{Ask, Tries};
 use crate::model::id::DeviceId;
-use crate::model::reply::{Keys, Reply};
+use crate::model::reply::{Code, Keys, Reply};
 
 /// How soon whoever shows a code must stand at its window.
 const STAY_WITHIN: Duration = Duration::from_secs(3);
@@ -128,7 +128,8 @@ pub(crate) async fn leave(State(desk): State<Arc<Desk>>, body: Body) -> Written 
 /// `POST /api/v3/devices/{name}/ping`.
 pub(crate) async fn ping(State(desk): State<Arc<Desk>>, Path(device): Path<String>, body: Body) -> Written {
     let fields = Fields::of(body).await?;
-    let reply = desk.ask(Ask::Ping { device }, FAR_ANSWER_WITHIN).await?;
+    let typed = device.clone();
+    let reply = desk.ask(Ask::Ping { device }, FAR_ANSWER_WITHIN).await.map_err(|problem| meant(&desk, &typed, problem))?;
     let Reply::Pong { device, rtt_ms, address, level } = reply else { return Err(unexpected(&reply)) };
     let name = desk.view().device_name(&device).json().to_owned();
     let told =
@@ -136,11 +137,23 @@ pub(crate) async fn ping(State(desk): State<Arc<Desk>>, Path(device): Path<Strin
     Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))
 }
 
+/// A device whose name was nearly right is proposed.
+fn meant(desk: &Desk, typed: &str, problem: Problem) -> Problem {
+    if problem.code != Code::DeviceNotFound.word() || !problem.did_you_mean.is_empty() {
+        return problem;
+    }
+    match reads::find_device(&desk.view(), typed) {
+        Err(found) => problem.perhaps(found.did_you_mean.clone()),
+        Ok(_) => problem,
+    }
+}
+
 /// `POST /api/v3/devices/{name}/revoke {forgetData?}`: shuts a device out for ever.
 pub(crate) async fn revoke(State(desk): State<Arc<Desk>>, Path(device): Path<String>, body: Body) -> Written {
     let mut fields = Fields::of(body).await?;
     let forget = fields.flag("forgetData")?;
-    let reply = desk.ask(Ask::Revoke { device, forget }, ANSWER_WITHIN).await?;
+    let typed = device.clone();
+    let reply = desk.ask(Ask::Revoke { device, forget }, ANSWER_WITHIN).await.map_err(|problem| meant(&desk, &typed, problem))?;
     let Reply::Removed { device, name } = reply else { return Err(unexpected(&reply)) };
     let told = json!({"state": "removed", "device": {"id": device, "shortId": device.short(), "name": name}, "forgotten": forget});
     Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))
@@ -150,7 +163,8 @@ pub(crate) async fn revoke(State(desk): State<Arc<Desk>>, Path(device): Path<Str
 pub(crate) async fn rename(State(desk): State<Arc<Desk>>, Path(device): Path<String>, body: Body) -> Written {
     let mut fields = Fields::of(body).await?;
     let name = fields.needed("name")?;
-    let reply = desk.ask(Ask::Rename { device, name }, ANSWER_WITHIN).await?;
+    let typed = device.clone();
+    let reply = desk.ask(Ask::Rename { device, name }, ANSWER_WITHIN).await.map_err(|problem| meant(&desk, &typed, problem))?;
     let Reply::Renamed { device, name } = reply else { return Err(unexpected(&reply)) };
     let told = json!({"device": {"id": device, "shortId": device.short(), "name": name}});
     Ok(wrapped(&desk, StatusCode::OK, told, fields.unknown()))

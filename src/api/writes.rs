@@ -48,6 +48,7 @@ pub(crate) async fn deed(
     body: Body,
 ) -> Written {
     let mut fields = Fields::of(body).await?;
+    let typed = id.clone();
     let what = match deed.as_str() {
         "start" => TodoDeed::Start { id },
         "done" => TodoDeed::Done { id },
@@ -62,7 +63,18 @@ pub(crate) async fn deed(
         }
         _ => return Err(reads::no_route(&format!("/api/v3/todos/{id}/{deed}")).into()),
     };
-    act(&desk, &headers, fields, what).await
+    act(&desk, &headers, fields, what).await.map_err(|No(problem)| No(meant(&desk, &typed, problem)))
+}
+
+/// A todo that was called by its words, or by an id with a wrong letter, is proposed by its id.
+fn meant(desk: &Desk, typed: &str, problem: Problem) -> Problem {
+    if problem.code != Code::TodoNotFound.word() || !problem.did_you_mean.is_empty() {
+        return problem;
+    }
+    match reads::find_todo(&desk.view(), typed) {
+        Err(found) => problem.perhaps(found.did_you_mean.clone()),
+        Ok(_) => problem,
+    }
 }
 
 fn edit(id: String, fields: &mut Fields) -> Result<TodoDeed, Problem> {

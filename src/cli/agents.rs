@@ -74,7 +74,11 @@ fn show(context: &Context, name: &str) -> anyhow::Result<()> {
     if !context.out.is_data() && fields::list(&envelope["data"], "sessions").is_empty() {
         let said = fields::texts(&envelope, "warnings").into_iter().find_map(|w| w.strip_prefix("agent-not-found: ").map(str::to_owned));
         let what = said.unwrap_or_else(|| format!("nothing was heard of an agent “{name}”"));
-        return Err(Trouble::new("agent-not-found", 3, what).fix("hubless agents").into());
+        let (what, near) = what.split_once("; did you mean ").unwrap_or((&what, ""));
+        let near = near.trim_end_matches('?').split(" or ").filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let mut trouble = Trouble::new("agent-not-found", 3, what).fix("hubless agents");
+        trouble.problem.did_you_mean = near;
+        return Err(trouble.into());
     }
     context.out.show(&envelope, |out| one(out, &envelope["data"], context.now_ms))
 }

@@ -5,10 +5,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::ages;
+use super::columns;
 use super::context::{Context, percent, target};
 use super::fields;
 use super::members::{Rename, Revoke};
-use super::output::{Form, Out, Tint, bytes};
+use super::output::{Form, Out, Tint, bytes, terminal_width};
 use crate::model::limits::SKEW_SHOWN_MS;
 
 /// `hubless devices`.
@@ -187,7 +188,10 @@ fn links(out: Out, rows: &[Value], sources: &[Value], now_ms: i64) -> String {
             text.extend(skipped(row).map(|what| format!("{what}\n")));
         }
         let all: Vec<String> = sources.iter().map(|source| watched(source, now_ms)).collect();
-        text.push_str(&format!("watchers: {}\n", if all.is_empty() { "none yet".to_owned() } else { all.join("   ") }));
+        let all = if all.is_empty() { vec!["none yet".to_owned()] } else { all };
+        let parts: Vec<String> =
+            all.into_iter().enumerate().map(|(n, one)| if n == 0 { format!("watchers: {one}") } else { one }).collect();
+        text.push_str(&(columns::folded(&parts, "   ", usize::from(terminal_width())) + "\n"));
     }
     text
 }

@@ -165,7 +165,14 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
             }
             (_, Some(_)) => Check::wrong("sources.read", what, "look at the directory's owner and mode"),
             (true, None) => Check::fine("sources.read", what),
-            (false, None) => Check::remark("sources.read", what, "nothing, if the tool is not used here; else sources.claude.root"),
+            (false, None) => {
+                let tool = fields::text(source, "tool").unwrap_or_else(|| "TOOL".to_owned());
+                Check::remark(
+                    "sources.read",
+                    what,
+                    format!("nothing, if the tool is not used here; else hubless config set sources.{tool}.root DIR"),
+                )
+            }
         });
         let malformed = fields::count(source, "malformed");
         if malformed > 0 {

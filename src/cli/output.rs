@@ -161,8 +161,19 @@ impl Out {
     }
 }
 
+/// Letters of one cell that a person is shown; a pipe and `--json` have all of them.
+const CELL_LETTERS_MAX: usize = 200;
+
+/// Cut where a name or a text would fill the screen alone.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(CELL_LETTERS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 fn cell(tint: Tint, text: String) -> comfy_table::Cell {
-    let cell = comfy_table::Cell::new(text);
+    let cell = comfy_table::Cell::new(shortened(text));
     match tint {
         Tint::Plain => cell,
         Tint::Dim => cell.add_attribute(comfy_table::Attribute::Dim),
@@ -234,6 +245,7 @@ mod tests {
         assert_eq!(out(Form::Table).rows(&["id", "text"], some()), "ID      TEXT\nt-7f3a  Add retry budget\nt-0     Dark\n");
         let long = "x".repeat(500);
         assert_eq!(out(Form::Plain).rows(&["a"], vec![(Tint::Plain, vec![long.clone()])]), format!("{long}\n"), "nothing is cut");
+        assert!(out(Form::Table).rows(&["a"], vec![(Tint::Plain, vec![long.clone()])]).trim_end().ends_with("x…"), "one name is no screen");
     }
 
     #[test]

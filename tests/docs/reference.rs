@@ -32,7 +32,8 @@ fn verb(out: &mut String, command: &Command, path: &str, depth: usize) {
     let name = format!("{path} {}", command.get_name());
     let aliases: Vec<&str> = command.get_visible_aliases().collect();
     let also = if aliases.is_empty() { String::new() } else { format!(" (also `{}`)", aliases.join("`, `")) };
-    let _ = write!(out, "\n{} `{name}`{also}\n\n{}.\n\n", "#".repeat(depth), text(command));
+    let (what, end) = (text(command), if text(command).ends_with('?') { "" } else { "." });
+    let _ = write!(out, "\n{} `{name}`{also}\n\n{what}{end}\n\n", "#".repeat(depth));
     let mut usage = command.clone();
     let usage = usage.render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").lines().map(str::trim).collect::<Vec<_>>().join("\n");

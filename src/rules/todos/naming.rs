@@ -97,7 +97,7 @@ fn unknown(todos: &Todos, typed: &str) -> Refusal {
     };
     let mut near: Vec<(usize, TodoId)> = todos.index.held.keys().map(|todo| (alike(todo), *todo)).filter(|(n, _)| *n > 0).collect();
     near.sort_by_key(|(letters, todo)| (std::cmp::Reverse(*letters), *todo));
-    let mut refusal = Refusal::new(Code::TodoNotFound, format!("No todo begins with {typed:?}.")).fix("hubless todos list");
+    let mut refusal = Refusal::new(Code::TodoNotFound, format!("no todo “{typed}”")).fix("hubless todos list");
     refusal.did_you_mean = near.into_iter().take(OFFERED).map(|(_, todo)| todo.short(LETTERS)).collect();
     refusal
 }
