@@ -32,17 +32,31 @@ const UNFINISHED: char = '.';
 /// After so long nobody is still writing it, milliseconds.
 const UNFINISHED_MS: i64 = 60_000;
 
-/// Leaves a report, the body of `POST /api/v3/beats`, for the next daemon. `at_ms` is when it was said.
+/// Why a report was not left.
+#[derive(Debug, thiserror::Error)]
+pub enum NotLeft {
+    /// No daemon would ever take it.
+    #[error("{0}")]
+    Never(Problem),
+    /// The directory above is not there (there was never a daemon here), or what the system says.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Leaves a report, the body of `POST /api/v3/beats`, for the next daemon. `at_ms` is when it was said. It is read here as the
+/// daemon will read it: whoever is told that it waits never hears of it again.
 ///
 /// # Errors
-/// The directory above `dir` is not there (there was never a daemon here), or what the system says.
-pub fn leave(dir: &Path, at_ms: i64, report: &Value) -> io::Result<()> {
+/// [`NotLeft`].
+pub fn leave(dir: &Path, at_ms: i64, report: &Value) -> Result<(), NotLeft> {
     let text = report.to_string();
+    let read = Fields::parse(text.as_bytes()).and_then(|mut fields| writes::report(&HeaderMap::new(), &mut fields));
+    read.map_err(NotLeft::Never)?;
     if text.len() as u64 > REPORT_BYTES_MAX {
-        return Err(io::ErrorKind::FileTooLarge.into());
+        return Err(NotLeft::Never(Problem::bad(format!("a report is longer than {REPORT_BYTES_MAX} bytes"))));
     }
     match DirBuilder::new().mode(0o700).create(dir) {
-        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => return Err(why),
+        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => return Err(why.into()),
         Ok(()) | Err(_) => {}
     }
     let waiting = names(dir)?;
@@ -58,7 +72,7 @@ pub fn leave(dir: &Path, at_ms: i64, report: &Value) -> io::Result<()> {
     if whole.is_err() {
         drop(fs::remove_file(&unfinished));
     }
-    whole
+    whole.map_err(NotLeft::Io)
 }
 
 /// The reports that wait, in the order in which they were said.
@@ -170,7 +184,8 @@ mod tests {
         for (at, agent) in [(NOW - 5, "second"), (NOW - 9, "first")] {
             leave(&dir, at, &json!({"agent": agent, "state": "waiting", "source": "hook", "cwd": "/w", "at": at})).expect("left");
         }
-        leave(&dir, NOW, &json!({"state": "no agent"})).expect("left");
+        assert!(matches!(leave(&dir, NOW, &json!({"state": "no agent"})), Err(NotLeft::Never(_))), "nobody would ever take it");
+        fs::write(dir.join(format!("{NOW:016}-{:016x}", 7)), "{\"state\": \"no agent\"}").expect("written");
         std::fs::write(dir.join("0-garbage"), "{").expect("written");
         std::fs::create_dir(dir.join("0000-dir")).expect("made");
         house.api.desk.spooled.notify_one();
@@ -210,16 +225,16 @@ mod tests {
     #[test]
     fn it_is_bounded_and_nothing_is_made_where_there_was_never_a_daemon() {
         let home = tempfile::tempdir().expect("a directory");
-        assert!(leave(&home.path().join("data/spool"), NOW, &json!({})).is_err());
+        assert!(leave(&home.path().join("data/spool"), NOW, &json!({"agent": "sam"})).is_err());
         assert!(!home.path().join("data").exists());
         let dir = home.path().join("spool");
         for n in 0..=i64::try_from(REPORTS_MAX).expect("small") {
-            leave(&dir, n, &json!({"n": n})).expect("left");
+            leave(&dir, n, &json!({"agent": "sam", "n": n})).expect("left");
         }
         let names = names(&dir).expect("listed");
         assert_eq!(names.len(), REPORTS_MAX);
         assert!(names[0].starts_with("0000000000000001-"), "the oldest went: {}", names[0]);
-        assert!(leave(&dir, NOW, &json!("x".repeat(70_000))).is_err());
+        assert!(leave(&dir, NOW, &json!({"agent": "sam", "metadata": {"x": "x".repeat(70_000)}})).is_err());
         std::fs::write(dir.join(format!(".{:016}-x", NOW - 2 * UNFINISHED_MS)), "").expect("written");
         std::fs::write(dir.join(format!(".{NOW:016}-x")), "").expect("written");
         sweep(&dir, NOW);

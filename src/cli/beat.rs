@@ -19,7 +19,7 @@ use super::problem::Trouble;
 use super::wrap::{self, Reports};
 use crate::api::client::{self, Client};
 use crate::api::problem::Problem;
-use crate::api::spool;
+use crate::api::spool::{self, NotLeft};
 use crate::daemon::clock;
 use crate::model::beat::Reported;
 use crate::model::reply::Code;
@@ -178,13 +178,15 @@ impl Beat {
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut looks = tokio::time::interval(LOOK_EVERY);
+        // A number is given anew once its process is gone; when it began tells the two apart.
+        let born = self.pid.and_then(started);
         let mut heard = true;
         let exit = loop {
             tokio::select! {
                 _ = interrupt.recv() => break INTERRUPTED,
                 _ = terminate.recv() => break 0,
                 _ = looks.tick(), if self.pid.is_some() => {
-                    if !self.pid.is_some_and(is_alive) {
+                    if !self.pid.is_some_and(|pid| is_alive(pid) && started(pid) == born) {
                         break 0;
                     }
                 }
@@ -226,13 +228,15 @@ fn or_spooled(context: &Context, mut report: Value, said_ms: i64, sent: anyhow::
         Err(why) if why.downcast_ref::<Trouble>().is_some_and(|trouble| unheard.contains(&trouble.exit)) => why,
         told => return told,
     };
-    if let Some(word) = report["state"].as_str().filter(|word| Reported::parse(word).is_none()) {
-        return Err(no_state(word).into());
-    }
     report["at"] = json!(said_ms);
     match spool::leave(&context.config.home.spool_dir(), said_ms, &report) {
         Ok(()) => Ok(json!({"success": true, "spooled": true, "sessionId": null, "updated": null, "durable": false, "replicatedTo": []})),
-        Err(_) => Err(down),
+        Err(NotLeft::Never(problem)) => Err(Trouble::from(problem).into()),
+        Err(NotLeft::Io(_)) if !context.config.home.data_dir.exists() => Err(down),
+        Err(NotLeft::Io(why)) => {
+            let trouble = Trouble::new("storage", 1, "the daemon does not answer, and the report cannot be left for it");
+            Err(trouble.because(why.to_string()).fix("make room on the disk, then hubless up").into())
+        }
     }
 }
 
@@ -260,6 +264,13 @@ fn is_alive(pid: u32) -> bool {
         Err(why) => why == rustix::io::Errno::PERM,
     };
     there && !is_zombie(pid)
+}
+
+/// When a process began, in the kernel's own count; `None` where the system does not say.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The 22nd field; the third is the first behind the name, which may hold anything.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// Only Linux tells without asking the kernel in ways we forbid ourselves; elsewhere a zombie counts until it is reaped.
@@ -341,5 +352,7 @@ mod tests {
         }
         child.wait().expect("reaped");
         assert!(!is_alive(child.id()));
+        let me = std::process::id();
+        assert!(!cfg!(target_os = "linux") || (started(me).is_some() && started(me) == started(me) && started(me) != started(1)));
     }
 }

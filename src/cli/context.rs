@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::globals::Globals;
-use super::output::{Form, Out, print_bytes, remark};
+use super::output::{Form, Out, print_json, remark};
 use super::problem::{Trouble, of_daemon};
 use super::{ages, fields, progress};
 use crate::api::client::{self, Client};
@@ -78,7 +78,7 @@ impl Context {
     pub(crate) fn show(&self, target: &str, draw: impl FnOnce(&Value, Out) -> String) -> anyhow::Result<()> {
         if self.out.form == Form::Json {
             match block_on(self.client().get_unread(target))? {
-                Ok(bytes) => return print_bytes(&[&bytes[..], b"\n"].concat()),
+                Ok(bytes) => return print_json(&bytes),
                 Err(client::Error::Down { .. }) => {}
                 Err(other) => return Err(Trouble::from(other).into()),
             }

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 
+use crate::model::text::is_safe;
+
 use super::globals::{Colour, Globals};
 use super::{columns, pager};
 
@@ -101,11 +103,11 @@ impl Out {
     pub(crate) fn show(self, envelope: &Value, draw: impl FnOnce(Out) -> String) -> anyhow::Result<()> {
         match self.form {
             // Not by `Display`: a long list by way of a formatter takes twice as long.
-            Form::Json => print(&(serde_json::to_string(envelope)? + "\n")),
+            Form::Json => print(&visible(serde_json::to_string(envelope)? + "\n")),
             Form::Jsonl => {
                 let rows = envelope.get("data").and_then(Value::as_array);
                 let one = envelope.get("data").into_iter().filter(|data| !data.is_array());
-                print(&rows.into_iter().flatten().chain(one).map(|row| format!("{row}\n")).collect::<String>())
+                print(&visible(rows.into_iter().flatten().chain(one).map(|row| format!("{row}\n")).collect::<String>()))
             }
             Form::Table => pager::show(&draw(self)),
             Form::Plain => print(&draw(self)),
@@ -182,12 +184,44 @@ fn cell(tint: Tint, text: String) -> comfy_table::Cell {
     }
 }
 
+/// JSON as a terminal may show it: what would move its cursor or turn its text around is written as `\u…`, which reads the same.
+/// For a program it stays as it is.
+fn visible(json: String) -> String {
+    if io::stdout().is_terminal() { escaped(&json) } else { json }
+}
+
+/// As [`visible`], wherever it goes.
+pub(crate) fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        // A new line stands between objects alone: within a text it is escaped already.
+        if c == '\n' || is_safe(c) {
+            out.push(c);
+        } else {
+            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}
+
 /// Writes the answer.
 ///
 /// # Errors
 /// [`Closed`] when the reader is gone, else what the system says.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     print_bytes(text.as_bytes())
+}
+
+/// Writes JSON as it came, on a line of its own.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_json(bytes: &[u8]) -> anyhow::Result<()> {
+    if io::stdout().is_terminal() {
+        return print(&(escaped(&String::from_utf8_lossy(bytes)) + "\n"));
+    }
+    print_bytes(&[bytes, b"\n"].concat())
 }
 
 /// Writes an answer that is no text.
@@ -230,6 +264,15 @@ pub(crate) fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_on_a_terminal_moves_nothing_and_reads_the_same() {
+        let text = "a\u{9b}31m\u{202e}b\u{1F600}\u{e0041}\t\"";
+        let json = serde_json::to_string(&serde_json::json!({"x": text})).expect("JSON");
+        let shown = escaped(&json);
+        assert!(shown.chars().all(is_safe) && shown.contains("\\u009b") && shown.contains('\u{1F600}'), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).expect("JSON")["x"], text);
+    }
 
     pub(crate) fn out(form: Form) -> Out {
         Out { form, colour: false, quiet: false }

@@ -10,7 +10,7 @@ use crate::daemon;
 use crate::model::reply::Code;
 use crate::model::text::Foreign;
 
-use super::output::{Closed, remark};
+use super::output::{Closed, escaped, remark};
 use super::status::quoted;
 
 /// The exit code of a check that says no.
@@ -86,7 +86,7 @@ pub(crate) fn show(error: &anyhow::Error, json: bool) -> ExitCode {
     }
     let trouble = error.downcast_ref::<Trouble>().cloned().unwrap_or_else(|| unexpected(error));
     let line: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    remark(&if json { trouble.problem.to_json().to_string() } else { drawn(&trouble.problem, &line) });
+    remark(&if json { escaped(&trouble.problem.to_json().to_string()) } else { drawn(&trouble.problem, &line) });
     ExitCode::from(trouble.exit)
 }
 

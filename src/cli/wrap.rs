@@ -142,7 +142,7 @@ impl Teller<'_> {
     async fn tell(&mut self, report: &Value, within: Duration) {
         let why = match self.client.post_within("/api/v3/beats", report, within).await {
             Ok(_) => return,
-            Err(client::Error::Down { .. }) => {
+            Err(client::Error::Down { .. } | client::Error::TimedOut) => {
                 let at_ms = clock::wall_ms();
                 let mut report = report.clone();
                 report["at"] = json!(at_ms);

@@ -83,7 +83,7 @@ impl Foreign {
 }
 
 /// Letters, marks, digits, signs and the plain space; no control, no bidirectional override, no invisible joiner.
-fn is_safe(c: char) -> bool {
+pub(crate) fn is_safe(c: char) -> bool {
     let hidden = matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
