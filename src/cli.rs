@@ -28,6 +28,7 @@ mod qr;
 mod sessions;
 mod sources;
 mod status;
+mod todo_stats;
 mod todo_tables;
 mod todos;
 mod verbs;

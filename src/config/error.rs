@@ -71,7 +71,7 @@ pub enum Error {
     },
 }
 
-/// A key that nobody knows. It is passed over.
+/// A key that sets nothing. It is passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// Where it was found.
@@ -80,10 +80,15 @@ pub struct Warning {
     pub key: String,
     /// What was perhaps meant.
     pub nearest: Option<String>,
+    /// Of a key that is known and sets nothing yet: what it belongs to.
+    pub yet: Option<&'static str>,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(yet) = self.yet {
+            return write!(f, "“{}” in {} sets nothing yet: it {yet}", self.key, self.origin);
+        }
         let meant = did_you_mean(self.nearest.as_deref());
         match &self.origin {
             Origin::Variable(name) => write!(f, "the environment variable {name} sets nothing{meant}"),
