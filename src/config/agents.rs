@@ -164,7 +164,10 @@ mod tests {
     use super::*;
     use quickcheck::quickcheck;
 
-    fn said(text: &str) -> (Vec<(String, String, String)>, Vec<(usize, String)>) {
+    /// Key, name and role.
+    type Row = (String, String, String);
+
+    fn said(text: &str) -> (Vec<Row>, Vec<(usize, String)>) {
         let mut agents = Agents::default();
         agents.take(text);
         let role = |named: &AgentName| named.role.as_ref().map_or("", Foreign::json).to_owned();
@@ -172,7 +175,7 @@ mod tests {
         (names, agents.complaints.into_iter().map(|said| (said.line.unwrap_or(0), said.what)).collect())
     }
 
-    fn row(key: &str, name: &str, role: &str) -> (String, String, String) {
+    fn row(key: &str, name: &str, role: &str) -> Row {
         (key.to_owned(), name.to_owned(), role.to_owned())
     }
 
