@@ -18,7 +18,7 @@ const WRONG_MS: [i64; 4] = [31_536_000_000, -315_360_000_000, 90_000, 0];
 /// What remains of a plan, with pauses after what parts devices for a while.
 fn calm(plan: &Plan) -> Plan {
     let calm = |step: &Step| match step {
-        Step::Todo(_, Deed::Retext(..) | Deed::Owner(..) | Deed::Undo(_) | Deed::Resolve(..)) => Vec::new(),
+        Step::Todo(_, Deed::Retext(..) | Deed::Owner(..) | Deed::Tag(..) | Deed::Undo(_) | Deed::Resolve(..)) => Vec::new(),
         Step::Todo(..) => vec![*step, Step::Wait(500)],
         Step::File(_, FileDeed::Write(..) | FileDeed::Again(_) | FileDeed::SetBack(_)) => vec![*step, Step::Wait(500)],
         Step::Link(_, _, LinkFault::Cut) => vec![*step, Step::Wait(100_000)],

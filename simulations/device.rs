@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use hubless::model::id::{DeviceId, Life, LinkId};
 use hubless::model::input::{Input, PeerEvent};
 use hubless::model::leaving::Exclude;
-use hubless::model::member::Fleet;
+use hubless::model::member::{AgentName, Fleet};
 use hubless::model::time::Now;
 use hubless::replica::{Identity, Replica};
 
@@ -64,6 +64,13 @@ pub(crate) struct Device {
 }
 
 impl Device {
+    /// Every other device has names for its agents: two of them for one, and one in another case.
+    fn names(&self) -> BTreeMap<String, AgentName> {
+        let named = |name: &str| AgentName { name: name.into(), role: Some("simulated".into()) };
+        let names = [("claude", "Sam"), ("agent 0", "sam"), ("agent 1", "Kim")];
+        if self.id.0[0].is_multiple_of(2) { names.map(|(called, name)| (called.to_owned(), named(name))).into() } else { BTreeMap::new() }
+    }
+
     /// Who it says it is; a clone says the same.
     pub(crate) fn identity(&self) -> Identity {
         Identity {
@@ -74,6 +81,8 @@ impl Device {
             not_seen_after_ms: 7_200_000,
             exclude: Exclude::default(),
             stale_after_ms: 300_000,
+            agents: self.names(),
+            keywords: std::sync::Arc::default(),
         }
     }
 }

@@ -47,6 +47,7 @@ impl World {
             Deed::Reopen(n) => TodoDeed::Reopen { id: pick(n)? },
             Deed::Retext(n, to) => TodoDeed::Edit { id: pick(n)?, content: Some(text(to)), owner: None, priority: None },
             Deed::Owner(n, to) => TodoDeed::Edit { id: pick(n)?, content: None, owner: Some(owner(to)), priority: None },
+            Deed::Tag(n, tag) => TodoDeed::Tag { id: pick(n)?, tags: vec![["db", "ui"][usize::from(tag) % 2].into()], on: tag < 3 },
             Deed::Delete(n) => TodoDeed::Delete { id: pick(n)? },
             Deed::Undo(n) => TodoDeed::Undo { id: pick(n)? },
             Deed::Resolve(n, how) => {

@@ -62,6 +62,7 @@ pub(crate) enum Deed {
     Reopen(u8),
     Retext(u8, u8),
     Owner(u8, u8),
+    Tag(u8, u8),
     Delete(u8),
     Undo(u8),
     Resolve(u8, u8),
@@ -307,7 +308,7 @@ fn draw(kind: Kind, devices: u8, chance: &mut Chance) -> Step {
 
 fn draw_deed(chance: &mut Chance) -> Deed {
     let mut small = |end: u64| u8::try_from(chance.below(end)).expect("numbers of a plan are small");
-    let (pick, text, kind) = (small(16), small(5), small(14));
+    let (pick, text, kind) = (small(16), small(5), small(15));
     match kind {
         0..=2 => Deed::Add(text, small(3)),
         3 => Deed::Start(pick),
@@ -317,6 +318,7 @@ fn draw_deed(chance: &mut Chance) -> Deed {
         9 => Deed::Owner(pick, small(3)),
         10 => Deed::Delete(pick),
         11 | 12 => Deed::Undo(pick),
+        14 => Deed::Tag(pick, small(4)),
         _ => Deed::Resolve(pick, small(4)),
     }
 }

@@ -51,6 +51,7 @@ impl Trace {
 /// An input in a few words.
 pub(crate) fn input(input: &Input) -> String {
     match input {
+        Input::Written(name, trouble) => format!("written {name} {trouble:?}"),
         Input::Tick => "tick".into(),
         Input::Stopping => "stopping".into(),
         Input::Ask(asker, ask) => format!("ask {} {}", asker.0, ask_word(ask)),

@@ -40,6 +40,7 @@ mod settings;
 mod sources;
 mod status;
 mod status_watch;
+mod todo_stats;
 mod todo_tables;
 mod todos;
 mod verbs;

@@ -5,6 +5,7 @@
 //! be shared with a newer version; a value of the wrong kind is an error, since guessing would be worse than stopping. The
 //! environment is passed in, so that a test, or a second daemon, has its own.
 
+mod agents;
 pub mod edit;
 mod error;
 mod home;
@@ -18,12 +19,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::model::leaving::{self, Exclude};
 use crate::model::time::Millis;
 use crate::model::tool::{Root, TOOLS, Tool};
 use crate::{api, network, sources, store};
 
+pub use agents::{Agents, Complaint};
 pub use error::{Error, Warning};
 pub use home::Home;
 pub use keys::{KEYS, Key, Kind, Value, key};
@@ -55,6 +58,12 @@ pub struct Config {
     pub session_note: Setting<bool>,
     /// How the log is written.
     pub log: Log,
+    /// How the agents of this device are called.
+    pub agents: Agents,
+    /// `tags.keywords`: tag and word, both in lower case.
+    pub keywords: Arc<[(String, String)]>,
+    /// `files.*`: what is written on change, and where.
+    pub files: BTreeMap<&'static str, PathBuf>,
     values: Values,
 }
 
@@ -153,6 +162,9 @@ impl Config {
                 max_size: number(&values, "log.max_size"),
                 max_files: number(&values, "log.max_files"),
             },
+            agents: agents::read(&home.agents_file()),
+            keywords: list(&values, "tags.keywords").value.iter().filter_map(|said| keys::keyword(said)).collect(),
+            files: files(&values, env)?,
             home,
             values,
         };
@@ -318,6 +330,12 @@ fn path(values: &Values, key: &str, env: &Env) -> Result<Setting<PathBuf>, Error
     Ok(Setting { value: resolved(&set.value.to_string(), env)?, source: set.source })
 }
 
+/// What is written on change: those of `files.*` that were given a place.
+fn files(values: &Values, env: &Env) -> Result<BTreeMap<&'static str, PathBuf>, Error> {
+    let said = KEYS.iter().filter_map(|key| Some((key.name.strip_prefix("files.")?, of(values, &key.name).value.to_string())));
+    said.filter(|(_, path)| !path.is_empty()).map(|(name, path)| Ok((name, resolved(&path, env)?))).collect()
+}
+
 /// Patterns, with `~` as home.
 fn exclude(values: &Values, env: &Env) -> Result<Setting<Exclude>, Error> {
     let said = list(values, "sync.exclude");
@@ -447,7 +465,8 @@ mod tests {
     #[test]
     fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
         let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\nhooks.session_note = false\nagents.stale_after = \"10m\"\nsync.exclude = [\"acme\", \"~/private\", \"agent:mole\"]\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
-            peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n"
+            peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n\
+            [tags]\nkeywords = [\"Auth=OAuth\", \"db\"]\n[files]\ntodos = \"~/todos.json\"\ncoordination = \"/srv/c.json\"\nconflicts = \"\"\nstatus = \"/srv/s.json\"\n"
             .to_owned();
         let mut env: Vec<(String, String)> = [
             ("HUBLESS_DEVICE_NAME", "mac mini"),
@@ -461,6 +480,11 @@ mod tests {
             ("HUBLESS_HOOKS_SESSION_NOTE", "no"),
             ("HUBLESS_SYNC_EXCLUDE", "acme, ~/private, agent:mole"),
             ("HUBLESS_AGENTS_STALE_AFTER", "600s"),
+            ("HUBLESS_TAGS_KEYWORDS", "Auth=OAuth, db"),
+            ("HUBLESS_FILES_TODOS", "~/todos.json"),
+            ("HUBLESS_FILES_COORDINATION", "/srv/c.json"),
+            ("HUBLESS_FILES_CONFLICTS", ""),
+            ("HUBLESS_FILES_STATUS", "/srv/s.json"),
             ("HUBLESS_LOG_FORMAT", "json"),
             ("HUBLESS_LOG_LEVEL", "trace"),
             ("HUBLESS_LOG_MAX_SIZE", "65536"),
@@ -487,6 +511,11 @@ mod tests {
         assert_eq!(from_env.not_seen_after_ms.value, 90 * 60 * 1000);
         assert!(from_env.exclude.value.keeps_directory("/home/lena/private/x") && !from_env.exclude.value.keeps_directory("/private/x"));
         assert_eq!(from_env.exclude.value, from_file.exclude.value);
+        let pair = |tag: &str, word: &str| (tag.to_owned(), word.to_owned());
+        assert_eq!(from_env.keywords[..], [pair("auth", "oauth"), pair("db", "db")]);
+        assert_eq!(from_env.files["todos"], Path::new("/home/lena/todos.json"));
+        assert_eq!(from_env.files.keys().collect::<Vec<_>>(), [&"coordination", &"status", &"todos"]);
+        assert!(loaded("[files]\ntodos = \"x.json\"\n", &[], &[]).is_err(), "a daemon does not stay where it was started");
         for bad in ["a***b", "[", "agent:"] {
             assert!(loaded("", &[("HUBLESS_SYNC_EXCLUDE", bad)], &[]).is_err(), "passing it over would tell what is to stay: {bad}");
         }
@@ -549,7 +578,7 @@ mod tests {
             [
                 "unknown key “htpp.port” in FILE; did you mean “http.port”?",
                 "unknown key “log.levle” in FILE; did you mean “log.level”?",
-                "unknown key “sync.initial_days” in FILE",
+                "“sync.initial_days” in FILE sets nothing yet: it belongs to transcripts, which are not copied yet; everything else is always whole",
                 "unknown key “x.y.z.q” in FILE",
                 "the environment variable HUBLESS_LOG_COLOUR sets nothing; did you mean “HUBLESS_LOG_FORMAT”?",
                 "the environment variable HUBLESS_NETWORK_PROT sets nothing; did you mean “HUBLESS_NETWORK_PORT”?",

@@ -10,6 +10,7 @@ pub mod shutdown;
 
 mod error;
 mod identity;
+mod mirror;
 mod perform;
 mod turns;
 mod watchdog;
@@ -68,6 +69,9 @@ pub fn rekey(config: &Config) -> Result<(Option<DeviceId>, DeviceId), Error> {
 /// # Errors
 /// Something could not be started. What happens later is said in the log and the view, and mended when it can be.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    for complaint in &config.agents.complaints {
+        tracing::warn!("{complaint}");
+    }
     let store = Store::open(&config.store_options())?;
     identity::check_fleet(&config.home.data_dir, &store)?;
     let key = keys::load_or_make(&config.home.data_dir)?;
@@ -79,6 +83,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
     let (show, view) = watch::channel(turns.view());
     let watchdog = watchdog::Watchdog::new(inbox.clone(), turns.count(), &config.home.run_dir);
     let fleet = turns.fleet();
+    mirror::start(&config.files, view.clone(), inbox.clone(), &tasks, token.clone());
     let api = api::start(config.api_options(), inbox.clone(), view, clock::wall_ms, &tasks, token.clone()).await?;
     if let Some(trouble) = api.trouble() {
         tracing::error!(reason = %trouble, "the page is not served; everything else works");

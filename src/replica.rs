@@ -23,15 +23,19 @@ pub mod presence;
 pub mod reading;
 pub mod saved;
 pub mod showing;
+pub mod strange;
 
 mod answers;
 mod duties;
 mod gathering;
 mod hearing;
 mod joining;
+mod lists;
+mod naming;
 mod parting;
 mod places;
 mod proving;
+mod righting;
 mod runs;
 #[cfg(test)]
 mod samples;

@@ -28,6 +28,7 @@ mod sources;
 mod support;
 mod todo_verbs;
 mod two_daemons;
+mod views;
 
 /// A file that nobody names is a test that never runs.
 #[test]

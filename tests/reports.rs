@@ -287,13 +287,21 @@ fn writes_of_the_replaced_systems_are_for_the_socket_alone() {
         assert_eq!(refused.status, 405, "{path}");
         assert!(text(&refused.json(), "fix").contains("curl --unix-socket"), "{path}");
     }
-    for path in ["/api/agent-webhook", "/api/mission-control/status", "/api/status", "/api/project", "/api/session", "/api/v3/projects"] {
+    for path in [
+        "/api/agent-webhook",
+        "/api/mission-control/status",
+        "/api/status",
+        "/api/project",
+        "/api/session",
+        "/api/topic",
+        "/api/v3/projects",
+    ] {
         let stream = std::net::TcpStream::connect(address).expect("an open door");
         let read = crate::support::exchange(stream, "localhost", "GET", path, "", b"").expect("an answer");
         assert_eq!(read.status, 200, "{path}: {}", read.text());
         assert_eq!(daemon.ask("GET", path, "", "").status, 200, "{path}");
     }
-    for (method, path) in [("GET", "/api/topic"), ("POST", "/api/orchestrate"), ("POST", "/api/session")] {
+    for (method, path) in [("POST", "/api/orchestrate"), ("POST", "/api/session")] {
         assert_eq!(daemon.ask(method, path, "", "{}").status, 501, "{path}");
     }
     assert_eq!(daemon.ask("POST", "/api/v1/todos/sync", "", "[]").status, 404, "an unknown route is no success");

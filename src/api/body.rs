@@ -91,6 +91,21 @@ impl Fields {
         self.text(name)
     }
 
+    /// Texts that must be there: a list of them, or one.
+    pub(crate) fn texts(&mut self, name: &str) -> Result<Vec<Foreign>, Problem> {
+        let given = match self.take(name) {
+            Some(Value::Array(list)) => list,
+            Some(one) => vec![one],
+            None => return Err(Problem::bad(format!("“{name}” is missing"))),
+        };
+        let text = |value: Value| match value.as_str() {
+            Some(text) if text.len() <= TEXT_BYTES_MAX => Ok(Foreign::new(text)),
+            Some(_) => Err(Problem::bad(format!("“{name}” is longer than {TEXT_BYTES_MAX} bytes"))),
+            None => Err(wrong(name, "a list of texts", &value)),
+        };
+        given.into_iter().map(text).collect()
+    }
+
     /// A whole number from 0 on.
     pub(crate) fn number(&mut self, name: &str) -> Result<Option<u32>, Problem> {
         let Some(value) = self.take(name) else { return Ok(None) };

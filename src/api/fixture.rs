@@ -34,6 +34,7 @@ pub(crate) fn device(id: DeviceId, name: &str) -> DeviceView {
         id,
         name: Foreign::new(name),
         platform: Foreign::new("linux"),
+        aliases: std::collections::BTreeMap::new(),
         member: true,
         reachable: true,
         last_contact_here: None,
@@ -79,6 +80,7 @@ pub(crate) fn todo(project: &str, content: &str, status: Status) -> TodoView {
         project: project.into(),
         priority: None,
         owner: None,
+        tags: std::collections::BTreeSet::new(),
         created: NOW - 3_600_000,
         updated: NOW - 60_000,
         completed: status.is_finished().then_some(NOW - 60_000),
@@ -132,7 +134,7 @@ impl Fleet {
     pub(crate) fn agent(mut self, beat: Beat, state: AgentState) -> Fleet {
         let key = AgentKey { device: beat.device, agent: agent_key(&beat.agent), session: beat.session };
         let sign_here = (state != AgentState::Unknown).then_some(NOW - 29_000);
-        self.0.agents.insert(key, Arc::new(AgentView { beat, state, sign_here, progress_here: None }));
+        self.0.agents.insert(key, Arc::new(AgentView { beat, state, sign_here, progress_here: None, role: None, called: None }));
         self.0.seq += 1;
         self
     }

@@ -218,7 +218,7 @@ mod tests {
         let todo = crate::api::fixture::todo("web", "Dark mode", crate::model::todo::Status::InProgress).id;
         let session = crate::api::fixture::leos().to_string();
         let named = match route.path {
-            path if path.contains("/todos/") => todo.to_string(),
+            path if path.contains("/todos/{") => todo.to_string(),
             path if path.contains("/session") => session,
             path if path.contains("/agents/") => "sam".into(),
             path if path.contains("/project/") => "web".into(),
@@ -271,7 +271,7 @@ mod tests {
         let mut out = Vec::new();
         for route in ROUTES.iter().filter(|route| route.method == Method::Get) {
             // Streams have no end, the core of the fixture exports nothing, assets are named by their hash.
-            if ["/api/v3/events", "/api/v3/export", "/assets/{name}", "/api/topic"].contains(&route.path) {
+            if ["/api/v3/events", "/api/v3/export", "/assets/{name}", "/api/topic/{name}"].contains(&route.path) {
                 continue;
             }
             let target = target(route);

@@ -16,15 +16,17 @@ mod note;
 mod overview;
 mod query;
 mod sessions;
+mod stats;
+mod tags;
 mod timeline;
 mod todos;
 mod v2;
 
 use serde_json::Value;
 
-pub(crate) use agents::{Row as AgentRow, agent, by_need, heard, row as agent_row};
+pub(crate) use agents::{Row as AgentRow, agent, by_need, heard, key_of as agent_key_of, row as agent_row};
 pub(crate) use devices::{device, members};
-pub(crate) use envelope::{SCHEMA, iso};
+pub(crate) use envelope::{SCHEMA, iso, iso as moment};
 pub(crate) use find::{device as find_device, session as find_session, todo as find_todo};
 pub(crate) use matrix::{is_level, misses};
 pub(crate) use overview::{Verdict, midnight, problems, strangers};
@@ -56,7 +58,8 @@ pub fn answer(view: &View, now_ms: i64, source: &str, path: &str, query: &str) -
         ["api", "project", name] => return coordination::project(view, now_ms, name),
         ["api", "session"] => return Ok(coordination::sessions(view)),
         ["api", "session", typed] => return coordination::session(view, typed),
-        ["api", "topic"] => return Err(coordination::no_topics()),
+        ["api", "topic"] => return Ok(tags::topics(view)),
+        ["api", "topic", name] => return tags::topic(view, name),
         ["api", "v3", "todos"] => todos::list(view, query).map(|told| told.wrapped(view, now_ms, source).value()),
         ["api", "v3", rest @ ..] => v3(view, now_ms, rest, query).map(|told| told.wrapped(view, now_ms, source).value()),
         _ => Err(no_route(path)),
@@ -97,6 +100,7 @@ fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope:
         ["agents", name] => agents::show(view, now_ms, name, query),
         ["sessions"] => sessions::list(view, now_ms, query),
         ["sessions", typed] => sessions::show(view, typed, query),
+        ["todos", "stats"] => stats::stats(view, now_ms, query),
         ["todos", typed] => todos::show(view, typed, query),
         ["todos", typed, "history"] => todos::history(view, typed, query),
         ["conflicts"] => todos::conflicts(view, query),
@@ -264,7 +268,7 @@ mod tests {
             "completedAt": "2026-03-02T14:01:11.000Z",
             "completedBy": {"device": MINI, "deviceName": "mac-mini", "agent": "leo", "session": null},
             "origins": [{"device": MINI, "deviceName": "mac-mini", "session": leos(), "item": item, "status": "completed", "listed": true}],
-            "listed": true, "conflict": true, "deleted": false, "relisted": 0, "blockedBy": [], "ready": false,
+            "listed": true, "conflict": true, "deleted": false, "relisted": 0, "blockedBy": [], "ready": false, "tags": [],
         });
         assert_eq!(told["data"], expected);
         assert_eq!(ask(&fleet, &format!("/api/v3/todos/{}", id.short(5)), "")["data"], expected, "a unique beginning is enough");
@@ -458,6 +462,7 @@ mod tests {
             "state",
             "staysHere",
             "subagent",
+            "tags",
             "title",
             "todos",
             "todosDone",

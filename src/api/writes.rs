@@ -57,6 +57,8 @@ pub(crate) async fn deed(
         "undo" => TodoDeed::Undo { id },
         "edit" => edit(id, &mut fields)?,
         "assign" => assign(id, &mut fields)?,
+        "tag" => TodoDeed::Tag { id, tags: fields.texts("tags")?, on: true },
+        "untag" => TodoDeed::Tag { id, tags: fields.texts("tags")?, on: false },
         "resolve" => TodoDeed::Resolve { id, keep: keeping(&mut fields)? },
         "claim" | "release" => {
             return Err(Problem::of(Code::NotImplemented, "claims do not exist yet").fix("hubless todos start ID").into());

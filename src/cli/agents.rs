@@ -95,7 +95,7 @@ pub(crate) fn table(out: Out, rows: &[Value], now_ms: i64) -> String {
         let state = fields::or_dash(row, "state");
         let cells = vec![
             fields::text(row, "symbol").unwrap_or_default(),
-            fields::or_dash(row, "agent"),
+            name(row),
             fields::device(row),
             state.clone(),
             task(row, &state),
@@ -105,6 +105,12 @@ pub(crate) fn table(out: Out, rows: &[Value], now_ms: i64) -> String {
         (tint(&state), cells)
     });
     out.rows(&["", "agent", "device", "state", "task", "for", "beat"], drawn.collect())
+}
+
+/// Who it is, and what for.
+fn name(row: &Value) -> String {
+    let role = fields::text(row, "role").map(|role| format!(" ({role})")).unwrap_or_default();
+    format!("{}{role}", fields::or_dash(row, "agent"))
 }
 
 fn tint(state: &str) -> Tint {
@@ -174,7 +180,7 @@ pub(crate) fn line(row: &Value, now_ms: i64) -> String {
 
 fn one(out: Out, data: &Value, now_ms: i64) -> String {
     let active = if fields::yes(data, "is_active") { "active" } else { "not active" };
-    let name = fields::or_dash(data, "agent");
+    let name = name(data);
     let mut text = format!("{name} on {}: {}, {active}\n", fields::device(data), fields::or_dash(data, "state"));
     if let Some(task) = fields::text(data, "current_task") {
         let since = fields::time(data, "started_at").map(|at| format!(", for {}", ages::since(now_ms, at))).unwrap_or_default();

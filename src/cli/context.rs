@@ -36,6 +36,7 @@ impl Context {
         let out = Out::of(&globals);
         if !out.quiet && !out.is_data() {
             warnings.iter().for_each(|warning| remark(&format!("warning: {warning}")));
+            config.agents.complaints.iter().for_each(|complaint| remark(&format!("warning: {complaint}")));
         }
         Ok(Context { globals, out, config, now_ms: clock::wall_ms() })
     }

@@ -1,6 +1,7 @@
 //! `doctor`: one line for each check, with its fix. What only may be so (a laptop that is shut, a tool that is not there) is a
 //! remark; what is wrong ends with exit code 7.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -13,6 +14,7 @@ use super::output::{Form, Out, Tint, counted};
 use super::problem::{CHECK_SAYS_NO, of_daemon};
 use super::{ages, devices, hooks};
 use crate::daemon::offline;
+use crate::model::text::Foreign;
 
 /// Everything is listed every 15 minutes; when that did not come twice, it hangs.
 const RESCAN_SILENT_MS: i64 = 2 * 15 * 60 * 1000;
@@ -31,11 +33,13 @@ struct Check {
     severity: Severity,
     what: String,
     fix: Option<String>,
+    /// What a program wants to know of it beside, by name.
+    data: Option<(&'static str, Value)>,
 }
 
 impl Check {
     fn fine(name: &'static str, what: impl Into<String>) -> Check {
-        Check { name, severity: Severity::Fine, what: what.into(), fix: None }
+        Check { name, severity: Severity::Fine, what: what.into(), fix: None, data: None }
     }
 
     fn remark(name: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Check {
@@ -68,6 +72,7 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<u8> {
     if let Some(overview) = &overview {
         checks.extend(said_by_daemon(&overview["data"], context.now_ms));
     }
+    checks.extend(agents(context));
     let hooks = hooks::complaints(context).into_iter();
     checks.extend(hooks.map(|(tool, what, fix)| Check::remark("hooks", format!("hooks of {tool}: {what}"), fix)));
     let fine = checks.iter().all(|check| check.severity != Severity::Wrong);
@@ -184,6 +189,7 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
             out.push(Check::remark("sources.malformed", what, "the rest is there; the tool may be of a newer version"));
         }
     }
+    out.extend(unknown_kinds(fields::list(data, "sources")));
     let staying = fields::count(&data["sessions"], "stayHere");
     if staying > 0 {
         out.push(Check::fine(
@@ -222,6 +228,42 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
     out
 }
 
+/// Kinds of records that this version does not know, tool by tool: the tool is newer, or its files are not what they seem.
+fn unknown_kinds(sources: &[Value]) -> Vec<Check> {
+    let mut tools: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for source in sources {
+        let kinds = source["unknownKinds"].as_object().into_iter().flatten();
+        for (kind, count) in kinds.filter_map(|(kind, count)| Some((kind, count.as_u64()?))) {
+            *tools.entry(fields::or_dash(source, "tool")).or_default().entry(kind.clone()).or_default() += count;
+        }
+    }
+    let check = |(tool, kinds): (String, BTreeMap<String, u64>)| {
+        let named: Vec<String> = kinds.iter().map(|(kind, count)| format!("{} ({count})", Foreign::new(&**kind).plain())).collect();
+        let what = format!(
+            "{tool} writes {} that this version does not know: {}",
+            counted(kinds.len() as u64, "kind of record").replace("kind of records", "kinds of records"),
+            named.join(", ")
+        );
+        let fix = "nothing is lost: they are counted, and the rest is read; perhaps update hubless";
+        Check { data: Some(("unknownKinds", json!({"tool": tool, "kinds": kinds}))), ..Check::remark("sources.kinds", what, fix) }
+    };
+    tools.into_iter().map(check).collect()
+}
+
+/// What is wrong in `agents.toml`, line by line.
+fn agents(context: &Context) -> Vec<Check> {
+    let agents = &context.config.agents;
+    let wrong = agents
+        .complaints
+        .iter()
+        .map(|complaint| Check::remark("agents.file", complaint.to_string(), "mend it, then hubless down; hubless up"));
+    let names: std::collections::BTreeSet<String> = agents.names.values().map(|named| named.name.plain()).collect();
+    let read = agents
+        .present
+        .then(|| Check::fine("agents.file", format!("{} names {}", agents.file.display(), counted(names.len() as u64, "agent"))));
+    read.into_iter().chain(wrong).collect()
+}
+
 /// Whether one of the ways by which the tools are followed still runs. Any two may fail and everything is still seen, only later.
 fn way_runs(way: &Value, now_ms: i64) -> Check {
     let (name, last) = (fields::or_dash(way, "way"), fields::time(way, "lastRun"));
@@ -250,7 +292,11 @@ fn told(check: &Check) -> Value {
         Severity::Remark => "warning",
         Severity::Wrong => "error",
     };
-    json!({"check": check.name, "ok": check.severity != Severity::Wrong, "severity": severity, "detail": check.what, "fix": check.fix, "autoFix": false})
+    let mut told = json!({"check": check.name, "ok": check.severity != Severity::Wrong, "severity": severity, "detail": check.what, "fix": check.fix, "autoFix": false});
+    if let Some((name, data)) = &check.data {
+        told[*name] = data.clone();
+    }
+    told
 }
 
 fn line(out: Out, check: &Check) -> String {

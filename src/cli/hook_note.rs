@@ -63,6 +63,7 @@ fn rest(total: u64, shown: usize, verb: &str) -> Option<String> {
 fn worker(row: &Value) -> String {
     let name = |key: &str| row[key].as_str().map(|text| inert(text, NAME_MAX)).filter(|text| !text.is_empty());
     let mut line = format!("- {} on {}", name("agent").unwrap_or_default(), name("deviceName").unwrap_or_default());
+    line.push_str(&name("role").map(|role| format!(" ({role})")).unwrap_or_default());
     line.push_str(&name("state").map(|state| format!(", {state}")).unwrap_or_default());
     line.push_str(&name("branch").map(|branch| format!(", branch {branch}")).unwrap_or_default());
     line.push_str(&quoted(row, "task").map(|task| format!(": {task}")).unwrap_or_default());

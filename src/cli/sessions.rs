@@ -4,9 +4,10 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::ages;
-use super::context::{Context, target};
+use super::context::{Context, percent, target};
 use super::fields;
 use super::output::{Form, Out, Tint};
+use super::todo_tables;
 
 /// `hubless sessions`.
 #[derive(Debug, Args)]
@@ -28,6 +29,11 @@ Examples:
 enum Verb {
     /// Runs of agents on all devices, the latest first
     List(List),
+    /// One session: what it is, what came of it, and its todos
+    Show {
+        /// The session's id, the beginning of it, or the tool's own id
+        id: String,
+    },
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
@@ -41,6 +47,9 @@ struct List {
     /// Only of this agent
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Only with this tag
+    #[arg(long)]
+    tag: Option<String>,
     /// Only with activity since then: 7d, 2026-03-02, 2026-03-02T14:00:00Z
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
@@ -54,6 +63,7 @@ impl Sessions {
 
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let list = match self.verb {
+            Some(Verb::Show { id }) => return show(context, &id),
             Some(Verb::List(list)) => list,
             None => self.list,
         };
@@ -61,6 +71,7 @@ impl Sessions {
             ("tool", list.tool),
             ("project", list.project),
             ("agent", list.agent),
+            ("tag", list.tag),
             ("since", list.since),
             ("device", context.globals.device.clone()),
             ("limit", context.limit()),
@@ -68,6 +79,55 @@ impl Sessions {
         let envelope = context.ask(&target("/api/v3/sessions", &query))?;
         context.out.show(&envelope, |out| table(out, fields::rows(&envelope), context.now_ms))
     }
+}
+
+fn show(context: &Context, id: &str) -> anyhow::Result<()> {
+    let envelope = context.ask(&format!("/api/v3/sessions/{}", percent(id)))?;
+    let of = fields::text(&envelope["data"], "id");
+    let todos = if context.out.is_data() { None } else { Some(context.ask_quietly(&target("/api/v3/todos", &[("session", of)]))?) };
+    context.out.show(&envelope, |out| {
+        let todos = todos.as_ref().map(|todos| todo_tables::list(out, fields::rows(todos), context.now_ms)).unwrap_or_default();
+        one(out, &envelope["data"], context.now_ms) + &todos
+    })
+}
+
+/// A line for each thing that is known of a session.
+fn one(out: Out, data: &Value, now_ms: i64) -> String {
+    let time = |key: &str| {
+        let at = fields::time(data, key)?;
+        Some(if out.form == Form::Table { ages::ago(now_ms, Some(at)) } else { ages::exact(at) })
+    };
+    let messages = &data["messages"];
+    let said =
+        fields::number(messages, "user").map(|user| format!("{user} from people, {} answered", fields::count(messages, "assistant")));
+    let todos = format!("{} open, {} done", fields::count(data, "todosOpen"), fields::count(data, "todosDone"));
+    let tags = Some(fields::texts(data, "tags").join(", ")).filter(|tags| !tags.is_empty());
+    let lines = [
+        ("session", fields::text(data, "id")),
+        ("title", fields::text(data, "title")),
+        ("state", fields::text(data, "state")),
+        (
+            "agent",
+            fields::text(data, "agent").map(|agent| format!("{agent} on {}, {}", fields::device(data), fields::or_dash(data, "tool"))),
+        ),
+        ("project", fields::text(data, "project")),
+        ("directory", fields::text(data, "cwd")),
+        ("branch", fields::text(data, "branch")),
+        ("tags", tags),
+        ("started", time("startedAt")),
+        ("active", time("lastActivity")),
+        ("ended", time("endedAt")),
+        ("outcome", fields::text(data, "outcome")),
+        ("result", fields::text(data, "result")),
+        ("messages", said),
+        ("parent", fields::text(data, "parent")),
+        ("todos", Some(todos)),
+    ];
+    lines
+        .into_iter()
+        .filter_map(|(name, text)| Some(format!("{name}\t{}\n", text?)))
+        .collect::<String>()
+        .replace('\t', if out.form == Form::Table { "  " } else { "\t" })
 }
 
 fn table(out: Out, rows: &[Value], now_ms: i64) -> String {
@@ -98,6 +158,16 @@ fn table(out: Out, rows: &[Value], now_ms: i64) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn of_one_session_what_is_known_is_said_with_its_result() {
+        let data = json!({"id": "s-01", "tool": "claude", "deviceName": "mac", "agent": "sam", "state": "ended", "result": "all\ngood", "outcome": "done",
+                          "endedAt": "2026-03-02T14:02:11.000Z", "todosOpen": 2, "todosDone": 1, "messages": {"user": null}, "tags": ["db"]});
+        let out = Out { form: Form::Plain, colour: false, quiet: false };
+        let expected = "session\ts-01\nstate\tended\nagent\tsam on mac, claude\ntags\tdb\nended\t2026-03-02T14:02:11.000Z\noutcome\tdone\n\
+                        result\tall\\u{a}good\ntodos\t2 open, 1 done\n";
+        assert_eq!(one(out, &data, 0), expected);
+    }
 
     #[test]
     fn a_session_is_one_record() {

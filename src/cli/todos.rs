@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::{Context, percent, target};
 use super::fields;
+use super::todo_stats::{figures, one};
 use super::todo_tables::{conflicts, history, list, ready};
 
 /// `hubless todos`.
@@ -43,6 +44,15 @@ enum Verb {
     Edit(Edit),
     /// Hides it
     Delete(One),
+    /// Gives it tags, or takes them from it
+    Tag(Tag),
+    /// One todo with its lists and their sessions
+    Show {
+        /// The todo's id, or the beginning of it
+        id: String,
+    },
+    /// How long todos took, by session and by agent
+    Stats(Stats),
     /// All that happened to it, oldest first
     History {
         /// The todo's id, or the beginning of it
@@ -68,6 +78,12 @@ struct List {
     /// Also what its lists no longer have, and what was deleted
     #[arg(long)]
     all: bool,
+    /// Only with this tag
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only of this session's lists
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
     /// Only with this status: pending, in_progress, cancelled, completed (several with commas)
     #[arg(long)]
     status: Option<String>,
@@ -131,6 +147,31 @@ struct Changes {
 }
 
 #[derive(Debug, Args)]
+struct Tag {
+    /// The todo's id, or the beginning of it
+    id: String,
+    /// The tags
+    #[arg(required = true, value_name = "TAG")]
+    tags: Vec<String>,
+    /// Takes them away
+    #[arg(long)]
+    remove: bool,
+    /// The agent that does it
+    #[arg(long = "as", value_name = "NAME")]
+    agent: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Stats {
+    /// Only of this project, by its key or its last part
+    #[arg(long)]
+    project: Option<String>,
+    /// Only what was completed since then: 7d, 2026-03-02, 2026-03-02T14:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct Resolve {
     /// The todo's or the conflict's id, or the beginning of it
     id: String,
@@ -172,6 +213,16 @@ impl Todos {
             Some(Verb::Reopen(one)) => one.run(context, "reopen", "open again"),
             Some(Verb::Delete(one)) => one.run(context, "delete", "deleted; hubless todos undo brings it back"),
             Some(Verb::Undo(one)) => one.run(context, "undo", "taken back"),
+            Some(Verb::Tag(tag)) => tag.run(context),
+            Some(Verb::Show { id }) => {
+                let envelope = context.ask(&format!("/api/v3/todos/{}", percent(&id)))?;
+                context.out.show(&envelope, |out| one(out, &envelope["data"], context.now_ms))
+            }
+            Some(Verb::Stats(stats)) => {
+                let of = target("/api/v3/todos/stats", &[("project", stats.project), ("since", stats.since)]);
+                let envelope = context.ask(&of)?;
+                context.out.show(&envelope, |out| figures(out, &envelope["data"]))
+            }
             Some(Verb::Edit(edit)) => edit.run(context),
             Some(Verb::Resolve(resolve)) => resolve.run(context),
             Some(Verb::History { id }) => {
@@ -191,6 +242,8 @@ impl List {
         let query = [
             ("project", self.project),
             ("status", self.status),
+            ("tag", self.tag),
+            ("session", self.session),
             ("device", context.globals.device.clone()),
             ("all", self.all.then(|| "1".to_owned())),
             ("listed", (!self.all).then(|| "1".to_owned())),
@@ -230,6 +283,15 @@ impl Edit {
         let body = given([("content", self.changes.text), ("owner", self.changes.owner), ("priority", self.changes.priority)]);
         let data = context.tell_as(self.agent.as_deref(), &path(&self.id, "edit"), &body)?;
         let line = said(&data, "edited");
+        context.out.done(data, &line)
+    }
+}
+
+impl Tag {
+    fn run(self, context: &Context) -> anyhow::Result<()> {
+        let (deed, what) = if self.remove { ("untag", "untagged") } else { ("tag", "tagged") };
+        let data = context.tell_as(self.agent.as_deref(), &path(&self.id, deed), &json!({"tags": self.tags}))?;
+        let line = said(&data, what);
         context.out.done(data, &line)
     }
 }

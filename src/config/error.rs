@@ -79,7 +79,7 @@ pub enum Error {
     },
 }
 
-/// A key that nobody knows. It is passed over.
+/// A key that sets nothing. It is passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// Where it was found.

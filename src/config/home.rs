@@ -68,6 +68,12 @@ impl Home {
         self.data_dir.join("spool")
     }
 
+    /// How agents are called.
+    #[must_use]
+    pub fn agents_file(&self) -> PathBuf {
+        self.config_file.with_file_name("agents.toml")
+    }
+
     /// The file with the page's address.
     #[must_use]
     pub fn http_json(&self) -> PathBuf {

@@ -55,6 +55,10 @@ pub enum Kind {
     Addresses,
     /// A path; `~/` is home.
     Path,
+    /// A path from the root or `~/`, or nothing.
+    File,
+    /// `TAG=WORD` or `WORD` each, without commas.
+    Keywords,
     /// Directories, each as `PATH` or as `LABEL=PATH`; in the file also as tables `{ path, computer }`. Absolute or below
     /// `~/`, so that a label is never taken for a path; without commas, so that they can be listed.
     Directories,
@@ -84,6 +88,11 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
         Key::new("sync.exclude", "", Kind::Patterns, "projects, directories and agents that stay on this device"),
         Key::new("agents.stale_after", "5m", Kind::Span, "an agent that is silent for so long, and for twice its interval, is stale"),
         Key::new("alerts.not_seen_after", "2h", Kind::Span, "say so when a device is out of reach for so long"),
+        Key::new("tags.keywords", "", Kind::Keywords, "words that tag the todos and sessions that name them: TAG=WORD, or WORD for both"),
+        Key::new("files.todos", "", Kind::File, "write all todos there when they change"),
+        Key::new("files.coordination", "", Kind::File, "write there, on change, who works on which project and what is left"),
+        Key::new("files.conflicts", "", Kind::File, "write the conflicts there when they change"),
+        Key::new("files.status", "", Kind::File, "write there, on change, what is known in numbers"),
         Key::new("hooks.session_note", "true", Kind::Truth, "tell a session that begins who else works there"),
         Key::new("log.format", "text", Kind::Word(&["text", "json"]), "how a line of the log looks"),
         Key::new("log.level", "info", Kind::Word(&["error", "warn", "info", "debug", "trace"]), "the least that is logged"),
@@ -172,6 +181,8 @@ impl Kind {
             Kind::Patterns => "a list of projects, directories or “agent:NAME”, with “*”, “?” and “[a-z]”".to_owned(),
             Kind::Addresses => "a list of “host:port”".to_owned(),
             Kind::Path => "a path".to_owned(),
+            Kind::File => "a path from the root or “~/”, or “” for none".to_owned(),
+            Kind::Keywords => "a list of “TAG=WORD” or “WORD”, each at most 64 characters".to_owned(),
             Kind::Directories => {
                 format!("at most {DIRECTORIES_MAX} of “/PATH”, “COMPUTER=/PATH” or {{ path, computer }}, “~/” for home, without commas")
             }
@@ -193,7 +204,7 @@ impl Kind {
         match (self, value) {
             (Kind::Truth, toml::Value::Boolean(truth)) => Some(Value::Truth(*truth)),
             (Kind::Port | Kind::Size | Kind::Count, toml::Value::Integer(n)) => self.bounded(u64::try_from(*n).ok()?),
-            (Kind::Texts | Kind::Patterns | Kind::Addresses, toml::Value::Array(array)) => {
+            (Kind::Texts | Kind::Patterns | Kind::Addresses | Kind::Keywords, toml::Value::Array(array)) => {
                 let list: Option<Vec<String>> = array.iter().map(|text| text.as_str().map(str::to_owned)).collect();
                 self.listed(list?)
             }
@@ -201,7 +212,7 @@ impl Kind {
                 let list: Option<Vec<String>> = array.iter().map(directory).collect();
                 self.listed(list?)
             }
-            (Kind::Name | Kind::Path | Kind::Span | Kind::Size | Kind::Word(_), toml::Value::String(text)) => self.parse(text),
+            (Kind::Name | Kind::Path | Kind::File | Kind::Span | Kind::Size | Kind::Word(_), toml::Value::String(text)) => self.parse(text),
             (_, _) => None,
         }
     }
@@ -217,10 +228,14 @@ impl Kind {
                 "false" | "no" | "off" | "0" => Some(Value::Truth(false)),
                 _ => None,
             },
-            Kind::Texts | Kind::Patterns | Kind::Addresses | Kind::Directories => {
+            Kind::Texts | Kind::Patterns | Kind::Addresses | Kind::Keywords | Kind::Directories => {
                 self.listed(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
             }
             Kind::Path => (!text.is_empty() && !text.contains('\0')).then(|| Value::Text(text.to_owned())),
+            Kind::File => {
+                let is_file = text.is_empty() || text.starts_with('/') || text.starts_with("~/");
+                (is_file && !text.contains('\0') && !text.ends_with('/')).then(|| Value::Text(text.to_owned()))
+            }
             Kind::Span => {
                 let ms = u64::try_from(humantime::parse_duration(text).ok()?.as_millis()).ok()?;
                 (ms > 0).then_some(Value::Span(ms))
@@ -241,6 +256,8 @@ impl Kind {
             | Kind::Patterns
             | Kind::Addresses
             | Kind::Path
+            | Kind::File
+            | Kind::Keywords
             | Kind::Directories
             | Kind::Span
             | Kind::Word(_) => false,
@@ -253,9 +270,17 @@ impl Kind {
             Kind::Addresses => list.iter().all(|address| is_address(address)),
             Kind::Patterns => Exclude::parse(list.iter().map(String::as_str)).is_ok(),
             Kind::Directories => list.len() <= DIRECTORIES_MAX && list.iter().all(|said| is_directory(said)),
-            Kind::Name | Kind::Port | Kind::Truth | Kind::Texts | Kind::Path | Kind::Span | Kind::Size | Kind::Count | Kind::Word(_) => {
-                true
-            }
+            Kind::Keywords => list.iter().all(|said| keyword(said).is_some()),
+            Kind::Name
+            | Kind::Port
+            | Kind::Truth
+            | Kind::Texts
+            | Kind::Path
+            | Kind::File
+            | Kind::Span
+            | Kind::Size
+            | Kind::Count
+            | Kind::Word(_) => true,
         };
         is_right.then_some(Value::List(list))
     }
@@ -283,6 +308,13 @@ pub(super) fn label_and_path(said: &str) -> (Option<&str>, &str) {
         Some((label, path)) if !said.starts_with(['/', '~']) => (Some(label.trim()), path.trim()),
         Some(_) | None => (None, said),
     }
+}
+
+/// `TAG=WORD`, or `WORD` for both, in lower case.
+pub(super) fn keyword(said: &str) -> Option<(String, String)> {
+    let (tag, word) = said.split_once('=').unwrap_or((said, said));
+    let whole = |text: &str| Some(text.trim().to_lowercase()).filter(|text| is_name(text) && !text.contains(','));
+    Some((whole(tag)?, whole(word)?))
 }
 
 fn is_directory(said: &str) -> bool {

@@ -48,8 +48,9 @@ impl Layers {
                     return Err(Error::WrongValue { origin, key: path, expected, got: shown(value) });
                 }
                 (None, _) => {
-                    let nearest = nearest(&path, KEYS.iter().map(|key| key.name.to_string()));
-                    self.warnings.push(Warning { origin: origin.clone(), key: path, nearest, said: None });
+                    let said = not_yet(&path).map(|yet| format!("“{path}” sets nothing yet: it {yet}"));
+                    let nearest = if said.is_some() { None } else { nearest(&path, KEYS.iter().map(|key| key.name.to_string())) };
+                    self.warnings.push(Warning { origin: origin.clone(), key: path, nearest, said });
                 }
             }
         }
@@ -81,8 +82,12 @@ impl Layers {
                     None => return Err(wrong(&origin, key, format!("“{text}”"))),
                 },
                 None => {
-                    let nearest = nearest(variable, KEYS.iter().map(Key::variable));
-                    if is_meant_as_setting(variable) {
+                    let key = variable.trim_start_matches("HUBLESS_").to_lowercase().replacen('_', ".", 1);
+                    if let Some(yet) = not_yet(&key) {
+                        let said = Some(format!("“{key}” sets nothing yet: it {yet}"));
+                        self.warnings.push(Warning { origin, key, nearest: None, said });
+                    } else if is_meant_as_setting(variable) {
+                        let nearest = nearest(variable, KEYS.iter().map(Key::variable));
                         self.warnings.push(Warning { origin, key: variable.clone(), nearest, said: None });
                     }
                 }
@@ -94,6 +99,15 @@ impl Layers {
     pub(super) fn add_flags(&mut self, flags: &BTreeMap<String, String>) -> Result<(), Error> {
         for (name, text) in flags {
             let Some(key) = key(name) else {
+                if let Some(yet) = not_yet(name) {
+                    self.warnings.push(Warning {
+                        origin: Origin::Flag,
+                        key: name.clone(),
+                        nearest: None,
+                        said: Some(format!("“{name}” sets nothing yet: it {yet}")),
+                    });
+                    continue;
+                }
                 let nearest = nearest(name, KEYS.iter().map(|key| key.name.to_string()));
                 return Err(Error::UnknownFlag { key: name.clone(), nearest });
             };
@@ -121,6 +135,16 @@ impl Layers {
         }
         Ok((self.values, self.warnings))
     }
+}
+
+/// Keys that the documents name and nothing follows yet, with what they belong to: whoever sets one has read well.
+const NOT_YET: [(&str, &str); 2] = {
+    const TRANSCRIPTS: &str = "belongs to transcripts, which are not copied yet; everything else is always whole";
+    [("sync.initial_days", TRANSCRIPTS), ("sources.initial_days", TRANSCRIPTS)]
+};
+
+fn not_yet(key: &str) -> Option<&'static str> {
+    NOT_YET.iter().find(|(name, _)| *name == key).map(|(_, yet)| *yet)
 }
 
 /// Other variables with our prefix set no setting and are meant to (an agent's name, a test's clock).

@@ -20,6 +20,8 @@ pub(super) fn of(config: &Config, key: &DeviceKey) -> Identity {
         not_seen_after_ms: config.not_seen_after_ms.value,
         exclude: config.exclude.value.clone(),
         stale_after_ms: config.stale_after_ms.value,
+        agents: config.agents.names.clone(),
+        keywords: config.keywords.clone(),
     }
 }
 

@@ -184,6 +184,6 @@ fn storage(why: &str) -> Refusal {
 fn refuse(input: Input, hands: &Hands) {
     match input {
         Input::Ask(asker, _) => hands.api.reply(asker, Reply::Refused(storage("the store does not keep"))),
-        Input::Source(_) | Input::Peer(_) | Input::Tick | Input::Stopping => {}
+        Input::Source(_) | Input::Peer(_) | Input::Written(..) | Input::Tick | Input::Stopping => {}
     }
 }

@@ -259,6 +259,15 @@ pub enum TodoDeed {
         /// Which.
         id: String,
     },
+    /// It is given tags, or they are taken from it.
+    Tag {
+        /// Which.
+        id: String,
+        /// Which tags.
+        tags: Vec<Foreign>,
+        /// Whether it has them from now on.
+        on: bool,
+    },
     /// The last action on it is taken back.
     Undo {
         /// Which.

@@ -17,6 +17,8 @@ pub enum Input {
     Peer(PeerEvent),
     /// A person, a script or a hook asks.
     Ask(Asker, Ask),
+    /// A file that is written on change was written, or not: its name, and why not, in the system's words.
+    Written(&'static str, Option<String>),
     /// The deadline has come.
     Tick,
     /// The daemon is about to stop: last beats are written, peers are told.

@@ -4,6 +4,8 @@ use super::time::Millis;
 
 /// Bytes of one text from outside; longer ones are cut. A todo of 16 KiB is a mistake, a task line of it unreadable.
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Characters of a tag: it stands in a list among others.
+pub const TAG_CHARS_MAX: usize = 64;
 /// Bytes of one fact's JSON; a longer one is no fact.
 pub const FACT_BYTES_MAX: usize = 64 * 1024;
 /// The largest revision, round, life or shard number; a larger one is no fact (DESIGN §4: a peer must not exhaust a counter).

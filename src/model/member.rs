@@ -1,6 +1,6 @@
 //! Members: the entries of the signed log that alone decides who may speak. Their judgement is `rules/members`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,28 @@ pub struct DeviceFact {
     /// Its sources that rest, by their words.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub paused: BTreeSet<String>,
+    /// How its person calls its agents, by `beat::agent_key` of what their tools and reports call them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub agents: BTreeMap<String, AgentName>,
+}
+
+impl DeviceFact {
+    /// Under which key an agent is shown that is called otherwise.
+    #[must_use]
+    pub fn aliases(&self) -> BTreeMap<String, String> {
+        let keys = self.agents.iter().map(|(called, named)| (called.clone(), super::beat::agent_key(&named.name)));
+        keys.filter(|(called, key)| called != key).collect()
+    }
+}
+
+/// How a person calls an agent (`agents.toml`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AgentName {
+    /// Its name.
+    pub name: super::text::Foreign,
+    /// What it is there for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<super::text::Foreign>,
 }
 
 /// `choice/<unique>`, once: a decision that holds on every device.

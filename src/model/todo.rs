@@ -249,6 +249,21 @@ pub enum Deed {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         was: Option<Box<Contested>>,
     },
+    /// It was given a tag, or that was taken from it. Each tag is by itself: two that were given at once both stay.
+    Tag {
+        /// Which, in lower case.
+        tag: Foreign,
+        /// Whether it has it from now on.
+        on: bool,
+        /// 1 + the highest revision of that tag that the writer knew.
+        rev: u64,
+    },
+}
+
+/// The one spelling of a tag: case and white space make no other.
+#[must_use]
+pub fn tag_key(tag: &Foreign) -> String {
+    tag.normalised().to_lowercase()
 }
 
 /// What a conflict was when it was settled.

@@ -3,7 +3,7 @@
 //! It holds timestamps and judgements, never ages: ages are computed where they are shown. Every wall time is in
 //! milliseconds since 1970; those named `…_here` are by this device's clock at the moment it heard.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -41,6 +41,9 @@ pub struct View {
     pub sources: OrdMap<String, Arc<SourceView>>,
     /// Sessions of this device that stay here (`sync.exclude`).
     pub staying: Arc<BTreeSet<SessionId>>,
+    /// Words that tag what names them (`tags.keywords`): tag and word, both in lower case. A setting of this device, so what follows
+    /// from it is computed where it is shown.
+    pub keywords: Arc<[(String, String)]>,
     /// The ways by which it is learnt what the tools do here; none is there that has not run since the start.
     pub ways: OrdMap<Way, WayView>,
     /// What is wrong here and now.
@@ -64,6 +67,7 @@ impl View {
             strangers: OrdMap::new(),
             sources: OrdMap::new(),
             staying: Arc::default(),
+            keywords: Arc::default(),
             ways: OrdMap::new(),
             warnings: OrdMap::new(),
         }
@@ -87,6 +91,8 @@ pub struct DeviceView {
     pub has_twin: bool,
     /// `linux`, `macos`, …; empty while unknown.
     pub platform: Foreign,
+    /// Under which key an agent is shown that its tools and reports call otherwise.
+    pub aliases: BTreeMap<String, String>,
     /// Whether it is a member now.
     pub member: bool,
     /// Whether presence of it is younger than `limits::REACHABLE_MS`; always of this device while its daemon runs.
@@ -205,8 +211,12 @@ impl AgentState {
 /// One agent in one session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AgentView {
-    /// Its latest report, from presence or from a document, whichever is newer.
+    /// Its latest report, from presence or from a document, whichever is newer; by the name that its person gave it.
     pub beat: Beat,
+    /// What it is there for, as its device's `agents.toml` says.
+    pub role: Option<Foreign>,
+    /// What its tool or report calls it, where that is another name.
+    pub called: Option<Foreign>,
     /// What it is.
     pub state: AgentState,
     /// Its last sign of life, by our clock; `None` when none was heard since this daemon started.
@@ -280,6 +290,8 @@ pub struct TodoView {
     pub priority: Option<Foreign>,
     /// Who should do it.
     pub owner: Option<Foreign>,
+    /// The tags that people and agents gave it.
+    pub tags: BTreeSet<Foreign>,
     /// When its first item was first seen.
     pub created: i64,
     /// When the newest fact that counts for it was made.
@@ -378,6 +390,8 @@ pub struct SourceView {
     pub paused: bool,
     /// How many elements and files could not be read as what they should be.
     pub malformed: u64,
+    /// How often each kind of record came that this version does not know, by the tool's name for it.
+    pub unknown: BTreeMap<String, u64>,
     /// The last failure.
     pub error: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::ask::{Ask, Report, TodoAsk};
+use crate::model::ask::{Ask, Report, TodoAsk, TodoDeed};
 use crate::model::beat::{Beat, Reported, agent_key};
 use crate::model::effects::Effects;
 use crate::model::fact::FactKey;
@@ -98,10 +98,11 @@ impl Replica {
             return Ok(Reply::Beat { session, updated: true, durable: false, told: Vec::new() });
         }
         let beat = self.next_beat(&report, session, claimed_device, before.as_ref(), written, said);
+        let beat = Beat { at: self.past_ends(session, beat.state, beat.at, now), ..beat };
         let transition = before.as_ref().is_none_or(|before| !same_work(before, &beat));
         let last_written = self.showing.beat(&key).map_or(i64::MIN, |beat| beat.at);
-        let due =
-            now.wall_ms.saturating_sub(last_written) >= i64::try_from(BEAT_FACT_EVERY_MS).unwrap_or(i64::MAX) || now.wall_ms < last_written;
+        let age = beat.at.max(now.wall_ms).saturating_sub(last_written);
+        let due = age >= i64::try_from(BEAT_FACT_EVERY_MS).unwrap_or(i64::MAX) || age < 0;
         let durable = transition || due;
         self.begin_session(&beat, &tool, tool_session, now, out);
         if let Some(cwd) = report.cwd.filter(|cwd| !cwd.is_blank()) {
@@ -225,9 +226,17 @@ impl Replica {
         if let Some(act) = self.showing.todos.act(unique) {
             return Ok(Reply::Todo { id: act.todo, created: false });
         }
-        let by = By { device: self.me.device, agent: ask.agent.filter(|agent| !agent.is_blank()), session: None };
+        let by = By {
+            device: self.me.device,
+            agent: ask.agent.filter(|agent| !agent.is_blank()).map(|agent| self.called(agent)),
+            session: None,
+        };
         let at = self.hlc.next(now.wall_ms);
-        let mut decision = deeds::decide(&self.showing.todos, &ask.what, &by, at, unique)?;
+        let mut what = ask.what;
+        if let TodoDeed::Edit { owner: Some(owner), .. } = &mut what {
+            *owner = self.called(owner.clone());
+        }
+        let mut decision = deeds::decide(&self.showing.todos, &what, &by, at, unique)?;
         let says_so = decision.facts.iter().any(|fact| matches!(fact, TodoFact::Act(id, _) if *id == unique));
         if ask.key.is_some() && !says_so {
             // The key must be remembered whatever was written, or a late retry would do it again.

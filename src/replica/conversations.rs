@@ -40,6 +40,8 @@ fn identity(n: u8) -> Identity {
         not_seen_after_ms: 7_200_000,
         exclude: Exclude::default(),
         stale_after_ms: 300_000,
+        agents: std::collections::BTreeMap::new(),
+        keywords: std::sync::Arc::default(),
     }
 }
 

@@ -29,6 +29,7 @@ impl Replica {
             link.tick(now, &mut self.library, out);
         }
         self.doubt_links(now, out);
+        self.notice_clock(now, out);
         self.reading.tick(now, out);
         self.ask_who_lives(now, out);
         self.blocked.retain(|_, until| *until > now.boot_ms);
@@ -46,6 +47,17 @@ impl Replica {
         }
         self.note_unseen(now, out);
         self.library.tidy(now.boot_ms, &mut out.keep);
+    }
+
+    /// A file that is written on change cannot be written: that is said until it can, and nothing else waits for it.
+    pub(super) fn note_written(&mut self, name: &str, trouble: Option<String>) {
+        let key = format!("file/{name}");
+        self.warnings.remove(&key);
+        if let Some(why) = trouble {
+            let what = format!("files.{name} cannot be written: {why}");
+            self.warnings
+                .insert(key, Warning { what, fix: Some(format!("make its directory writable, or set files.{name} to another place")) });
+        }
     }
 
     /// Every linked peer is told who lives here, on every change and every 15 s.
@@ -129,7 +141,7 @@ impl Replica {
         changed | self.show_rest()
     }
 
-    /// Says of ourselves what has changed: name, platform, addresses, sources that rest.
+    /// Says of ourselves what has changed: name, platform, addresses, sources that rest, how our agents are called.
     pub(super) fn introduce(&mut self, out: &mut Effects) {
         let key = FactKey::Device(self.me.device);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
@@ -139,7 +151,8 @@ impl Replica {
             _ => self.listening.clone(),
         };
         let (name, platform) = (Foreign::new(&*self.me.name), Foreign::new(&*self.me.platform));
-        let fact = DeviceFact { rev, name, platform, addresses, paused: self.reading.following.paused() };
+        let (paused, agents) = (self.reading.following.paused(), self.staying.told_names());
+        let fact = DeviceFact { rev, name, platform, addresses, paused, agents };
         if said != Some(&fact) {
             let fact = DeviceFact { rev: rev + 1, ..fact };
             self.write("fleet", &[(key, saved::json(&fact))], out);
@@ -206,6 +219,7 @@ impl Replica {
             name: self.showing.name(&device).cloned().unwrap_or_else(|| Foreign::new(device.short())),
             has_twin: false,
             platform: said.map(|said| said.platform.clone()).unwrap_or_default(),
+            aliases: said.map(|said| said.aliases()).unwrap_or_default(),
             member,
             reachable: self.showing.is_reachable(&device),
             last_contact_here: contact,

@@ -20,6 +20,8 @@ use crate::model::input::{FileStat, RelPath, Seen};
 use crate::model::limits::{LINE_BYTES_MAX, PIECE_BYTES};
 use crate::model::tool::Root;
 
+use super::strange::Strange;
+
 /// Pieces that are asked for and not yet answered.
 const ASKED_MAX: usize = 4;
 /// A file larger than this waits behind all smaller ones.
@@ -101,6 +103,8 @@ pub struct Following {
     paused: BTreeSet<Root>,
     /// Keys of rows that are void.
     void: Vec<String>,
+    /// Kinds of records that nobody has told us of.
+    pub strange: Strange,
 }
 
 impl Following {
@@ -120,11 +124,13 @@ impl Following {
             }
         }
         let mut firsts: BTreeMap<String, BTreeSet<At>> = BTreeMap::new();
+        let mut strange = Strange::default();
         for (at, row) in &rows {
+            strange.say(at, &row.run.unknown);
             firsts.entry(row.run.first.clone().unwrap_or_default()).or_default().insert(at.clone());
         }
         let (queue, queued, asked, again) = (VecDeque::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Following { rows, firsts, queue, queued, asked, again, paused: BTreeSet::new(), void }
+        Following { rows, firsts, queue, queued, asked, again, paused: BTreeSet::new(), void, strange }
     }
 
     /// Nothing more of that root is asked for. A piece that was asked for already still counts.
@@ -261,6 +267,7 @@ impl Following {
         };
         match verdict {
             Verdict::Replaced => {
+                self.strange.say(&piece.at, &BTreeMap::new());
                 self.rows.insert(piece.at.clone(), fresh(generation + 1));
                 self.ask(piece.at, 0, PIECE_BYTES, out);
                 None
@@ -312,6 +319,7 @@ impl Following {
         let Progress { at, row: Some(row), .. } = progress else { return };
         out.keep.push(Keep::Index { key: key(&at), value: Some(encode(&row)) });
         let more = !row.to_its_end;
+        self.strange.say(&at, &row.run.unknown);
         self.firsts.entry(row.run.first.clone().unwrap_or_default()).or_default().insert(at.clone());
         self.rows.insert(at.clone(), row);
         if more {
@@ -340,6 +348,7 @@ impl Following {
     /// Everything is void and read again.
     pub fn distrust(&mut self, out: &mut Effects) {
         self.firsts.clear();
+        self.strange.forget();
         for at in std::mem::take(&mut self.rows).into_keys() {
             out.keep.push(Keep::Index { key: key(&at), value: None });
         }

@@ -85,9 +85,8 @@ impl Replica {
         for progress in read {
             self.reading.following.keep(progress, out);
         }
-        for mark in gathered.marks {
-            out.keep.push(mark);
-        }
+        self.reading.show_strange();
+        self.reading.keep_marks(gathered.marks, self.library.stamp(), out);
         if gathered.complete {
             self.count_again(now, out);
             self.reading.restamp(self.library.stamp(), out);

@@ -62,6 +62,8 @@ pub struct Living {
     /// Whether the rows of the files were held against what is written, in this life.
     counted: bool,
     due: Millis,
+    /// Our wall clock at the last step.
+    pub(super) wall: Option<i64>,
 }
 
 impl Living {
@@ -224,6 +226,7 @@ impl Replica {
         if before.as_ref().is_some_and(|before| before.at == at && is_known(before, sight)) {
             return;
         }
+        let at = self.past_ends(sight.session, sight.state, at, now);
         let kept = |field: fn(&Beat) -> &Option<Foreign>| before.as_ref().and_then(|before| field(before).clone());
         let same = before.as_ref().filter(|before| before.state == sight.state);
         let written = self.library.facts().get(&FactKey::Beat(key.session, key.agent.clone())).map_or(0, Joined::rev);

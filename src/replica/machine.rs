@@ -15,7 +15,7 @@ use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
 use crate::model::leaving::Exclude;
 use crate::model::limits::SLEPT_MS;
-use crate::model::member::Fleet;
+use crate::model::member::{AgentName, Fleet};
 use crate::model::message::Bye;
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now, Stamp};
@@ -38,9 +38,6 @@ use super::staying::Staying;
 use super::ways::Ways;
 use super::window::Window;
 
-/// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
-const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
-
 /// Who we are.
 #[derive(Clone)]
 pub struct Identity {
@@ -58,6 +55,10 @@ pub struct Identity {
     pub exclude: Exclude,
     /// After how long a silence an agent is stale, unless twice its interval is longer.
     pub stale_after_ms: Millis,
+    /// How its person calls its agents, by `agent_key` of what their tools and reports call them.
+    pub agents: BTreeMap<String, AgentName>,
+    /// Words that tag what names them: tag and word.
+    pub keywords: Arc<[(String, String)]>,
 }
 
 /// The whole of one device's knowledge.
@@ -126,7 +127,7 @@ impl Replica {
             watching: 0,
             reading: Reading::open(library.stamp(), shelf),
             places: Places::default(),
-            staying: Staying::new(me.exclude.clone()),
+            staying: Staying::new(&me),
             lives: Lives::open(shelf),
             log: Log::default(),
             hlc: Stamp::default(),
@@ -161,6 +162,7 @@ impl Replica {
             fleet,
         };
         replica.showing.set_stale_after(replica.me.stale_after_ms);
+        replica.showing.view.keywords = Arc::clone(&replica.me.keywords);
         replica.living = Living::open(&replica.me.device, &replica.reading.following);
         replica.name_damaged(&mut out);
         replica.library.outlive_all(&mut out.keep);
@@ -190,6 +192,7 @@ impl Replica {
             Input::Source(event) => self.hear_source(event, now, &mut out),
             Input::Peer(event) => self.hear_peer(event, now, &mut out),
             Input::Ask(asker, ask) => self.hear_ask(asker, ask, now, &mut out),
+            Input::Written(name, trouble) => self.note_written(name, trouble),
             Input::Tick => {}
             Input::Stopping => self.write_last_beats(&mut out),
         }
@@ -330,19 +333,6 @@ impl Replica {
         }
         if members {
             self.members_changed(now);
-        }
-    }
-
-    /// Our own stamps are never passed by a clock that went back; another's pull ours along only so far.
-    fn raise_clock(&mut self, act: String, now: Now) {
-        #[derive(serde::Deserialize)]
-        struct Stamped {
-            at: Stamp,
-            by: crate::model::todo::By,
-        }
-        if let Ok(Stamped { at, by }) = serde_json::from_str(&act) {
-            let ours = by.device == self.me.device && at.ms <= now.wall_ms.saturating_add(OWN_AHEAD_MAX_MS);
-            self.hlc = if ours { self.hlc.max(at) } else { self.hlc.raised_by(at, now.wall_ms) };
         }
     }
 

@@ -101,6 +101,8 @@ mod tests {
                 not_seen_after_ms: 7_200_000,
                 exclude: Exclude::default(),
                 stale_after_ms: 300_000,
+                agents: std::collections::BTreeMap::new(),
+                keywords: std::sync::Arc::default(),
             };
             let mut kept = Kept::default();
             let (replica, out) = Replica::open(me, Life { counter: 1, nonce: 7 }, now(0), &kept);

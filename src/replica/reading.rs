@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ingest::claude_process::{self, Process};
 use crate::ingest::files::{self, File};
 use crate::ingest::tail::FileMark;
-use crate::ingest::{claude_tasks, claude_todos};
 use crate::model::batch::{Keep, Shelf};
 use crate::model::effects::{Effects, Look};
 use crate::model::input::{FileStat, RelPath, Repo, Seen, SourceEvent};
@@ -21,6 +20,7 @@ use crate::model::tool::{FOLDERS, Root, TOOLS};
 use crate::model::view::SourceView;
 
 use super::following::{At, Following, Piece, Progress};
+use super::lists::{of, read_list, stem};
 use super::placing::{Place, Placed, Placing};
 
 /// How often an empty or unparsable file is read again, and after how long each time (FORMATS §8.7).
@@ -75,8 +75,8 @@ pub struct Gathered {
     pub ended: bool,
     /// Which of the processes and files that were asked for live.
     pub living: Option<Lives>,
-    /// Marks to keep after what they speak of.
-    pub marks: Vec<Keep>,
+    /// Files whose marks are to be kept after what they speak of.
+    pub marks: Vec<At>,
     /// Whether every listing that was asked for has just been read to its end.
     pub complete: bool,
 }
@@ -90,10 +90,16 @@ struct Whole {
     at_end: bool,
 }
 
+/// A file's mark as it counts here, and the stamp that it was kept with: what is kept with the right one is not kept again.
+struct Marked {
+    mark: FileMark,
+    kept: [u8; 16],
+}
+
 /// The state of the sources.
 pub struct Reading {
     stamp: [u8; 16],
-    marks: BTreeMap<At, FileMark>,
+    marks: BTreeMap<At, Marked>,
     reading: BTreeSet<At>,
     placing: Placing,
     /// Files of lines.
@@ -115,7 +121,8 @@ impl Reading {
     pub fn open(stamp: [u8; 16], shelf: &dyn Shelf) -> Reading {
         let mark = |key: &String| {
             let (root, path) = key.strip_prefix(MARKS)?.split_once('/')?;
-            Some(((Root::named(root)?, path.to_owned()), FileMark::decode(&shelf.get(key)?)?))
+            let mark = FileMark::decode(&shelf.get(key)?)?;
+            Some(((Root::named(root)?, path.to_owned()), Marked { kept: mark.stamp, mark }))
         };
         Reading {
             stamp,
@@ -137,7 +144,7 @@ impl Reading {
     /// count again.
     pub fn drop_void(&mut self, out: &mut Effects) {
         let stamp = self.stamp;
-        let void: Vec<At> = self.marks.iter().filter(|(_, mark)| mark.stamp != stamp).map(|(at, _)| at.clone()).collect();
+        let void: Vec<At> = self.marks.iter().filter(|(_, marked)| marked.kept != stamp).map(|(at, _)| at.clone()).collect();
         for at in void {
             self.marks.remove(&at);
             out.keep.push(Keep::Index { key: mark_key(&at), value: None });
@@ -195,9 +202,11 @@ impl Reading {
             return;
         }
         self.stamp = stamp;
-        for (at, mark) in &mut self.marks {
-            mark.stamp = stamp;
-            out.keep.push(Keep::Index { key: mark_key(at), value: Some(mark.encode()) });
+        for (at, marked) in &mut self.marks {
+            marked.mark.stamp = stamp;
+            if std::mem::replace(&mut marked.kept, stamp) != stamp {
+                out.keep.push(Keep::Index { key: mark_key(at), value: Some(marked.mark.encode()) });
+            }
         }
         self.following.restamp(stamp, out);
     }
@@ -222,8 +231,9 @@ impl Reading {
                 let (malformed, read_here) = self.shown.get(&root).map_or((0, None), |shown| (shown.malformed, shown.read_here));
                 let error = (skipped > 0).then(|| format!("{skipped} entries passed over: links, pipes, or not readable"));
                 let (count, listed_here) = (files.len() as u64, Some(now.wall_ms));
-                let paused = self.following.is_paused(root);
-                self.shown.insert(root, SourceView { base, present, files: count, listed_here, read_here, paused, malformed, error });
+                let (paused, unknown) = (self.following.is_paused(root), self.following.strange.of(root));
+                self.shown
+                    .insert(root, SourceView { base, present, files: count, listed_here, read_here, paused, malformed, unknown, error });
                 self.listing.remove(&root);
                 self.looked(root, if paused { Vec::new() } else { files }, out);
             }
@@ -286,6 +296,15 @@ impl Reading {
         self.list_one(root, out);
     }
 
+    /// Shows how often each kind of record came that nobody has told us of.
+    pub fn show_strange(&mut self) {
+        if self.following.strange.take_changed() {
+            for (root, shown) in &mut self.shown {
+                shown.unknown = self.following.strange.of(*root);
+            }
+        }
+    }
+
     fn hinted(&mut self, root: Root, path: RelPath, out: &mut Effects) {
         if self.following.is_paused(root) {
             return;
@@ -318,7 +337,7 @@ impl Reading {
                 Some(_) => {}
                 None => continue,
             }
-            if self.marks.get(&at).is_some_and(|mark| mark.holds(&seen.stat, &self.stamp)) {
+            if self.marks.get(&at).is_some_and(|marked| marked.mark.holds(&seen.stat, &self.stamp)) {
                 continue;
             }
             if let Some(Of::Session(session, _)) = file.as_ref().and_then(of)
@@ -345,7 +364,7 @@ impl Reading {
         self.reading.remove(&at);
         let Some(file) = files::what(at.0, &at.1) else { return };
         let mark = FileMark::new(stat, &bytes, stamp, now.wall_ms);
-        if self.marks.get(&at).is_some_and(|mark| mark.has_read(&bytes, &self.stamp)) {
+        if self.marks.get(&at).is_some_and(|marked| marked.mark.has_read(&bytes, &self.stamp)) {
             return self.mark(at, mark, gathered);
         }
         let malformed = match &file {
@@ -361,6 +380,7 @@ impl Reading {
                 Ok((run, said)) => {
                     self.tried(&at, true, now);
                     self.mark(at.clone(), mark, gathered);
+                    self.following.strange.say(&at, &run.unknown);
                     self.placing.advanced(Progress::whole(at.clone(), owner.clone(), run, said, stat.mtime_ms), out, placed);
                     0
                 }
@@ -386,8 +406,17 @@ impl Reading {
     }
 
     fn mark(&mut self, at: At, mark: FileMark, gathered: &mut Gathered) {
-        gathered.marks.push(Keep::Index { key: mark_key(&at), value: Some(mark.encode()) });
-        self.marks.insert(at, FileMark { stamp: self.stamp, ..mark });
+        gathered.marks.push(at.clone());
+        self.marks.insert(at, Marked { kept: mark.stamp, mark: FileMark { stamp: self.stamp, ..mark } });
+    }
+
+    /// What these files said is written: their marks are kept with the stamp of the documents that hold it now.
+    pub fn keep_marks(&mut self, marks: Vec<At>, stamp: [u8; 16], out: &mut Effects) {
+        for at in marks {
+            let Some(marked) = self.marks.get_mut(&at) else { continue };
+            marked.kept = stamp;
+            out.keep.push(Keep::Index { key: mark_key(&at), value: Some(FileMark { stamp, ..marked.mark }.encode()) });
+        }
     }
 
     fn count_malformed(&mut self, at: At, now: u64) {
@@ -444,42 +473,76 @@ fn mark_key((root, path): &At) -> String {
     format!("{MARKS}{}/{path}", root.word())
 }
 
-fn stem(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
-}
-
-/// What a list's file says, and how much of it could not be read.
-fn read_list(file: &File, path: &str, bytes: &[u8]) -> (What, u64) {
-    match file {
-        File::Todos(_) => claude_todos::parse(bytes).map_or((What::Nothing, 1), |list| {
-            let malformed = list.malformed;
-            (What::List(list), malformed)
-        }),
-        File::Task { .. } => match claude_tasks::parse(bytes, Some(stem(path))) {
-            // A row of the tool's own business says nothing, and is marked as read.
-            Ok(task) => (task.map_or(What::List(ListReading::default()), What::Task), 0),
-            Err(_) => (What::Nothing, 1),
-        },
-        File::HighMark { .. } => claude_tasks::high_mark(bytes).map_or((What::Nothing, 1), |upto| (What::Finished(upto), 0)),
-        File::Lines(..) | File::Whole(..) | File::Process { .. } => (What::Nothing, 0),
-    }
-}
-
-/// Whose list a small file is.
-fn of(file: &File) -> Option<Of> {
-    let listed = |list: &String| if is_session(list) { Of::Session(list.clone(), TASKS.to_owned()) } else { Of::Named(list.clone()) };
-    match file {
-        File::Todos(name) => Some(Of::Session(name.session.clone(), name.agent.clone())),
-        File::Task { list } | File::HighMark { list } => Some(listed(list)),
-        File::Lines(..) | File::Whole(..) | File::Process { .. } => None,
-    }
-}
-
 /// The agent id under which the tasks of a session are listed, apart from its todo lists.
 pub const TASKS: &str = "tasks";
 
-/// Whether a list of tasks is named by a session: its name is a UUID (FORMATS §1.3).
-fn is_session(list: &str) -> bool {
-    list.len() == 36 && list.bytes().enumerate().all(|(n, b)| if matches!(n, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, VecDeque};
+
+    use super::super::conversations::Node;
+    use super::*;
+    use crate::model::batch::Batch;
+    use crate::model::input::{FileStat, Input};
+
+    const FILES: u64 = 40;
+
+    fn path(n: u64) -> String {
+        let session = format!("5c0e1f2a-0000-4000-8000-{n:012}");
+        format!("{session}-agent-{session}.json")
+    }
+
+    /// Answers as a directory with so many lists does.
+    fn answer(look: &Look) -> Option<SourceEvent> {
+        let bytes = |n: u64| format!(r#"[{{"content":"todo {n}","status":"pending","activeForm":"x"}}]"#).into_bytes();
+        let stat = |n: u64| FileStat { dev: 1, ino: n, size: bytes(n).len() as u64, mtime_ms: 1_700_000_000_000 };
+        Some(match look {
+            Look::List { root } if *root == Root::CLAUDE_TODOS => {
+                let files = (0..FILES).map(|n| Seen { path: path(n), stat: stat(n) }).collect();
+                SourceEvent::Looked { root: *root, base: "/t".into(), present: true, files, skipped: 0 }
+            }
+            Look::List { root } => SourceEvent::Denied { root: *root, path: None, why: "not there".into() },
+            Look::Read { root, path: of, .. } => {
+                let n = (0..FILES).find(|n| path(*n) == *of)?;
+                SourceEvent::Read { root: *root, path: of.clone(), stat: stat(n), offset: 0, bytes: bytes(n), at_end: true }
+            }
+            Look::Find { root, names } => {
+                SourceEvent::Found { root: *root, files: names.iter().map(|name| (name.clone(), None)).collect() }
+            }
+            Look::Repo { cwd } => SourceEvent::Repo { cwd: cwd.clone(), repo: None },
+            Look::Follow { .. } | Look::Living { .. } => return None,
+        })
+    }
+
+    fn count(keep: &Batch, writes: &mut BTreeMap<String, u64>) {
+        for one in keep.iter() {
+            if let Keep::Index { key, value: Some(_) } = one
+                && key.starts_with(MARKS)
+            {
+                *writes.entry(key.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_cold_start_keeps_each_mark_once_and_the_next_start_reads_nothing() {
+        let mut node = Node::new(1);
+        let mut writes = BTreeMap::new();
+        let mut reads = 0;
+        for life in 0..2u64 {
+            let out = node.reopen(life * 100 + 1);
+            count(&out.keep, &mut writes);
+            let mut waiting: VecDeque<Look> = out.look.into();
+            while let Some(look) = waiting.pop_front() {
+                reads += u64::from(matches!(look, Look::Read { .. }));
+                let Some(event) = answer(&look) else { continue };
+                let out = node.step(life * 100 + 2, Input::Source(event));
+                count(&out.keep, &mut writes);
+                waiting.extend(out.look);
+            }
+        }
+        assert_eq!(reads, FILES, "each file is read in the first life and in no other");
+        let written: u64 = writes.values().sum();
+        assert!(writes.len() as u64 == FILES && written == FILES, "{written} writes of {FILES} marks: {writes:?}");
+    }
 }

@@ -55,9 +55,8 @@ pub fn read(key: &FactKey, value: &str) -> Option<Noun> {
         FactKey::Act(id) => {
             let act: crate::model::todo::ActFact = take(value)?;
             let fine = match act.deed {
-                Deed::Mark { round: n, .. } | Deed::Open { round: n, .. } | Deed::Delete { round: n } | Deed::Set { rev: n, .. } => {
-                    n <= COUNT_MAX
-                }
+                Deed::Mark { round: n, .. } | Deed::Open { round: n, .. } | Deed::Delete { round: n } => n <= COUNT_MAX,
+                Deed::Set { rev: n, .. } | Deed::Tag { rev: n, .. } => n <= COUNT_MAX,
                 Deed::Asked | Deed::Resolve { .. } => true,
             };
             fine.then_some(Noun::Todo(TodoFact::Act(*id, act)))?

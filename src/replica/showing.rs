@@ -34,9 +34,11 @@ pub struct Showing {
     opened: Millis,
     sessions: BTreeMap<SessionId, SessionFact>,
     ends: BTreeMap<SessionId, BTreeMap<ActId, EndFact>>,
-    beats: BTreeMap<AgentKey, Beat>,
-    rows: BTreeMap<SessionId, BTreeSet<AgentKey>>,
-    devices: BTreeMap<DeviceId, DeviceFact>,
+    /// By the names that tools and reports use.
+    pub(super) beats: BTreeMap<AgentKey, Beat>,
+    /// As `beats`.
+    pub(super) rows: BTreeMap<SessionId, BTreeSet<AgentKey>>,
+    pub(super) devices: BTreeMap<DeviceId, DeviceFact>,
     names: BTreeMap<DeviceId, (Stamp, ActId, Foreign)>,
     met: BTreeMap<DeviceId, Foreign>,
     forgotten: BTreeSet<DeviceId>,
@@ -44,8 +46,9 @@ pub struct Showing {
     reachable: BTreeSet<DeviceId>,
     at_rest: bool,
     stale_after: Millis,
-    stale_agents: BTreeSet<AgentKey>,
-    stale_sessions: BTreeSet<SessionId>,
+    /// By the names that are shown.
+    pub(super) stale_agents: BTreeSet<AgentKey>,
+    pub(super) stale_sessions: BTreeSet<SessionId>,
     new_sessions: Vec<SessionId>,
 }
 
@@ -147,7 +150,7 @@ impl Showing {
         for value in facts.get(key).into_iter().flat_map(super::facts::Joined::values) {
             match saved::read(key, value) {
                 Some(Noun::Member(entry)) => entries.push(entry),
-                Some(Noun::Device(device, fact)) => drop(self.devices.insert(device, fact)),
+                Some(Noun::Device(device, fact)) => self.learn_device(device, fact),
                 Some(Noun::Choice(id, ChoiceFact::Name { device, name, at })) => {
                     let named = self.names.entry(device).or_insert_with(|| (at, id, name.clone()));
                     if (at, id) > (named.0, named.1) {
@@ -185,7 +188,7 @@ impl Showing {
     fn forget_device(&mut self, device: DeviceId) {
         if self.forgotten.insert(device) {
             self.stale_sessions.extend(self.sessions.iter().filter(|(_, fact)| fact.device == device).map(|(id, _)| *id));
-            self.stale_agents.extend(self.rows.values().flatten().filter(|key| key.device == device).cloned());
+            self.judge_all_of(device);
         }
     }
 
@@ -194,13 +197,13 @@ impl Showing {
         let gone: Vec<AgentKey> = self.rows.get(&session).into_iter().flatten().filter(|key| key.agent == agent).cloned().collect();
         for key in gone {
             self.beats.remove(&key);
-            self.stale_agents.insert(key);
+            self.stale_agents.insert(self.shown_key(&key));
         }
     }
 
     fn row(&mut self, key: &AgentKey) {
         self.rows.entry(key.session).or_default().insert(key.clone());
-        self.stale_agents.insert(key.clone());
+        self.stale_agents.insert(self.shown_key(key));
     }
 
     /// Presence of a device changed: its agents are judged again.
@@ -258,10 +261,7 @@ impl Showing {
     }
 
     fn update_agent(&mut self, key: &AgentKey, now: Now, presences: &Presences) {
-        let alive = presences.alive(key);
-        let written = self.beats.get(key);
-        let beat = alive.map(|a| &a.beat).into_iter().chain(written).max_by_key(|beat| beat.rev);
-        let Some(beat) = beat.filter(|_| !self.forgotten.contains(&key.device)) else {
+        let Some((beat, alive)) = self.last_word(key, presences).filter(|_| !self.forgotten.contains(&key.device)) else {
             self.until.remove(key);
             self.view.agents.remove(key);
             self.stale_sessions.insert(key.session);
@@ -270,6 +270,7 @@ impl Showing {
         let (sign, progress) = (alive.map(|a| a.sign), alive.map(|a| a.progress));
         let since = presences.heard().get(&key.device).map_or(self.opened, |heard| heard.since.max(self.opened));
         let judged = agents::judge(beat, sign, progress, since, self.is_reachable(&key.device), now.boot_ms, self.stale_after);
+        let named = self.named(beat);
         match judged.until {
             Some(until) => drop(self.until.insert(key.clone(), until)),
             None => drop(self.until.remove(key)),
@@ -286,7 +287,7 @@ impl Showing {
             state: judged.state,
             sign_here: here(sign, shown.and_then(|s| s.sign_here)),
             progress_here: here(progress, shown.and_then(|s| s.progress_here)),
-            beat: beat.clone(),
+            ..named
         };
         if shown.is_none_or(|shown| **shown != view) {
             self.view.agents.insert(key.clone(), Arc::new(view));
@@ -335,10 +336,12 @@ impl Showing {
             self.view.sessions.remove(&id);
             return;
         }
-        let agents = self.rows.get(&id).into_iter().flatten().filter_map(|key| self.view.agents.get(key));
+        let shown: BTreeSet<AgentKey> = self.rows.get(&id).into_iter().flatten().map(|key| self.shown_key(key)).collect();
+        let agents = shown.iter().filter_map(|key| self.view.agents.get(key));
         let beats = agents.map(|agent| (agent.state, agent.beat.at, agent.beat.counts));
         let ends = self.ends.get(&id).into_iter().flat_map(BTreeMap::values);
-        let view = sessions::view(id, fact, ends, beats, self.lists(id));
+        let mut view = sessions::view(id, fact, ends, beats, self.lists(id));
+        view.fact.agent = self.name_of(&fact.device, &fact.agent).map_or(view.fact.agent, |named| named.name.clone());
         if self.view.sessions.get(&id).is_none_or(|shown| **shown != view) {
             self.view.sessions.insert(id, Arc::new(view));
         }

@@ -4,18 +4,21 @@
 //! anything is excluded, a session of a tool stays until its project is known. What stayed and may leave now is written
 //! again, into the shared documents; the local one keeps its copy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::model::beat::agent_key;
 use crate::model::effects::Effects;
 use crate::model::fact::FactKey;
 use crate::model::id::{DocId, ItemId, SessionId, TodoId};
 use crate::model::leaving::Exclude;
+use crate::model::member::AgentName;
 use crate::model::session::SessionFact;
+use crate::model::text::Foreign;
 use crate::model::todo::{ActFact, List, TodoFact};
 use crate::model::tool::TOOLS;
 
-use super::machine::Replica;
+use super::machine::{Identity, Replica};
 use super::saved;
 
 /// Before the name of a document that stays.
@@ -24,6 +27,7 @@ const LOCAL: &str = "local/";
 /// What is excluded, and which of our sessions that concerns.
 pub(super) struct Staying {
     exclude: Exclude,
+    names: BTreeMap<String, AgentName>,
     pub(super) sessions: Arc<BTreeSet<SessionId>>,
     /// Something may leave that has not.
     release: bool,
@@ -31,8 +35,20 @@ pub(super) struct Staying {
 
 impl Staying {
     /// Nothing is known of any session yet.
-    pub(super) fn new(exclude: Exclude) -> Staying {
-        Staying { exclude, sessions: Arc::default(), release: true }
+    pub(super) fn new(me: &Identity) -> Staying {
+        Staying { exclude: me.exclude.clone(), names: me.agents.clone(), sessions: Arc::default(), release: true }
+    }
+
+    /// Whether an agent stays, by the name it is called here or by the one that its person gave it.
+    fn keeps_agent(&self, called: &str) -> bool {
+        let named = || self.names.get(&agent_key(&Foreign::new(called))).is_some_and(|named| self.exclude.keeps_agent(named.name.json()));
+        self.exclude.keeps_agent(called) || named()
+    }
+
+    /// What may be told of how agents are called here: nothing of those that stay.
+    pub(super) fn told_names(&self) -> BTreeMap<String, AgentName> {
+        let told = self.names.iter().filter(|(called, _)| !self.keeps_agent(called));
+        told.map(|(called, named)| (called.clone(), named.clone())).collect()
     }
 
     /// Whether a session stays, by what is written of it.
@@ -45,7 +61,7 @@ impl Staying {
             || fact.parent.is_some_and(|parent| self.sessions.contains(&parent))
             || fact.project.as_deref().is_some_and(|key| self.exclude.keeps_project(key))
             || fact.cwd.as_ref().is_some_and(|cwd| self.exclude.keeps_directory(cwd.json()))
-            || self.exclude.keeps_agent(fact.agent.json())
+            || self.keeps_agent(fact.agent.json())
     }
 }
 

@@ -127,6 +127,7 @@ mod tests {
             read_here: None,
             paused: false,
             malformed: 0,
+            unknown: BTreeMap::new(),
             error: None,
         };
         ways.heard(&denied, &BTreeMap::from([(root, known)]), at(8_000));

@@ -1,6 +1,6 @@
 //! The objects of the routes that other systems had, key for key, and what stands in extra keys.
 
-use super::shapes::STATE;
+use super::shapes::{STATE, STATUS};
 use super::terms::Kind::{Any, Is, List, Map, Moment, Perhaps, Text, Time, Whole, Word, Yes};
 use super::terms::Shape;
 
@@ -192,4 +192,25 @@ pub(super) const THEIRS: &[Shape] = &[
         what: "",
         fields: &[("received", Whole, ""), ("new", Whole, ""), ("sessions", List(&Text), "their ids"), ("warnings", List(&Text), "")],
     },
+    Shape {
+        name: "Topics",
+        what: "ChittySync's topics: todos and sessions by tag.",
+        fields: &[("categories", Whole, ""), ("total_conversations", Whole, ""), ("topics", List(&Is("Topic")), "")],
+    },
+    Shape {
+        name: "Topic",
+        what: "",
+        fields: &[
+            ("name", Text, ""),
+            ("conversations", List(&Text), "ids of sessions"),
+            ("conversation_count", Whole, ""),
+            ("projects", List(&Text), ""),
+            ("todos", List(&Is("TopicTodo")), ""),
+            ("todo_count", Whole, ""),
+            ("active_todos", Whole, ""),
+            ("completed_todos", Whole, ""),
+            ("last_activity", Perhaps(&Time), ""),
+        ],
+    },
+    Shape { name: "TopicTodo", what: "", fields: &[("id", Text, ""), ("content", Text, ""), ("status", STATUS, "")] },
 ];

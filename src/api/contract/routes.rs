@@ -12,6 +12,7 @@ const LIMIT: Parameter = ("limit", false, "at most so many rows; 0, or nothing, 
 const CURSOR: Parameter = ("cursor", false, "go on behind the row of that `next`");
 const DEVICE: Parameter = ("device", false, "only of that device: its name or id");
 const PROJECT: Parameter = ("project", false, "only of that project: its key, or the last part of it");
+const TAG: Parameter = ("tag", false, "only with that tag");
 const SINCE: Parameter = ("since", false, "only what was active since: an age (`7d`), a date, or a time");
 const NO_BODY: &[(&str, Kind, bool, &str)] = &[];
 
@@ -51,7 +52,7 @@ pub(crate) const ROUTES: &[Route] = &[
     read(
         "/api/v3/sessions",
         "Runs of tools, the latest first.",
-        &[("tool", false, "only of that tool"), DEVICE, PROJECT, ("agent", false, "only of that agent"), SINCE, LIMIT, CURSOR],
+        &[("tool", false, "only of that tool"), DEVICE, PROJECT, ("agent", false, "only of that agent"), TAG, SINCE, LIMIT, CURSOR],
         Enveloped(List(&Is("Session"))),
     ),
     read("/api/v3/sessions/{id}", "One session; the beginning of its id is enough.", &[], Enveloped(Is("Session"))),
@@ -62,6 +63,8 @@ pub(crate) const ROUTES: &[Route] = &[
             PROJECT,
             ("status", false, "only of these, with commas between"),
             DEVICE,
+            ("session", false, "only of that session"),
+            TAG,
             ("listed", false, "0: only what no list names any more; 1: only what a list names"),
             ("all", false, "1: also what was deleted"),
             ("ready", false, "1: only what could be begun now, the urgent first; circles are named in `warnings`"),
@@ -70,6 +73,7 @@ pub(crate) const ROUTES: &[Route] = &[
         ],
         Enveloped(List(&Is("Todo"))),
     ),
+    read("/api/v3/todos/stats", "How long todos took, by session and by agent.", &[PROJECT, SINCE], Enveloped(Is("Stats"))),
     read("/api/v3/todos/{id}", "One todo; the beginning of its id is enough.", &[], Enveloped(Is("Todo"))),
     read("/api/v3/todos/{id}/history", "What happened to a todo, oldest first.", &[LIMIT, CURSOR], Enveloped(List(&Is("Step")))),
     read(
@@ -119,7 +123,7 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
     write(
         "/api/v3/todos/{id}/{deed}",
-        "start, done, reopen, edit, assign, delete, undo, resolve. claim and release do not exist yet and say so (501).",
+        "start, done, reopen, edit, assign, delete, undo, resolve, tag, untag. claim and release do not exist yet and say so (501).",
         &[
             ("agent", Text, false, "who acts"),
             ("content", Text, false, "edit"),
@@ -127,6 +131,7 @@ pub(crate) const ROUTES: &[Route] = &[
             ("priority", Text, false, "edit"),
             ("keep", Word(&["local", "remote", "both"]), false, "resolve"),
             ("text", Text, false, "resolve: neither, but this"),
+            ("tags", List(&Text), false, "tag, untag"),
         ],
         Enveloped(Is("Todo")),
     ),
@@ -226,7 +231,8 @@ pub(crate) const ROUTES: &[Route] = &[
     read("/api/project/{name}", "ChittySync: one project, by its key or the last part of it.", &[], Bare(Is("Project"))),
     read("/api/session", "ChittySync: all sessions, the latest first.", &[], Bare(Is("HubSessionList"))),
     read("/api/session/{id}", "ChittySync: one session.", &[], Bare(Any)),
-    read("/api/topic", "ChittySync: topics. Nothing is tagged yet (501).", &[], Bare(Any)),
+    read("/api/topic", "ChittySync: topics, which are tags.", &[], Bare(Is("Topics"))),
+    read("/api/topic/{name}", "ChittySync: one topic.", &[], Bare(Is("Topic"))),
     write(
         "/api/todos/sync",
         "ChittySync: a list of todos, `{todos: [...], sessionId?}` or the list itself; 207 when a row was refused.",

@@ -1,13 +1,12 @@
 //! The objects of `/api/v3`. A field is always there; what is not known is `null`.
 
-use super::terms::Kind::{Any, Is, List, Perhaps, Text, Time, Whole, Word, Yes};
+use super::terms::Kind::{Is, List, Map, Perhaps, Text, Time, Whole, Word, Yes};
 use super::terms::{Kind, Shape};
 
 /// How an agent is judged.
 pub(super) const STATE: Kind = Word(&["needs input", "stale", "stuck?", "working", "late", "idle", "done", "failed", "unknown"]);
 /// How a todo stands.
 pub(super) const STATUS: Kind = Word(&["pending", "in_progress", "cancelled", "completed"]);
-const REPORTED: Kind = Word(&["working", "waiting", "idle", "done", "failed"]);
 
 /// All of them.
 pub(super) const OURS: &[Shape] = &[
@@ -21,73 +20,6 @@ pub(super) const OURS: &[Shape] = &[
             ("detail", Text, "what is wrong, in one sentence about this case"),
             ("instance", Text, "the path that was asked for"),
             ("code", Text, "the reason, as a word for programs"),
-        ],
-    },
-    Shape {
-        name: "Agent",
-        what: "An agent on a device. What it says is what its leading session says: one that waits for a person, else the one heard of last.",
-        fields: &[
-            ("agent", Text, "its name"),
-            ("device", Text, ""),
-            ("deviceName", Text, ""),
-            ("reachable", Yes, "whether its device can be reached"),
-            ("state", STATE, "as it is judged now"),
-            ("symbol", Text, "the state as one sign"),
-            ("reported", REPORTED, "what it said last"),
-            ("task", Perhaps(&Text), ""),
-            ("file", Perhaps(&Text), ""),
-            ("note", Perhaps(&Text), ""),
-            ("intervalS", Whole, "how often it means to be heard, seconds"),
-            ("lastBeat", Time, "by its own clock"),
-            ("beatReceived", Perhaps(&Time), "by our clock"),
-            ("progressAt", Perhaps(&Time), ""),
-            ("since", Time, "when this state began"),
-            ("pid", Perhaps(&Whole), ""),
-            ("source", Text, "how it is known: cli, hook, api, file"),
-            ("claimedDevice", Perhaps(&Text), "another device's name that a report gave"),
-            ("metadata", Any, "as it was given"),
-            ("sessions", List(&Is("AgentSession")), ""),
-        ],
-    },
-    Shape {
-        name: "AgentSession",
-        what: "What an agent says in one of its sessions.",
-        fields: &[
-            ("session", Text, ""),
-            ("device", Text, ""),
-            ("deviceName", Text, ""),
-            ("tool", Perhaps(&Text), ""),
-            ("project", Perhaps(&Text), ""),
-            ("state", STATE, ""),
-            ("symbol", Text, ""),
-            ("reported", REPORTED, ""),
-            ("task", Perhaps(&Text), ""),
-            ("file", Perhaps(&Text), ""),
-            ("note", Perhaps(&Text), ""),
-            ("intervalS", Whole, ""),
-            ("lastBeat", Time, ""),
-            ("beatReceived", Perhaps(&Time), ""),
-            ("progressAt", Perhaps(&Time), ""),
-            ("since", Time, ""),
-            ("pid", Perhaps(&Whole), ""),
-            ("source", Text, ""),
-            ("claimedDevice", Perhaps(&Text), ""),
-            ("metadata", Any, ""),
-        ],
-    },
-    Shape {
-        name: "AgentNow",
-        what: "One agent over all devices. There is always an answer: of one that nobody heard of, that it is not active.",
-        fields: &[
-            ("agent", Text, ""),
-            ("is_active", Yes, ""),
-            ("current_task", Perhaps(&Text), ""),
-            ("started_at", Perhaps(&Time), ""),
-            ("duration_seconds", Perhaps(&Whole), ""),
-            ("state", Perhaps(&STATE), ""),
-            ("device", Perhaps(&Text), "where it is most active"),
-            ("deviceName", Perhaps(&Text), ""),
-            ("sessions", List(&Is("AgentSession")), ""),
         ],
     },
     Shape {
@@ -120,6 +52,7 @@ pub(super) const OURS: &[Shape] = &[
             ("todosOpen", Whole, ""),
             ("todosDone", Whole, ""),
             ("sourceFile", Perhaps(&Word(&["present", "gone"])), ""),
+            ("tags", List(&Text), ""),
             ("staysHere", Yes, "whether it is told to no other device"),
         ],
     },
@@ -155,6 +88,7 @@ pub(super) const OURS: &[Shape] = &[
             ("relisted", Whole, "how often a list named it again after it was done"),
             ("ready", Yes, "whether somebody could begin it now"),
             ("blockedBy", List(&Text), "ids of todos that stand before it"),
+            ("tags", List(&Text), ""),
             ("conflict", Yes, "whether devices disagreed about it, and nobody settled it"),
         ],
     },
@@ -225,6 +159,7 @@ pub(super) const OURS: &[Shape] = &[
             ("lastRead", Perhaps(&Time), ""),
             ("paused", Yes, ""),
             ("malformed", Whole, ""),
+            ("unknownKinds", Map(&Whole), "records of kinds that this version does not know, by kind"),
             ("error", Perhaps(&Text), ""),
         ],
     },
@@ -256,19 +191,6 @@ pub(super) const OURS: &[Shape] = &[
             ("problems", List(&Is("Warning")), ""),
         ],
     },
-    Shape {
-        name: "Glance",
-        what: "",
-        fields: &[
-            ("states", List(&Is("StateCount")), "in the order in which they need a person; what is over is not counted"),
-            ("conflicts", Whole, ""),
-            ("others", Whole, "other devices of the fleet"),
-            ("reachable", Whole, "of them"),
-            ("inStep", Perhaps(&Yes), "null when none can be reached"),
-            ("lastContact", Perhaps(&Time), "with the one that was heard the longest ago"),
-        ],
-    },
-    Shape { name: "StateCount", what: "", fields: &[("state", STATE, ""), ("symbol", Text, ""), ("count", Whole, "")] },
     Shape {
         name: "TodoCounts",
         what: "",
@@ -310,37 +232,6 @@ pub(super) const OURS: &[Shape] = &[
             ("to", Time, ""),
             ("open", Yes, "whether its agent is at work now"),
         ],
-    },
-    Shape {
-        name: "Note",
-        what: "What a session that begins should know.",
-        fields: &[
-            ("project", Text, ""),
-            ("agents", List(&Is("NoteAgent")), ""),
-            ("agentsTotal", Whole, ""),
-            ("todos", List(&Is("NoteTodo")), ""),
-            ("todosTotal", Whole, ""),
-            ("conflicts", Whole, ""),
-        ],
-    },
-    Shape {
-        name: "NoteAgent",
-        what: "",
-        fields: &[
-            ("agent", Text, ""),
-            ("device", Text, ""),
-            ("deviceName", Text, ""),
-            ("state", STATE, ""),
-            ("task", Perhaps(&Text), ""),
-            ("file", Perhaps(&Text), ""),
-            ("branch", Perhaps(&Text), ""),
-            ("lastBeat", Time, ""),
-        ],
-    },
-    Shape {
-        name: "NoteTodo",
-        what: "",
-        fields: &[("id", Text, ""), ("shortId", Text, ""), ("content", Text, ""), ("status", STATUS, ""), ("owner", Perhaps(&Text), "")],
     },
     Shape {
         name: "Coordination",
@@ -391,4 +282,44 @@ pub(super) const OURS: &[Shape] = &[
     },
     Shape { name: "Health", what: "", fields: &[("status", Word(&["OK"]), "")] },
     Shape { name: "Version", what: "", fields: &[("name", Text, ""), ("version", Text, ""), ("schema", Whole, "of the answers")] },
+    Shape {
+        name: "Stats",
+        what: "How long todos took from their beginning to their end.",
+        fields: &[
+            ("total", Is("Took"), ""),
+            ("agents", List(&Is("AgentTook")), "who completed most stands first"),
+            ("sessions", List(&Is("SessionTook")), ""),
+        ],
+    },
+    Shape {
+        name: "Took",
+        what: "",
+        fields: &[("count", Whole, ""), ("medianSeconds", Perhaps(&Whole), ""), ("p90Seconds", Perhaps(&Whole), "")],
+    },
+    Shape {
+        name: "AgentTook",
+        what: "",
+        fields: &[
+            ("count", Whole, ""),
+            ("medianSeconds", Perhaps(&Whole), ""),
+            ("p90Seconds", Perhaps(&Whole), ""),
+            ("agent", Text, ""),
+            ("device", Text, ""),
+            ("deviceName", Text, ""),
+        ],
+    },
+    Shape {
+        name: "SessionTook",
+        what: "",
+        fields: &[
+            ("count", Whole, ""),
+            ("medianSeconds", Perhaps(&Whole), ""),
+            ("p90Seconds", Perhaps(&Whole), ""),
+            ("session", Text, ""),
+            ("agent", Perhaps(&Text), ""),
+            ("device", Perhaps(&Text), ""),
+            ("deviceName", Perhaps(&Text), ""),
+            ("project", Perhaps(&Text), ""),
+        ],
+    },
 ];

@@ -42,6 +42,9 @@ fn line(html: &mut Html, scene: &Scene<'_>, row: &AgentRow<'_>) {
     pieces::state(html, row.lead.state);
     html.raw("</td><td>");
     pieces::agent_link(html, &row.lead.beat.agent);
+    if let Some(role) = &row.lead.role {
+        html.raw(" <span class=\"why\">").brief(role).raw("</span>");
+    }
     html.raw("</td><td>");
     pieces::device_link(html, scene.view, &row.device);
     html.raw("</td><td>");
@@ -58,7 +61,7 @@ fn line(html: &mut Html, scene: &Scene<'_>, row: &AgentRow<'_>) {
 
 /// `/sync/agents/{name}`: the agent on every device where it was heard.
 pub(crate) fn one(scene: &Scene<'_>, typed: &str) -> Result<Page, Problem> {
-    let key = agent_key(&Foreign::new(typed));
+    let key = reads::agent_key_of(scene.view, typed);
     let rows: Vec<AgentRow<'_>> = reads::by_need(scene.view).into_iter().filter(|row| row.agent == key).collect();
     let past = scene.view.sessions.values().any(|session| agent_key(&session.fact.agent) == key);
     if rows.is_empty() && !past {
@@ -67,6 +70,9 @@ pub(crate) fn one(scene: &Scene<'_>, typed: &str) -> Result<Page, Problem> {
     let name = rows.first().map_or_else(|| Foreign::new(typed), |row| row.lead.beat.agent.clone());
     let mut html = scene.html();
     html.raw("<h1>").whole(&name).raw("</h1>");
+    if let Some(role) = rows.iter().find_map(|row| row.lead.role.as_ref()) {
+        html.raw("<p class=\"sub\">").brief(role).raw("</p>");
+    }
     if rows.is_empty() {
         html.raw("<p class=\"sub\">It has sessions and never reported by itself.</p>");
     }
@@ -99,7 +105,7 @@ fn now(html: &mut Html, scene: &Scene<'_>, row: &AgentRow<'_>) {
         html.raw("</div>");
     }
     html.raw("<dl class=\"facts\">");
-    for (word, text) in [("File", &beat.file), ("Says", &beat.note)] {
+    for (word, text) in [("File", &beat.file), ("Says", &beat.note), ("Called by its tool", &row.lead.called)] {
         if let Some(text) = text {
             html.raw("<div><dt>").raw(word).raw("</dt><dd>").brief(text).raw("</dd></div>");
         }

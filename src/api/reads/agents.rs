@@ -70,6 +70,8 @@ fn report(agent: &AgentView) -> Value {
         "progressAt": iso_or_null(agent.progress_here),
         "since": iso(beat.since),
         "pid": beat.pid,
+        "role": text(agent.role.as_ref()),
+        "calledByTool": text(agent.called.as_ref()),
         "source": beat.source,
         "claimedDevice": text(beat.claimed_device.as_ref()),
         "metadata": metadata(beat.metadata.as_ref()),
@@ -111,12 +113,21 @@ pub(crate) fn by_need(view: &View) -> Vec<Row<'_>> {
     rows
 }
 
+/// The key of an agent by its name, or by the one that its tool uses where nobody is called so.
+pub(crate) fn key_of(view: &View, typed: &str) -> String {
+    let key = agent_key(&Foreign::new(typed));
+    if view.agents.keys().any(|known| known.agent == key) {
+        return key;
+    }
+    view.devices.values().find_map(|device| device.aliases.get(&key).cloned()).unwrap_or(key)
+}
+
 /// `GET /api/v3/agents`.
 pub(crate) fn list(view: &View, query: &str) -> Result<Answer, Problem> {
     let query = Query::parse(query, &[&["device", "state", "agent"][..], &LIST].concat());
     let device = find::device_id(view, query.text("device"))?;
     let states = states(&query)?;
-    let name = query.text("agent").map(|name| agent_key(&Foreign::new(name)));
+    let name = query.text("agent").map(|name| key_of(view, name));
     let fits = |row: &Row<'_>| {
         device.is_none_or(|device| row.device == device)
             && states.as_ref().is_none_or(|states| states.contains(&row.lead.state))
@@ -156,7 +167,7 @@ fn states(query: &Query) -> Result<Option<Vec<AgentState>>, Problem> {
 pub(crate) fn show(view: &View, now_ms: i64, name: &str, query: &str) -> Result<Answer, Problem> {
     let query = Query::parse(query, &["device"]);
     let device = find::device_id(view, query.text("device"))?;
-    let key = agent_key(&Foreign::new(name));
+    let key = key_of(view, name);
     let rows = by_need(view).into_iter().filter(|row| row.agent == key && device.is_none_or(|device| row.device == device));
     let rows: Vec<Row<'_>> = rows.collect();
     let sessions: Vec<(&AgentKey, &AgentView)> = rows.iter().flat_map(|row| row.sessions.iter().copied()).collect();
@@ -170,6 +181,7 @@ pub(crate) fn show(view: &View, now_ms: i64, name: &str, query: &str) -> Result<
         "current_task": active.map_or(Value::Null, |lead| text(lead.beat.task.as_ref())),
         "started_at": iso_or_null(started),
         "duration_seconds": started.map(|since| now_ms.saturating_sub(since).max(0) / 1000),
+        "role": best.map_or(Value::Null, |row| text(row.lead.role.as_ref())),
         "state": best.map(|row| row.lead.state.word()),
         "device": best.map(|row| row.device),
         "deviceName": best.map(|row| view.device_name(&row.device).json().to_owned()),

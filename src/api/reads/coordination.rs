@@ -13,6 +13,7 @@ use super::query::Query;
 use super::todos::{is_project, is_ready};
 use super::{find, sessions};
 use crate::api::problem::Problem;
+use crate::model::beat::agent_key;
 use crate::model::id::SessionId;
 use crate::model::reply::Code;
 use crate::model::todo::{GENERAL, Status};
@@ -56,8 +57,9 @@ fn row(view: &View, key: &str, project: &Project<'_>) -> Value {
     let is_open = |todo: &&&TodoView| todo.listed && !todo.status.is_finished();
     let count = |fits: &dyn Fn(&&&TodoView) -> bool| project.todos.iter().filter(|todo| fits(todo)).count();
     let blocked = |todo: &&&TodoView| is_open(todo) && todo.status == Status::Pending && !is_ready(view, todo);
-    let active: BTreeSet<&str> =
-        project.agents.iter().filter(|agent| agent.state.is_active()).map(|agent| agent.beat.agent.json()).collect();
+    // Case makes no other agent.
+    let active = project.agents.iter().filter(|agent| agent.state.is_active()).map(|agent| &agent.beat.agent);
+    let active: BTreeMap<String, &str> = active.map(|name| (agent_key(name), name.json())).collect();
     let places = project.sessions.iter().map(|session| session.fact.device);
     let places = places.chain(project.todos.iter().flat_map(|todo| todo.origins.iter().filter_map(|origin| origin.device)));
     let places: BTreeSet<_> = places.collect();
@@ -69,7 +71,7 @@ fn row(view: &View, key: &str, project: &Project<'_>) -> Value {
         "sessions": project.sessions.iter().map(|session| session.id).collect::<Vec<_>>(),
         "session_count": project.sessions.len(),
         "active_agents": active.len(),
-        "agents": active,
+        "agents": active.values().collect::<Vec<_>>(),
         "todo_count": project.todos.len(),
         "active_todos": count(&is_open),
         "in_progress": count(&|todo| is_open(todo) && todo.status == Status::InProgress),
@@ -149,7 +151,7 @@ pub(crate) fn status(view: &View, now_ms: i64) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "projects": {"total": all.len(), "synced": synced},
         "sessions": {"total": view.sessions.len(), "active": sessions::active(view, now_ms).len()},
-        "topics": {"categories": 0, "total_conversations": 0},
+        "topics": super::tags::counts(view),
         "todos": {
             "total": shown.len(),
             "pending": count(Status::Pending),
@@ -184,11 +186,6 @@ fn session_row(view: &View, of: &SessionView, agent: Option<&AgentView>) -> Valu
     out["status"] = json!(of.state.word());
     out["metadata"] = agent.map_or(Value::Null, |agent| metadata(agent.beat.metadata.as_ref()));
     out
-}
-
-/// `GET /api/topic`: nothing is tagged yet.
-pub(crate) fn no_topics() -> Problem {
-    Problem::of(Code::NotImplemented, "there are no topics yet").fix("GET /api/project").barely()
 }
 
 #[cfg(test)]

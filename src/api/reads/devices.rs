@@ -146,6 +146,7 @@ pub(crate) fn source(name: &str, source: &SourceView) -> Value {
         "lastRead": iso_or_null(source.read_here),
         "paused": source.paused,
         "malformed": source.malformed,
+        "unknownKinds": source.unknown,
         "error": source.error,
     })
 }

@@ -65,6 +65,7 @@ fn worker(view: &View, key: &AgentKey, agent: &AgentView) -> Value {
     let session = view.sessions.get(&key.session);
     json!({
         "agent": agent.beat.agent.json(),
+        "role": text(agent.role.as_ref()),
         "device": key.device,
         "deviceName": view.device_name(&key.device).json(),
         "state": agent.state.word(),

@@ -10,7 +10,6 @@ use super::query::{LIST, Query};
 use super::todos::is_project;
 use crate::api::problem::Problem;
 use crate::model::beat::agent_key;
-use crate::model::text::Foreign;
 use crate::model::view::{AgentState, SessionState, SessionView, View};
 
 /// One session. What is not known (`messages` of a session without a file, `sourceFile`) is there as `null`, so that nobody takes it for none.
@@ -40,6 +39,7 @@ pub(crate) fn session(view: &View, session: &SessionView) -> Value {
         "records": session.counts.map(|counts| counts.records),
         "damaged": session.counts.map(|counts| counts.damaged),
         "todos": session.todos.as_ref(),
+        "tags": super::tags::of_session(view, session),
         "todosOpen": session.open,
         "todosDone": session.done,
         "sourceFile": null,
@@ -49,16 +49,17 @@ pub(crate) fn session(view: &View, session: &SessionView) -> Value {
 
 /// `GET /api/v3/sessions`.
 pub(crate) fn list(view: &View, now_ms: i64, query: &str) -> Result<Answer, Problem> {
-    let query = Query::parse(query, &[&["tool", "device", "project", "agent", "since"][..], &LIST].concat());
+    let query = Query::parse(query, &[&["tool", "device", "project", "agent", "tag", "since"][..], &LIST].concat());
     let device = find::device_id(view, query.text("device"))?;
     let since = query.since(now_ms)?;
-    let agent = query.text("agent").map(|name| agent_key(&Foreign::new(name)));
+    let agent = query.text("agent").map(|name| super::agents::key_of(view, name));
     let fits = |session: &&Arc<SessionView>| {
         let fact = &session.fact;
         device.is_none_or(|device| fact.device == device)
             && since.is_none_or(|since| session.last_activity >= since)
             && query.text("tool").is_none_or(|tool| fact.tool.eq_ignore_ascii_case(tool))
             && query.text("project").is_none_or(|typed| fact.project.as_deref().is_some_and(|key| is_project(key, typed)))
+            && query.text("tag").is_none_or(|tag| super::tags::of_session(view, session).contains(&tag.trim().to_lowercase()))
             && agent.as_ref().is_none_or(|agent| agent_key(&fact.agent) == *agent)
     };
     let rows = view.sessions.values().filter(fits);

@@ -11,10 +11,11 @@ use super::circles;
 use super::envelope::{Answer, Iso, Key, iso, text};
 use super::find;
 use super::query::{LIST, Query};
+use super::tags;
 use crate::api::problem::Problem;
 use crate::model::id::{DeviceId, ItemId, SessionId, TodoId};
 use crate::model::text::Foreign;
-use crate::model::todo::{By, Side, Status};
+use crate::model::todo::{By, Side, Status, tag_key};
 use crate::model::view::{Conflict, Origin, TodoView, View};
 
 /// One todo. The fields stand in the order of their names, as those of a [`Value`] do.
@@ -39,6 +40,7 @@ pub(crate) struct Row<'a> {
     relisted: u32,
     round: u64,
     status: &'static str,
+    tags: Vec<String>,
     updated_at: Iso,
 }
 
@@ -85,6 +87,7 @@ fn row<'a>(view: &'a View, todo: &'a TodoView) -> Row<'a> {
         relisted: todo.relisted,
         round: todo.round,
         status: todo.status.word(),
+        tags: tags::of_todo(view, todo).into_iter().collect(),
         updated_at: Iso(todo.updated),
     }
 }
@@ -142,10 +145,12 @@ fn urgency(todo: &TodoView) -> i64 {
 
 /// `GET /api/v3/todos`.
 pub(crate) fn list<'a>(view: &'a View, query: &str) -> Result<Answer<Vec<Row<'a>>>, Problem> {
-    let known = [&["project", "status", "device", "listed", "all", "ready"][..], &LIST].concat();
+    let known = [&["project", "status", "device", "session", "tag", "listed", "all", "ready"][..], &LIST].concat();
     let query = Query::parse(query, &known);
     let device = find::device_id(view, query.text("device"))?;
     let statuses = statuses(&query)?;
+    let session = query.text("session").map(|typed| find::session(view, typed)).transpose()?;
+    let tag = query.text("tag").map(|tag| tag_key(&Foreign::new(tag)));
     let listed = query.yes("listed")?;
     let all = query.yes("all")?.unwrap_or(false);
     let ready = query.yes("ready")?;
@@ -156,6 +161,8 @@ pub(crate) fn list<'a>(view: &'a View, query: &str) -> Result<Answer<Vec<Row<'a>
             && device.is_none_or(|device| todo.origins.iter().any(|from| from.device == Some(device)))
             && query.text("project").is_none_or(|typed| is_project(&todo.project, typed))
             && ready.is_none_or(|ready| is_ready(view, todo) == ready)
+            && session.is_none_or(|session| todo.origins.iter().any(|from| from.session == Some(session.id)))
+            && tag.as_ref().is_none_or(|tag| tags::of_todo(view, todo).contains(tag))
     };
     let urgent_first = ready == Some(true);
     let key = |todo: &TodoView| -> Key { (if urgent_first { urgency(todo) } else { 0 }, todo.created, todo.id.to_string()) };

@@ -8,9 +8,8 @@ use super::agents::{self, heard, is_reachable};
 use super::envelope::{metadata, text};
 use super::query::Query;
 use crate::api::problem::Problem;
-use crate::model::beat::{Reported, agent_key};
+use crate::model::beat::Reported;
 use crate::model::id::DeviceId;
-use crate::model::text::Foreign;
 use crate::model::view::{AgentKey, AgentState, AgentView, View};
 
 /// `active`, `idle` or `offline`: the only words its scripts know (INTERFACE §0).
@@ -119,6 +118,6 @@ pub(crate) fn of_device(view: &View, now_ms: i64, query: &str) -> Result<Value, 
 /// `GET /v2/agentSessions?agent=`.
 pub(crate) fn of_agent(view: &View, now_ms: i64, query: &str) -> Result<Value, Problem> {
     let typed = required(query, "agent")?;
-    let wanted = agent_key(&Foreign::new(typed.as_str()));
+    let wanted = super::agents::key_of(view, typed.as_str());
     Ok(json!({"agent": typed, "sessions": sessions(view, now_ms, |key, _| key.agent == wanted)}))
 }

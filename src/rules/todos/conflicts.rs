@@ -6,6 +6,7 @@
 
 use super::facts::Facts;
 use super::state::{Group, Held, Source, Word, word};
+use crate::model::beat::agent_key;
 use crate::model::id::{ConflictId, SessionId};
 use crate::model::text::Foreign;
 use crate::model::todo::{Contested, Deed, Field, SeenFact, Side, Status};
@@ -120,7 +121,9 @@ fn of_field(facts: &Facts, group: &Group<'_>, field: Field) -> Vec<Conflict> {
     let Some(winner) = group.setting(field) else { return Vec::new() };
     let differs = |value: &Foreign| match field {
         Field::Content => !value.is_blank() && value.normalised() != winner.value.normalised(),
-        Field::Owner | Field::Priority => value != winner.value,
+        // Case makes no other agent.
+        Field::Owner => agent_key(value) != agent_key(winner.value),
+        Field::Priority => value != winner.value,
     };
     let losers = group.settings(field).filter(|loser| loser.rev == winner.rev && differs(loser.value));
     let side = |setting: &super::state::Setting<'_>| Side {

@@ -7,11 +7,11 @@ use super::state::{Group, Held, Source};
 use super::{conflicts, naming, undo};
 use crate::model::ask::{Keeping, TodoDeed};
 use crate::model::id::{ActId, ItemId, TodoId};
-use crate::model::limits::COUNT_MAX;
+use crate::model::limits::{COUNT_MAX, TAG_CHARS_MAX};
 use crate::model::reply::{Code, Refusal};
 use crate::model::text::Foreign;
 use crate::model::time::Stamp;
-use crate::model::todo::{ActFact, By, Deed, Field, GENERAL, ItemFact, List, RankFact, Status, TodoFact, todo_id};
+use crate::model::todo::{ActFact, By, Deed, Field, GENERAL, ItemFact, List, RankFact, Status, TodoFact, tag_key, todo_id};
 use crate::model::view::Conflict;
 
 /// What a deed comes to.
@@ -40,6 +40,7 @@ pub fn decide(todos: &Todos, deed: &TodoDeed, by: &By, at: Stamp, unique: ActId)
             (writer.edit(naming::todo(todos, id)?, &given)?, false)
         }
         TodoDeed::Delete { id } => (writer.delete(naming::todo(todos, id)?), false),
+        TodoDeed::Tag { id, tags, on } => (writer.tag(naming::todo(todos, id)?, tags, *on)?, false),
         TodoDeed::Undo { id } => undo::undo(&mut writer, naming::todo(todos, id)?)?,
         TodoDeed::Resolve { id, keep } => writer.resolve(&naming::conflict(todos, id)?, keep)?,
     };
@@ -155,6 +156,23 @@ impl Writer<'_> {
             now = self.set(&group, *field, value)?.unwrap_or(now);
         }
         Ok(now)
+    }
+
+    fn tag(&mut self, todo: TodoId, tags: &[Foreign], on: bool) -> Result<TodoId, Refusal> {
+        let keys: BTreeSet<String> = tags.iter().map(tag_key).collect();
+        if keys.is_empty() || keys.iter().any(|key| key.is_empty() || key.chars().count() > TAG_CHARS_MAX) {
+            return Err(Refusal::new(Code::BadRequest, format!("A tag is a word of at most {TAG_CHARS_MAX} characters.")));
+        }
+        let group = self.todos.group(todo);
+        let held = group.tags();
+        let said = |key: &String| held.get(key).map_or((0, false), |word| (word.rev, word.on));
+        let news: Vec<(String, u64)> =
+            keys.into_iter().map(|key| (said(&key), key)).filter(|((_, is), _)| *is != on).map(|((rev, _), key)| (key, rev)).collect();
+        for (n, (key, rev)) in news.into_iter().enumerate() {
+            let part = if n == 0 { String::new() } else { format!("tag\n{key}") };
+            self.act_on(&part, &group, Deed::Tag { tag: Foreign::new(key), on, rev: next(rev)? });
+        }
+        Ok(todo)
     }
 
     /// Sets a field of a todo; says where the todo is then, if its text was set.
@@ -318,6 +336,7 @@ mod tests {
                 group.content().normalised() == content.normalised() && now >= before.state()
             }
             TodoDeed::Edit { owner, .. } => group.value(Field::Owner) == *owner,
+            TodoDeed::Tag { tags, on, .. } => tags.iter().all(|tag| group.tags().get(&tag_key(tag)).is_some_and(|word| word.on) == *on),
             TodoDeed::Undo { .. } | TodoDeed::Resolve { .. } => true,
         }
     }
@@ -355,12 +374,36 @@ mod tests {
                     TodoDeed::Edit { content, owner, priority, .. } => {
                         TodoDeed::Edit { id, content: content.clone(), owner: owner.clone(), priority: priority.clone() }
                     }
+                    TodoDeed::Tag { tags, on, .. } => TodoDeed::Tag { id, tags: tags.clone(), on: *on },
                     TodoDeed::Undo { .. } | TodoDeed::Resolve { .. } => return true,
                 };
                 decide(deal.after, &again, &by, Stamp::at(99), ActId::of(&[b"again"]))
                     .is_ok_and(|decision| decision.facts.is_empty() && !decision.created)
             }, |_, _| true).1
         }
+    }
+
+    #[test]
+    fn tags_are_each_by_themselves_go_where_their_items_go_and_are_taken_back() {
+        let mut desk = Desk::default();
+        let todo = desk.add("a").todo;
+        let tag = |todo, tags: &[&str], on| TodoDeed::Tag { id: id(todo), tags: tags.iter().map(|tag| Foreign::from(*tag)).collect(), on };
+        let tags = |desk: &Desk, todo| desk.view(todo).tags.iter().map(|tag| tag.json().to_owned()).collect::<Vec<_>>();
+        assert_eq!(desk.to(&tag(todo, &["DB", " db ", "front end"], true)).facts.len(), 2);
+        assert_eq!(tags(&desk, todo), ["db", "front end"]);
+        let moved = desk.to(&edit(todo, "b")).todo;
+        assert_eq!(tags(&desk, moved), ["db", "front end"]);
+        desk.to(&tag(moved, &["db"], false));
+        assert_eq!(tags(&desk, moved), ["front end"]);
+        desk.to(&undo(moved));
+        assert_eq!(tags(&desk, moved), ["db", "front end"]);
+        assert_eq!(desk.to(&tag(moved, &["Db"], true)).facts, []);
+        for wrong in [&[][..], &[" "], &["x".repeat(65).as_str()]] {
+            assert!(desk.try_to(&tag(moved, wrong, true)).is_err());
+        }
+        let told: Vec<(String, String)> =
+            desk.view(moved).history.iter().map(|step| (step.field.clone(), step.to.json().to_owned())).collect();
+        assert_eq!(told.iter().filter(|(field, _)| field == "tag").count(), 4, "{told:?}");
     }
 
     #[test]

@@ -71,6 +71,8 @@ impl Teller<'_> {
             }
             Deed::Delete { round } => ("deleted", None, "deleted".into(), *round),
             Deed::Resolve { .. } => ("conflict", None, if fact.undoes.is_some() { "open" } else { "resolved" }.into(), now),
+            Deed::Tag { tag, on: true, .. } => ("tag", None, tag.clone(), now),
+            Deed::Tag { tag, on: false, .. } => ("tag", Some(tag.clone()), Foreign::default(), now),
             Deed::Mark { .. } | Deed::Open { .. } | Deed::Asked => return,
         };
         let happened = Happened { at: fact.at.ms, by: fact.by.clone(), field: field.to_owned(), from, to, round, act: Some(id) };

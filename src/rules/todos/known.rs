@@ -325,7 +325,7 @@ fn is_round(round: u64) -> bool {
 fn is_act(fact: &ActFact) -> bool {
     match fact.deed {
         Deed::Mark { round, .. } | Deed::Open { round, .. } | Deed::Delete { round } => is_round(round),
-        Deed::Set { rev, .. } => rev <= COUNT_MAX,
+        Deed::Set { rev, .. } | Deed::Tag { rev, .. } => rev <= COUNT_MAX,
         Deed::Asked | Deed::Resolve { .. } => true,
     }
 }

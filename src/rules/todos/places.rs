@@ -55,7 +55,13 @@ pub(super) fn edit(id: ActId, act: &ActFact) -> Option<Edit<'_>> {
         Deed::Set { field: Field::Content, value, rev } if !value.is_blank() => {
             Some(Edit { rev: *rev, at: act.at, device: act.by.device, id, text: value })
         }
-        Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Delete { .. } | Deed::Asked | Deed::Resolve { .. } => None,
+        Deed::Set { .. }
+        | Deed::Tag { .. }
+        | Deed::Mark { .. }
+        | Deed::Open { .. }
+        | Deed::Delete { .. }
+        | Deed::Asked
+        | Deed::Resolve { .. } => None,
     }
 }
 

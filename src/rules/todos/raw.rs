@@ -156,7 +156,8 @@ fn any_conflict(g: &mut Gen) -> ConflictId {
 
 fn any_deed(g: &mut Gen) -> Deed {
     let (round, status, rev) = (below(g, 4), pick(g, &Status::ALL), below(g, 4));
-    match below(g, 6) {
+    match below(g, 7) {
+        6 => Deed::Tag { tag: pick(g, &["x", "y", " X"]).into(), on: below(g, 2) == 0, rev },
         0 => Deed::Mark { round, status },
         1 => Deed::Open { round, status },
         2 => Deed::Delete { round },

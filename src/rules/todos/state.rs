@@ -10,7 +10,7 @@ use super::places::Place;
 use crate::model::id::{ActId, DeviceId, ItemId, TodoId};
 use crate::model::text::Foreign;
 use crate::model::time::Stamp;
-use crate::model::todo::{ActFact, By, Deed, Field, ItemFact, RankFact, SeenFact, Status};
+use crate::model::todo::{ActFact, By, Deed, Field, ItemFact, RankFact, SeenFact, Status, tag_key};
 use crate::model::view::{Origin, TodoView};
 
 /// One todo: the items it holds and the facts that count for it.
@@ -70,6 +70,16 @@ pub(super) struct Setting<'a> {
     pub(super) value: &'a Foreign,
 }
 
+/// Whether a todo has a tag, as somebody said. The order is the precedence.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TagWord {
+    pub(super) rev: u64,
+    at: Stamp,
+    device: DeviceId,
+    id: ActId,
+    pub(super) on: bool,
+}
+
 /// Whether an action counts for a todo that holds these items.
 pub(super) fn counts(act: &ActFact, todo: TodoId, held: &BTreeMap<ItemId, Held<'_>>) -> bool {
     let names_one = || act.items.iter().any(|item| held.contains_key(item));
@@ -77,7 +87,9 @@ pub(super) fn counts(act: &ActFact, todo: TodoId, held: &BTreeMap<ItemId, Held<'
         Deed::Asked => false,
         Deed::Delete { .. } => act.todo == todo || (!held.is_empty() && held.keys().all(|item| act.items.contains(item))),
         Deed::Set { field: Field::Content, .. } => names_one(),
-        Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Resolve { .. } => act.todo == todo || names_one(),
+        Deed::Set { .. } | Deed::Tag { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Resolve { .. } => {
+            act.todo == todo || names_one()
+        }
     }
 }
 
@@ -162,7 +174,13 @@ impl<'a> Group<'a> {
         let (round, _) = self.state();
         let deletes = self.acts.iter().filter_map(|(id, fact)| match fact.deed {
             Deed::Delete { round: of } if of >= round => Some((of, *id, *fact)),
-            Deed::Delete { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Set { .. } | Deed::Asked | Deed::Resolve { .. } => None,
+            Deed::Delete { .. }
+            | Deed::Mark { .. }
+            | Deed::Open { .. }
+            | Deed::Set { .. }
+            | Deed::Tag { .. }
+            | Deed::Asked
+            | Deed::Resolve { .. } => None,
         });
         deletes.min_by_key(|(of, id, fact)| (Reverse(*of), fact.at, fact.by.device, *id)).map(|(_, id, fact)| (id, fact))
     }
@@ -174,7 +192,13 @@ impl<'a> Group<'a> {
             Deed::Set { field: of, value, rev } if *of == field && !(field == Field::Content && value.is_blank()) => {
                 Some(Setting { id: *id, fact, rev: *rev, value })
             }
-            Deed::Set { .. } | Deed::Mark { .. } | Deed::Open { .. } | Deed::Delete { .. } | Deed::Asked | Deed::Resolve { .. } => None,
+            Deed::Set { .. }
+            | Deed::Tag { .. }
+            | Deed::Mark { .. }
+            | Deed::Open { .. }
+            | Deed::Delete { .. }
+            | Deed::Asked
+            | Deed::Resolve { .. } => None,
         })
     }
 
@@ -186,6 +210,17 @@ impl<'a> Group<'a> {
     /// The highest revision of a field.
     pub(super) fn field_rev(&self, field: Field) -> u64 {
         self.settings(field).map(|setting| setting.rev).max().unwrap_or(0)
+    }
+
+    /// Of each tag that was ever said the word that counts: the highest (rev, at, device, id).
+    pub(super) fn tags(&self) -> BTreeMap<String, TagWord> {
+        let mut words: BTreeMap<String, TagWord> = BTreeMap::new();
+        for (id, fact) in &self.acts {
+            let Deed::Tag { tag, on, rev } = &fact.deed else { continue };
+            let word = TagWord { rev: *rev, at: fact.at, device: fact.by.device, id: *id, on: *on };
+            words.entry(tag_key(tag)).and_modify(|held| *held = word.max(*held)).or_insert(word);
+        }
+        words
     }
 
     /// What the todo says, as it is written in its lowest item.
@@ -247,6 +282,7 @@ impl<'a> Group<'a> {
             project,
             priority: self.value(Field::Priority),
             owner: self.value(Field::Owner),
+            tags: self.tags().into_iter().filter(|(_, word)| word.on).map(|(tag, _)| Foreign::new(tag)).collect(),
             created,
             updated: times.max().unwrap_or(created),
             completed: completion.map(|word| word.at),
@@ -274,7 +310,7 @@ pub(super) fn word(id: ActId, fact: &ActFact) -> Option<Word<'_>> {
         Deed::Mark { round, status } | Deed::Open { round, status } => {
             Some(Word { round, status, at: fact.at.ms, by: &fact.by, source: Source::Act(id) })
         }
-        Deed::Set { .. } | Deed::Delete { .. } | Deed::Asked | Deed::Resolve { .. } => None,
+        Deed::Set { .. } | Deed::Tag { .. } | Deed::Delete { .. } | Deed::Asked | Deed::Resolve { .. } => None,
     }
 }
 

@@ -7,6 +7,7 @@
 //! | a new round | that round is what the round before was: finished, or deleted |
 //! | delete | the next round, with the status of the deleted one |
 //! | a field set | the value that counted before it, rev + 1 |
+//! | a tag given or taken | the contrary, rev + 1 |
 //! | a conflict settled | the same action again, which, having `undoes`, means that the conflict is open |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use super::state::{Group, Setting, Source};
 use crate::model::id::{ActId, ItemId, TodoId};
 use crate::model::reply::{Code, Refusal};
 use crate::model::text::Foreign;
-use crate::model::todo::{ActFact, Deed, Field, Status};
+use crate::model::todo::{ActFact, Deed, Field, Status, tag_key};
 
 /// Takes back the latest deed on a todo that is no undo and was not undone: its latest (at, id) action, with the others that
 /// came of the same deed (one stamp, one author). Says where the todo is then, and whether a round of it began.
@@ -81,6 +82,10 @@ fn opposite(group: &Group<'_>, id: ActId, fact: &ActFact) -> Result<Vec<Deed>, R
         Deed::Open { round, .. } => {
             let before = highest_in(group, round.saturating_sub(1), id, Status::is_finished).unwrap_or(Status::Completed);
             vec![Deed::Mark { round: *round, status: before }]
+        }
+        Deed::Tag { tag, on, .. } => {
+            let rev = next(group.tags().get(&tag_key(tag)).map_or(0, |word| word.rev))?;
+            vec![Deed::Tag { tag: tag.clone(), on: !on, rev }]
         }
         Deed::Set { .. } | Deed::Resolve { .. } => vec![fact.deed.clone()],
     })

@@ -48,7 +48,7 @@ impl Arbitrary for World {
             5..=8 => Step::Do {
                 device: below(g, 3) as usize,
                 which: below(g, 9) as usize,
-                deed: below(g, 12) as usize,
+                deed: below(g, 13) as usize,
                 text: below(g, 3) as usize,
             },
             9 => Step::Project { session: below(g, 2) as u8, project: below(g, 3) as usize },
@@ -208,6 +208,7 @@ impl Ran {
             7 => TodoDeed::Edit { id, content: None, owner: content, priority: None },
             8 => TodoDeed::Delete { id },
             9 | 10 => TodoDeed::Undo { id },
+            11 => TodoDeed::Tag { id, tags: vec![TEXTS[text].into()], on: !which.is_multiple_of(3) },
             _ => TodoDeed::Resolve { id, keep: [Keeping::Local, Keeping::Remote, Keeping::Both][text].clone() },
         })
     }
