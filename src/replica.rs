@@ -32,6 +32,7 @@ mod joining;
 mod parting;
 mod places;
 mod proving;
+mod releasing;
 mod runs;
 #[cfg(test)]
 mod samples;

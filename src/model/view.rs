@@ -3,13 +3,14 @@
 //! It holds timestamps and judgements, never ages: ages are computed where they are shown. Every wall time is in
 //! milliseconds since 1970; those named `…_here` are by this device's clock at the moment it heard.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
 use super::beat::Beat;
 use super::id::{ActId, ConflictId, DeviceId, FleetId, ItemId, SessionId, TodoId};
+use super::leaving::Stays;
 use super::text::Foreign;
 use super::time::Millis;
 use super::todo::{By, Side, Status};
@@ -39,8 +40,8 @@ pub struct View {
     pub strangers: OrdMap<String, String>,
     /// The sources, as they were last read.
     pub sources: OrdMap<String, Arc<SourceView>>,
-    /// Sessions of this device that stay here (`sync.exclude`).
-    pub staying: Arc<BTreeSet<SessionId>>,
+    /// Sessions of this device that stay here (`sync.exclude`), each with why.
+    pub staying: Arc<BTreeMap<SessionId, Stays>>,
     /// The ways by which it is learnt what the tools do here; none is there that has not run since the start.
     pub ways: OrdMap<Way, WayView>,
     /// What is wrong here and now.

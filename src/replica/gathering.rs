@@ -106,7 +106,7 @@ impl Replica {
         let session = session_id(&self.me.device, about.tool, about.tool_session);
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
-        let before = self.showing.session(&session);
+        let before = self.own_session(&session);
         let new = |text: Option<String>| text.map(Foreign::new).filter(|text| !text.is_blank());
         let first = |old: Option<&Foreign>, text: Option<String>| old.cloned().or_else(|| new(text));
         let newest = |old: Option<&Foreign>, text: Option<String>| new(text).or_else(|| old.cloned());
@@ -130,7 +130,7 @@ impl Replica {
         };
         if before != Some(&fact) {
             let fact = SessionFact { rev: rev + 1, ..fact };
-            if self.library.gather(&self.session_shard(&fact), &key, saved::json(&fact)) {
+            if self.gather(&saved::sessions(&fact), (key.clone(), saved::json(&fact))) {
                 self.showing.learn(&key, self.library.facts());
                 self.learn_staying(&session);
             }
@@ -240,12 +240,21 @@ impl Replica {
 
     pub(super) fn gather_todos(&mut self, facts: Vec<TodoFact>, at: i64, now: Now) {
         for fact in facts {
-            let (key, value) = saved::todo(&fact);
-            if self.library.gather(&self.shard_of(&fact, at), &key, value) {
+            if self.gather(&self.todos_of(&fact, at), saved::todo(&fact)) {
                 self.showing.todos.learn(fact);
             }
         }
         self.learn_changed(now);
+    }
+
+    /// The shard of a fact of a todo: the month in which its item was first seen.
+    fn todos_of(&self, fact: &TodoFact, at: i64) -> String {
+        let first_seen = match fact {
+            TodoFact::Item(_, item) => item.first_seen,
+            TodoFact::Rank(item, ..) | TodoFact::Seen(item, _) => self.showing.todos.item(*item).map_or(at, |item| item.first_seen),
+            TodoFact::Act(_, act) => act.at.ms,
+        };
+        format!("todos/{}", saved::month(first_seen))
     }
 
     /// A file whose first record stands in another file, too, is a copy of that one's beginning: of the two, the one that

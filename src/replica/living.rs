@@ -184,6 +184,7 @@ impl Replica {
             tool,
             tool_session,
             agent: None,
+            cwd: process.cwd.clone(),
             title: process.name.clone(),
             started: process.started.unwrap_or(at),
             ..super::gathering::About::default()
@@ -344,7 +345,8 @@ impl Replica {
         let unique = ActId::of(&[b"end", &session.0, end.outcome.json().as_bytes(), &end.at.to_le_bytes()]);
         let key = FactKey::End(session, unique);
         if self.library.facts().get(&key).is_none() {
-            self.write(&self.shard_of_session(&session, end.at), &[(key, saved::json(end))], out);
+            let began = self.own_session(&session).map_or(end.at, |fact| fact.started);
+            self.write(&format!("sessions/{}", saved::month(began)), &[(key, saved::json(end))], out);
         }
     }
 }

@@ -112,7 +112,8 @@ impl Replica {
     /// aside and named, the rest opens.
     pub fn open(me: Identity, life: Life, now: Now, shelf: &dyn Shelf) -> (Replica, Effects) {
         let mut out = Effects::default();
-        let library = Library::open(me.device, life, shelf);
+        let mut library = Library::open(me.device, life, shelf);
+        let staying = Staying::open(me.exclude.clone(), me.device, &library.local_joined());
         let fleet = shelf.fleet().and_then(|bytes| saved::read_fleet(&bytes));
         let founded = fleet.is_none();
         let (fleet, entries) = fleet.unwrap_or_else(|| found(&me, life));
@@ -126,7 +127,7 @@ impl Replica {
             watching: 0,
             reading: Reading::open(library.stamp(), shelf),
             places: Places::default(),
-            staying: Staying::new(me.exclude.clone()),
+            staying,
             lives: Lives::open(shelf),
             log: Log::default(),
             hlc: Stamp::default(),
@@ -165,13 +166,13 @@ impl Replica {
         replica.name_damaged(&mut out);
         replica.library.outlive_all(&mut out.keep);
         replica.learn_changed(now);
-        replica.learn_all_staying();
         replica.showing.take_new_sessions();
         if founded {
             replica.note_lost_fleet(&mut out);
             replica.fleet_changed = true;
         }
         replica.write_members(&entries, &mut out);
+        replica.begin_staying(now, &mut out);
         replica.rest_again();
         replica.reading.drop_void(&mut out);
         replica.reading.list(now, &mut out);
@@ -291,12 +292,24 @@ impl Replica {
         }
     }
 
-    /// Writes facts that belong together into the shard of that name.
-    pub(super) fn write(&mut self, shard: &str, facts: &[(FactKey, String)], out: &mut Effects) {
-        if !facts.is_empty() {
-            let fresh = self.library.write(shard, facts, &mut out.keep);
-            self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
+    /// Writes facts that belong together into the shard of that name, or here only: the rule decides ([`super::staying`]).
+    pub(super) fn write(&mut self, name: &str, facts: &[(FactKey, String)], out: &mut Effects) {
+        for shard in if facts.is_empty() { Vec::new() } else { self.shards(name, facts) } {
+            self.write_into(&shard, facts, out);
         }
+    }
+
+    /// Takes one fact in that is written at the end of the step, where the rule decides. `true`: whoever gives it is to learn it.
+    pub(super) fn gather(&mut self, name: &str, fact: (FactKey, String)) -> bool {
+        let shards = self.shards(name, std::slice::from_ref(&fact));
+        let new: Vec<bool> = shards.iter().map(|shard| self.library.gather(shard, &fact.0, fact.1.clone())).collect();
+        new.contains(&true)
+    }
+
+    /// Writes facts where it was decided that they are to stand.
+    pub(super) fn write_into(&mut self, shard: &str, facts: &[(FactKey, String)], out: &mut Effects) {
+        let fresh = self.library.write(shard, facts, &mut out.keep);
+        self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
     }
 
     /// Writes what was gathered in this step.
@@ -315,13 +328,18 @@ impl Replica {
     pub(super) fn learn_changed(&mut self, now: Now) {
         let mut members = false;
         for key in self.library.take_changed() {
+            if let FactKey::Session(session) = &key {
+                self.note_strange(*session, self.foreign);
+            }
             for entry in self.showing.learn(&key, self.library.facts()) {
                 members |= self.log.learn(&entry).unwrap_or(false);
                 self.fleet_changed |= members;
             }
             members |= matches!(key, FactKey::Device(_));
-            if let FactKey::Session(session) = &key {
-                self.learn_staying(session);
+            match &key {
+                FactKey::Session(session) => self.learn_staying(session),
+                FactKey::Item(_) => self.staying.release |= std::mem::take(&mut self.staying.unread),
+                _ => {}
             }
             self.notice_outdone(&key);
             if let (FactKey::Act(_), Some(joined)) = (&key, self.library.facts().get(&key)) {
@@ -415,7 +433,8 @@ impl Replica {
                 link.tell(&fresh, now, &mut self.library, out);
             }
             let linked = self.linked();
-            for (_, missed) in self.behind.iter_mut().filter(|(device, _)| !linked.contains(device)) {
+            let misses = |device: &DeviceId| !fresh.doc.is_local() && !linked.contains(device);
+            for (_, missed) in self.behind.iter_mut().filter(|(device, _)| misses(device)) {
                 *missed += fresh.changes;
             }
         }

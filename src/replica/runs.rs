@@ -97,6 +97,7 @@ impl Replica {
                 tool,
                 tool_session,
                 agent: owned(&record.agent),
+                cwd: owned(&record.cwd),
                 branch: owned(&record.branch).filter(|_| lacks(|known| &known.branch)),
                 title: owned(&record.title).filter(|_| lacks(|known| &known.title)),
                 started: record.started.unwrap_or(now.wall_ms).min(now.wall_ms),
