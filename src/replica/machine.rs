@@ -336,10 +336,11 @@ impl Replica {
                 self.fleet_changed |= members;
             }
             members |= matches!(key, FactKey::Device(_));
-            match &key {
-                FactKey::Session(session) => self.learn_staying(session),
-                FactKey::Item(_) => self.staying.release |= std::mem::take(&mut self.staying.unread),
-                _ => {}
+            if let FactKey::Session(session) = &key {
+                self.learn_staying(session);
+            }
+            if matches!(key, FactKey::Item(_)) {
+                self.staying.release |= std::mem::take(&mut self.staying.unread);
             }
             self.notice_outdone(&key);
             if let (FactKey::Act(_), Some(joined)) = (&key, self.library.facts().get(&key)) {

@@ -61,10 +61,10 @@ impl Replica {
     }
 
     fn note_untold(&mut self, key: &FactKey) {
-        match key {
-            FactKey::Item(item) => drop(self.staying.items.insert(*item)),
-            FactKey::Act(act) => drop(self.staying.acts.insert(*act)),
-            _ => {}
+        if let FactKey::Item(item) = key {
+            self.staying.items.insert(*item);
+        } else if let FactKey::Act(act) = key {
+            self.staying.acts.insert(*act);
         }
     }
 
@@ -88,10 +88,11 @@ impl Replica {
 
 /// When the deed was done that a fact is of: what a person or an agent added by hand, and every action.
 fn deed_at(noun: &Noun) -> Option<i64> {
-    match noun {
-        Noun::Todo(TodoFact::Act(_, act)) => Some(act.at.ms),
-        Noun::Todo(TodoFact::Item(_, item)) if matches!(item.list, List::Person { .. }) => Some(item.first_seen),
-        Noun::Todo(TodoFact::Rank(.., rank)) if rank.by.session.is_none() => Some(rank.at),
-        _ => None,
+    let Noun::Todo(fact) = noun else { return None };
+    match fact {
+        TodoFact::Act(_, act) => Some(act.at.ms),
+        TodoFact::Item(_, item) => matches!(item.list, List::Person { .. }).then_some(item.first_seen),
+        TodoFact::Rank(.., rank) => rank.by.session.is_none().then_some(rank.at),
+        TodoFact::Seen(..) => None,
     }
 }

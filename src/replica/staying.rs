@@ -303,8 +303,8 @@ impl Replica {
 
     fn note_said(&mut self, facts: &[(FactKey, String)], stays: bool) {
         for (key, value) in facts {
-            match key {
-                FactKey::Session(session) => {
+            match (key, stays) {
+                (FactKey::Session(session), _) => {
                     self.staying.strange.remove(session);
                     if let Some(Noun::Session(_, fact)) = saved::read(key, value)
                         && (stays || self.staying.said.contains_key(session))
@@ -312,9 +312,9 @@ impl Replica {
                         self.staying.said.insert(*session, fact);
                     }
                 }
-                FactKey::Item(item) if stays && self.showing.todos.item(*item).is_none() => drop(self.staying.items.insert(*item)),
-                FactKey::Act(act) if stays => drop(self.staying.acts.insert(*act)),
-                _ => {}
+                (FactKey::Item(item), true) if self.showing.todos.item(*item).is_none() => drop(self.staying.items.insert(*item)),
+                (FactKey::Act(act), true) => drop(self.staying.acts.insert(*act)),
+                (_, _) => {}
             }
         }
     }
@@ -552,10 +552,8 @@ mod tests {
     }
 
     fn by(node: &mut Node, t: u64, agent: Option<&str>, what: TodoDeed) -> TodoId {
-        match node.ask(t, Ask::Todo(TodoAsk { what, agent: agent.map(Into::into), key: None })) {
-            Reply::Todo { id, .. } => id,
-            other => panic!("{other:?}"),
-        }
+        let reply = node.ask(t, Ask::Todo(TodoAsk { what, agent: agent.map(Into::into), key: None }));
+        if let Reply::Todo { id, .. } = reply { id } else { panic!("{reply:?}") }
     }
 
     fn add(content: &str, project: Option<&str>) -> TodoDeed {
