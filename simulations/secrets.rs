@@ -162,22 +162,17 @@ impl World {
 
     /// Sets a text or an owner. What is set of a todo that stays must stay, and all that the mole sets.
     fn edit_secretly(&mut self, pick: u8, how: u8) {
-        let Some(view) = self.devices[0].replica.as_ref().map(|replica| replica.view()) else { return };
+        let Some(replica) = self.devices[0].replica.as_ref() else { return };
+        let view = replica.view();
         let shown: Vec<_> = view.todos.values().collect();
         let Some(todo) = shown.get(usize::from(pick) % shown.len().max(1)) else { return };
-        let told = |item| self.is_told(&FactKey::Item(item));
-        let stays = todo.project.contains("secret") || !todo.origins.iter().any(|origin| told(origin.item));
+        let is_marked = |item| replica.library().facts().get(&FactKey::Item(item)).is_some_and(|fact| fact.shown().contains(MARK));
+        let stays = todo.project.contains("secret") || todo.origins.iter().any(|origin| is_marked(origin.item));
         let agent = (how == 3).then(|| Foreign::new("mole"));
         let text = self.text(if stays || agent.is_some() { OPEN } else { 0 }, "word");
         let (content, owner) = if how % 2 == 0 { (Some(text), None) } else { (None, Some(text)) };
         let what = TodoDeed::Edit { id: todo.id.to_string(), content, owner, priority: None };
         self.ask(0, Ask::Todo(TodoAsk { what, agent, key: (how == 1).then(|| format!("key {}", self.askers)) }));
-    }
-
-    /// Whether a document of the first device that is told holds it.
-    fn is_told(&self, key: &FactKey) -> bool {
-        let replica = self.devices[0].replica.as_ref();
-        replica.is_some_and(|replica| replica.library().iter().any(|(id, document)| !id.is_local() && !document.values(key).is_empty()))
     }
 
     /// A member says of a session of the first device, which was told of, that it works elsewhere.

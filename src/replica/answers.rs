@@ -64,6 +64,7 @@ impl Replica {
             },
             Ask::Rescan => {
                 self.reading.distrust(now, out);
+                self.ask_places(now, out);
                 Ok(Reply::Rescanning)
             }
             Ask::Pause { source, rests } => self.pause(&source, rests, out),

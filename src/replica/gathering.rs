@@ -18,7 +18,7 @@ use super::facts::Joined;
 use super::following::Progress;
 use super::living::Sight;
 use super::machine::Replica;
-use super::placing::Place;
+use super::placing::{Above, Place};
 use super::reading::{Of, TASKS, Told, What};
 use super::saved;
 
@@ -57,6 +57,13 @@ impl Replica {
         if let SourceEvent::Repo { cwd, repo } = &event {
             self.learn_place(cwd, repo.as_ref(), now, out);
         }
+        if let SourceEvent::Unsure { cwd, repo } = &event {
+            if self.staying.exclude.is_empty() {
+                self.learn_place(cwd, repo.as_ref(), now, out);
+            } else {
+                self.places.forget(cwd);
+            }
+        }
         self.ways.heard(&event, &self.reading.shown, now);
         if let SourceEvent::Polling { why } = &event {
             let (why, fix) = why.split_once("; ").map_or((&**why, None), |(why, fix)| (why, Some(fix.to_owned())));
@@ -68,8 +75,8 @@ impl Replica {
             self.take_in(told, place, now);
         }
         let mut read = Vec::new();
-        for (progress, repo) in gathered.progress {
-            self.take_session(&progress, repo, now, out);
+        for (progress, above) in gathered.progress {
+            self.take_session(&progress, above, now, out);
             read.push(progress);
         }
         for ((root, _), process, mtime_ms) in gathered.processes {
@@ -139,11 +146,17 @@ impl Replica {
         session
     }
 
+    /// Whether what is above a working directory decides its project: what might be another waits while anything is excluded.
+    fn is_settled(&self, unsure: bool) -> bool {
+        !unsure || self.staying.exclude.is_empty()
+    }
+
     /// One small file: its session exists, and its list says this.
     fn take_in(&mut self, told: Told, place: Place, now: Now) {
         let at = told.at.min(now.wall_ms);
         let list = match &told.of {
             Of::Session(tool_session, agent) => {
+                let settled = self.is_settled(place.unsure);
                 let about = About {
                     tool: CLAUDE,
                     tool_session,
@@ -152,7 +165,7 @@ impl Replica {
                     branch: place.branch,
                     title: place.title,
                     started: place.started.unwrap_or(at),
-                    settled: true,
+                    settled,
                     ..About::default()
                 };
                 let session = self.learn_session(about, now);
@@ -171,7 +184,7 @@ impl Replica {
     }
 
     /// A piece of a session's own file: its session, its lists and tasks in their order, and what its agent does.
-    fn take_session(&mut self, progress: &Progress, repo: Option<Repo>, now: Now, out: &mut Effects) {
+    fn take_session(&mut self, progress: &Progress, above: Above, now: Now, out: &mut Effects) {
         let tool = progress.at.0.folder().tool;
         let (run, owner) = (&progress.run, &progress.owner);
         let last = run.last.unwrap_or(progress.mtime_ms).min(now.wall_ms);
@@ -182,13 +195,13 @@ impl Replica {
             tool_session: &owner.session,
             agent: run.agent.clone().or_else(|| owner.agent.clone()),
             cwd: run.cwd.clone(),
-            repo: repo.or(told),
+            settled: self.is_settled(above.unsure && told.is_none()),
+            repo: above.repo.or(told),
             branch: run.branch.clone(),
             title: run.title().map(str::to_owned),
             parent: parent.or_else(|| self.forked_from(progress)),
             side: owner.is_side || run.is_side,
             started: run.started.unwrap_or(last),
-            settled: true,
         };
         let session = self.learn_session(about, now);
         self.living.is_written_in(session, &progress.at);

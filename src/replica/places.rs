@@ -27,6 +27,13 @@ pub(super) struct Places {
     waiting: BTreeMap<String, BTreeSet<SessionId>>,
 }
 
+impl Places {
+    /// What is above a directory cannot be known now; whoever reports from there asks again.
+    pub(super) fn forget(&mut self, cwd: &str) {
+        self.waiting.remove(cwd);
+    }
+}
+
 impl Replica {
     /// A session of this device says where it works.
     pub(super) fn place_session(&mut self, session: SessionId, cwd: Foreign, now: Now, out: &mut Effects) {

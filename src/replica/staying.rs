@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::beat::{Beat, agent_key};
+use crate::model::effects::Effects;
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, ItemId, SessionId, TodoId};
 use crate::model::leaving::{Exclude, Stays};
@@ -359,21 +360,25 @@ impl Replica {
     }
 
     /// At the start: what was told of a session before it was excluded is said here, too, so that it goes on to be judged by
-    /// our own word; and where sessions work whose place is not known is asked again.
-    pub(super) fn begin_staying(&mut self, now: Now, out: &mut crate::model::effects::Effects) {
-        let sessions: Vec<(SessionId, Stays)> = self.staying.sessions.iter().map(|(session, stays)| (*session, *stays)).collect();
-        for (session, stays) in sessions {
-            let Some(fact) = self.own_session(&session).cloned() else { continue };
-            if !self.staying.said.contains_key(&session) {
-                let name = saved::sessions(&fact);
-                let value = saved::json(&fact);
-                self.write(&name, &[(FactKey::Session(session), value)], out);
-            }
-            if stays == Stays::Unknown
-                && let Some(cwd) = fact.cwd
-            {
-                self.place_session(session, cwd, now, out);
-            }
+    /// our own word.
+    pub(super) fn begin_staying(&mut self, now: Now, out: &mut Effects) {
+        let unsaid = self.staying.sessions.keys().filter(|session| !self.staying.said.contains_key(*session));
+        let unsaid: Vec<SessionId> = unsaid.copied().collect();
+        for session in unsaid {
+            let Some(fact) = self.own_session(&session) else { continue };
+            let (name, value) = (saved::sessions(fact), saved::json(fact));
+            self.write(&name, &[(FactKey::Session(session), value)], out);
+        }
+        self.ask_places(now, out);
+    }
+
+    /// Where sessions work whose place is not known is asked again.
+    pub(super) fn ask_places(&mut self, now: Now, out: &mut Effects) {
+        let unknown = self.staying.sessions.iter().filter(|(_, stays)| **stays == Stays::Unknown).map(|(session, _)| *session);
+        let unknown: Vec<SessionId> = unknown.collect();
+        for session in unknown {
+            let Some(cwd) = self.own_session(&session).and_then(|fact| fact.cwd.clone()) else { continue };
+            self.place_session(session, cwd, now, out);
         }
     }
 
@@ -407,7 +412,7 @@ mod tests {
     use super::*;
     use crate::model::ask::{Ask, Report, SessionRecord, TodoAsk, TodoDeed};
     use crate::model::beat::Reported;
-    use crate::model::effects::Effects;
+    use crate::model::effects::Look;
     use crate::model::id::{Asker, DocId, Life, LinkId};
     use crate::model::input::{FileStat, Input, Repo, Seen, SourceEvent};
     use crate::model::message::Message;
@@ -694,6 +699,28 @@ mod tests {
         let _ = beat(&mut a, 6, "sam", ("custom", "sam"), Some("/w/secret"), "HIDDEN");
         let told = shared(&mut a);
         assert!(told.contains("to be seen") && !told.contains("HIDDEN"));
+    }
+
+    #[test]
+    fn where_a_directory_is_gone_its_project_is_not_known() {
+        let (mut a, _) = apart(&["secret"]);
+        let unsure = |cwd: &str| Input::Source(SourceEvent::Unsure { cwd: cwd.into(), repo: None });
+        let _ = beat(&mut a, 3, "claude", ("claude", "5c"), Some("/w/gone"), "TASK");
+        let _ = a.step(4, unsure("/w/gone"));
+        sub_agent(&mut a, 5, "/w/lost", LISTS_KEYS);
+        let _ = a.step(6, unsure("/w/lost"));
+        assert!(!shared(&mut a).contains("TASK") && !shared(&mut a).contains("KEYS"));
+        assert_eq!((a.r.view().staying.len(), a.r.view().todos.len()), (2, 1));
+        // It is there again, and looked at at the next start, or when a person says so.
+        let asks = |out: &Effects| out.look.contains(&Look::Repo { cwd: "/w/gone".into() });
+        assert!(asks(&a.reopen(20)) && asks(&a.step(21, Input::Ask(Asker(1), Ask::Rescan))));
+        let _ = a.step(22, repo("/w/gone", "git@example.com:me/open.git"));
+        assert!(shared(&mut a).contains("TASK"));
+        // Where nothing is excluded the folder is a project.
+        let (mut a, _) = apart(&[]);
+        let _ = beat(&mut a, 3, "claude", ("claude", "5c"), Some("/w/gone"), "TASK");
+        let _ = a.step(4, unsure("/w/gone"));
+        assert!(shared(&mut a).contains("\"project\":\"/w/gone\""));
     }
 
     #[test]
