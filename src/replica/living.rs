@@ -328,7 +328,7 @@ impl Replica {
 
     /// A session is over: said once, however often it is found out, and its agents' last word is that they are done.
     pub(super) fn end(&mut self, session: SessionId, outcome: &str, counts: Option<Counts>, at: i64, now: Now, out: &mut Effects) {
-        self.write_end(session, &EndFact { outcome: Foreign::new(outcome), result: None, counts, at }, out);
+        self.write_end(session, &EndFact { outcome: Foreign::new(outcome), agent: None, result: None, counts, at }, out);
         let state = if outcome == "failed" { Reported::Failed } else { Reported::Done };
         let beats: Vec<Beat> = self.living_beats().filter(|beat| beat.session == session).cloned().collect();
         for beat in beats {

@@ -20,7 +20,7 @@ use crate::model::message::Presence;
 use crate::model::session::SessionFact;
 use crate::model::text::Foreign;
 use crate::model::time::Now;
-use crate::model::todo::{ActFact, By, Deed, List, TodoFact};
+use crate::model::todo::{ActFact, Deed, List, TodoFact};
 use crate::model::tool::TOOLS;
 use crate::model::view::AgentKey;
 use crate::rules::todos::Found;
@@ -94,9 +94,8 @@ impl Staying {
         }
     }
 
-    fn why_by(&self, by: &By) -> Option<Why> {
-        let kept = by.agent.as_ref().is_some_and(|agent| self.exclude.keeps_agent(agent.json()));
-        kept.then_some(Why::Excluded)
+    fn why_agent(&self, agent: Option<&Foreign>) -> Option<Why> {
+        agent.filter(|agent| self.exclude.keeps_agent(agent.json())).map(|_| Why::Excluded)
     }
 
     fn why_project(&self, project: Option<&str>) -> Option<Why> {
@@ -143,7 +142,7 @@ impl Replica {
         }
         match saved::read(key, value) {
             Some(Noun::Session(_, fact)) => self.why_fact(&fact),
-            Some(Noun::End(session, ..)) => self.why_session(session),
+            Some(Noun::End(session, _, end)) => self.staying.why_agent(end.agent.as_ref()).or_else(|| self.why_session(session)),
             Some(Noun::Beat(beat)) => self.why_beat(&beat),
             Some(Noun::Todo(fact)) => self.why_todo_fact(&fact),
             Some(Noun::Member(_) | Noun::Device(..) | Noun::Choice(..)) => None,
@@ -176,14 +175,13 @@ impl Replica {
     }
 
     fn why_beat(&self, beat: &Beat) -> Option<Why> {
-        let kept = self.staying.exclude.keeps_agent(beat.agent.json());
-        if kept { Some(Why::Excluded) } else { self.why_session(beat.session) }
+        self.staying.why_agent(Some(&beat.agent)).or_else(|| self.why_session(beat.session))
     }
 
     fn why_todo_fact(&self, fact: &TodoFact) -> Option<Why> {
         match fact {
             TodoFact::Item(_, item) => self.why_list(&item.list).or_else(|| self.staying.why_project(item.project.as_deref())),
-            TodoFact::Rank(item, .., rank) => self.staying.why_by(&rank.by).or_else(|| self.why_item(*item)),
+            TodoFact::Rank(item, .., rank) => self.staying.why_agent(rank.by.agent.as_ref()).or_else(|| self.why_item(*item)),
             TodoFact::Seen(item, _) => self.why_item(*item),
             TodoFact::Act(id, act) => self.why_act(*id, act),
         }
@@ -209,7 +207,7 @@ impl Replica {
 
     /// By who did it, by every item that it names, by where its todo is, and by what it says again.
     fn why_act(&self, id: ActId, act: &ActFact) -> Option<Why> {
-        let by = self.staying.why_by(&act.by).or_else(|| act.by.session.and_then(|session| self.why_session(session)));
+        let by = self.staying.why_agent(act.by.agent.as_ref()).or_else(|| act.by.session.and_then(|session| self.why_session(session)));
         let items = act.items.iter().filter_map(|item| self.why_item(*item));
         let todo = self.why_todo(act.todo, act.items.is_empty());
         let copied = self.says_again(id, act).then_some(Why::Excluded);
@@ -410,7 +408,7 @@ mod tests {
     use super::super::conversations::{Node, frame, now, pair, said, talk, up};
     use super::super::machine::Identity;
     use super::*;
-    use crate::model::ask::{Ask, Report, SessionRecord, TodoAsk, TodoDeed};
+    use crate::model::ask::{Ask, Report, RunDeed, RunReport, SessionRecord, TodoAsk, TodoDeed};
     use crate::model::beat::Reported;
     use crate::model::effects::Look;
     use crate::model::id::{Asker, DocId, Life, LinkId};
@@ -742,6 +740,19 @@ mod tests {
         let _ = beat(&mut a, 5, "mole", ("claude", "0e"), Some("/w/open"), "MOLETASK");
         let todo = deed(&mut a, 6, add("plain", None));
         let _ = by(&mut a, 7, Some("mole"), edit(todo, None, Some("MOLEOWNER")));
+        for (agent, deed) in [("sam", RunDeed::Spawn), ("mole", RunDeed::Spawn), ("mole", RunDeed::Complete)] {
+            let text = |what: &str| Some(Foreign::new(format!("{}{what}", if agent == "mole" { "MOLE" } else { "run" })));
+            let run = RunReport {
+                deed,
+                key: "run".into(),
+                agent: Some(agent.into()),
+                task: text("task"),
+                file: None,
+                note: None,
+                result: text("result"),
+            };
+            assert!(matches!(a.ask(7, Ask::Run(run)), Reply::Beat { .. }));
+        }
         // What a person says again of it, and what the mole added.
         let mine = edit(todo, None, Some("mine"));
         let _ = deed(&mut a, 8, mine);
@@ -749,8 +760,8 @@ mod tests {
         let added = by(&mut a, 10, Some("mole"), add("MOLETODO", None));
         let _ = deed(&mut a, 11, TodoDeed::Done { id: added.to_string() });
         let _ = deed(&mut a, 12, edit(added, Some("MOLETODO anew"), None));
-        let heard = b.r.presences.heard().values().flat_map(|heard| heard.agents.keys());
-        assert!(heard.clone().all(|key| key.agent != "mole") && heard.count() <= 1);
+        let living: String = a.r.presence(now(12)).agents.iter().map(|living| saved::json(&living.beat.0)).collect();
+        assert!(living.contains("open work") && !living.contains("MOLE") && !living.contains("mole"), "{living}");
         for t in [13, 20] {
             let told = shared(&mut a);
             assert!(told.contains("plain") && !told.contains("MOLE"), "{told}");
