@@ -98,7 +98,7 @@ impl World {
             }
             SecretDeed::Parent(n, place) => self.lines(n, place, None),
             SecretDeed::Add(n) => {
-                let (agent, project) = if n % 2 == 0 { (None, Some("github.com/sam/secret")) } else { (Some("mole"), None) };
+                let (agent, project) = if n.is_multiple_of(2) { (None, Some("github.com/sam/secret")) } else { (Some("mole"), None) };
                 let content = self.text(OPEN, "chore");
                 let what = TodoDeed::Add { content, project: project.map(str::to_owned), priority: None };
                 self.ask(0, Ask::Todo(TodoAsk { what, agent: agent.map(Foreign::new), key: None }));
@@ -170,7 +170,7 @@ impl World {
         let stays = todo.project.contains("secret") || todo.origins.iter().any(|origin| is_marked(origin.item));
         let agent = (how == 3).then(|| Foreign::new("mole"));
         let text = self.text(if stays || agent.is_some() { OPEN } else { 0 }, "word");
-        let (content, owner) = if how % 2 == 0 { (Some(text), None) } else { (None, Some(text)) };
+        let (content, owner) = if how.is_multiple_of(2) { (Some(text), None) } else { (None, Some(text)) };
         let what = TodoDeed::Edit { id: todo.id.to_string(), content, owner, priority: None };
         self.ask(0, Ask::Todo(TodoAsk { what, agent, key: (how == 1).then(|| format!("key {}", self.askers)) }));
     }

@@ -9,6 +9,7 @@ pub mod document;
 pub mod epoch;
 pub mod export;
 pub mod facts;
+mod filing;
 pub mod following;
 pub mod genesis;
 pub mod guard;

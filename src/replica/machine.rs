@@ -292,32 +292,6 @@ impl Replica {
         }
     }
 
-    /// Writes facts that belong together into the shard of that name, or here only: the rule decides ([`super::staying`]).
-    pub(super) fn write(&mut self, name: &str, facts: &[(FactKey, String)], out: &mut Effects) {
-        for shard in if facts.is_empty() { Vec::new() } else { self.shards(name, facts) } {
-            self.write_into(&shard, facts, out);
-        }
-    }
-
-    /// Takes one fact in that is written at the end of the step, where the rule decides. `true`: whoever gives it is to learn it.
-    pub(super) fn gather(&mut self, name: &str, fact: (FactKey, String)) -> bool {
-        let shards = self.shards(name, std::slice::from_ref(&fact));
-        let new: Vec<bool> = shards.iter().map(|shard| self.library.gather(shard, &fact.0, fact.1.clone())).collect();
-        new.contains(&true)
-    }
-
-    /// Writes facts where it was decided that they are to stand.
-    pub(super) fn write_into(&mut self, shard: &str, facts: &[(FactKey, String)], out: &mut Effects) {
-        let fresh = self.library.write(shard, facts, &mut out.keep);
-        self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
-    }
-
-    /// Writes what was gathered in this step.
-    pub(super) fn write_gathered(&mut self, out: &mut Effects) {
-        let fresh = self.library.write_gathered(&mut out.keep);
-        self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
-    }
-
     /// A name for one action that no other opening of any store gives.
     pub(super) fn unique(&mut self) -> ActId {
         self.acts += 1;

@@ -51,18 +51,18 @@ pub(super) struct Staying {
     /// Our sessions that stay.
     pub(super) sessions: Arc<BTreeMap<SessionId, Stays>>,
     /// What this device says itself of sessions that stay, or stayed.
-    said: BTreeMap<SessionId, SessionFact>,
+    pub(super) said: BTreeMap<SessionId, SessionFact>,
     /// Whom this installation has been.
     selves: BTreeSet<DeviceId>,
     /// Sessions of ours of which only others told since the start.
-    strange: BTreeSet<SessionId>,
+    pub(super) strange: BTreeSet<SessionId>,
     /// Who works for whom.
     children: BTreeMap<SessionId, BTreeSet<SessionId>>,
     /// What nobody was told of.
     pub(super) items: BTreeSet<ItemId>,
     pub(super) acts: BTreeSet<ActId>,
     /// Sessions for want of which a fact stays, and whether one does for want of an item.
-    awaited: BTreeSet<SessionId>,
+    pub(super) awaited: BTreeSet<SessionId>,
     pub(super) unread: bool,
     /// Something may leave that has not.
     pub(super) release: bool,
@@ -242,7 +242,7 @@ impl Replica {
     }
 }
 
-/// Where facts are written.
+/// What is known.
 impl Replica {
     /// What this device itself says of one of its sessions. While anything is excluded nobody else's word counts.
     pub(super) fn own_session(&self, session: &SessionId) -> Option<&SessionFact> {
@@ -253,69 +253,6 @@ impl Replica {
         }
         let ours = |fact: &&SessionFact| staying.selves.contains(&fact.device) && !staying.strange.contains(session);
         staying.said.get(session).or_else(|| told.filter(ours))
-    }
-
-    /// The shards of facts that belong together: if one stays, all do.
-    pub(super) fn shards(&mut self, name: &str, facts: &[(FactKey, String)]) -> Vec<String> {
-        if self.staying.exclude.is_empty() || name == "fleet" {
-            return vec![name.to_owned()];
-        }
-        let stays = self.stay(facts);
-        let mut tells_of = facts.iter().filter_map(|(key, _)| if let FactKey::Session(session) = key { Some(session) } else { None });
-        // What is said of a session that stayed is kept here, too: nothing else is judged at the next start.
-        let stayed = tells_of.any(|session| self.staying.said.contains_key(session));
-        self.note_said(facts, stays);
-        let local = (stays || stayed).then(|| shard(true, name));
-        local.into_iter().chain((!stays).then(|| name.to_owned())).collect()
-    }
-
-    fn stay(&mut self, facts: &[(FactKey, String)]) -> bool {
-        let of_deed = facts.len() > 1;
-        let new: BTreeSet<&FactKey> = facts.iter().map(|(key, _)| key).filter(|key| matches!(key, FactKey::Item(_))).collect();
-        let mut stays = false;
-        for (key, value) in facts {
-            match self.why_stays(key, value) {
-                None => {}
-                // What is read for the first time is judged by its own fact.
-                Some(Why::Unread) if !new.is_empty() || of_deed && self.is_only_asked(key, value) => {}
-                Some(why) => {
-                    self.note_awaited(why);
-                    stays = true;
-                }
-            }
-        }
-        stays
-    }
-
-    fn is_only_asked(&self, key: &FactKey, value: &str) -> bool {
-        matches!(saved::read(key, value), Some(Noun::Todo(TodoFact::Act(_, ActFact { deed: Deed::Asked, .. }))))
-    }
-
-    /// What a fact waits for, that keeps it here.
-    pub(super) fn note_awaited(&mut self, why: Why) {
-        match why {
-            Why::Session(session) => drop(self.staying.awaited.insert(session)),
-            Why::Unread => self.staying.unread = true,
-            Why::Excluded | Why::Unplaced => {}
-        }
-    }
-
-    fn note_said(&mut self, facts: &[(FactKey, String)], stays: bool) {
-        for (key, value) in facts {
-            match (key, stays) {
-                (FactKey::Session(session), _) => {
-                    self.staying.strange.remove(session);
-                    if let Some(Noun::Session(_, fact)) = saved::read(key, value)
-                        && (stays || self.staying.said.contains_key(session))
-                    {
-                        self.staying.said.insert(*session, fact);
-                    }
-                }
-                (FactKey::Item(item), true) if self.showing.todos.item(*item).is_none() => drop(self.staying.items.insert(*item)),
-                (FactKey::Act(act), true) => drop(self.staying.acts.insert(*act)),
-                (_, _) => {}
-            }
-        }
     }
 }
 
