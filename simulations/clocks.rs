@@ -33,6 +33,7 @@ fn calm(plan: &Plan) -> Plan {
         | Step::Stranger(..)
         | Step::Remove(..)
         | Step::Pair(..)
+        | Step::Secret(_)
         | Step::Wait(_) => Vec::new(),
     };
     Plan { steps: plan.steps.iter().flat_map(calm).collect(), ..plan.clone() }

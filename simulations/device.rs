@@ -61,6 +61,8 @@ pub(crate) struct Device {
     pub(crate) retired: bool,
     pub(crate) watch: Watch,
     pub(crate) chance: Chance,
+    /// What stays here.
+    pub(crate) exclude: Exclude,
 }
 
 impl Device {
@@ -79,7 +81,7 @@ impl Device {
             name: format!("device {}", self.id.short()),
             platform: "linux".into(),
             not_seen_after_ms: 7_200_000,
-            exclude: Exclude::default(),
+            exclude: self.exclude.clone(),
             stale_after_ms: 300_000,
             agents: self.names(),
             keywords: std::sync::Arc::default(),
@@ -118,6 +120,7 @@ impl World {
             retired: false,
             watch: Watch::default(),
             chance,
+            exclude: Exclude::default(),
         });
         n
     }

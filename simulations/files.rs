@@ -163,6 +163,13 @@ impl Files {
         SourceEvent::Hint { root: Root::CLAUDE_TODOS, path: Some(path) }
     }
 
+    /// A tool writes these bytes as a file of a session.
+    pub(crate) fn put_transcript(&mut self, path: &str, bytes: String, mtime_ms: i64) -> SourceEvent {
+        self.made += 1;
+        self.transcripts.insert(path.to_owned(), File { bytes: bytes.into_bytes(), mtime_ms, ino: self.made });
+        SourceEvent::Hint { root: Root::CLAUDE_PROJECTS, path: Some(path.to_owned()) }
+    }
+
     fn put(&mut self, path: &str, bytes: Vec<u8>, mtime_ms: i64) {
         self.made += 1;
         let file = File { bytes, mtime_ms, ino: self.made };
@@ -247,6 +254,7 @@ fn repo(cwd: &str) -> Option<Repo> {
     let remote = match cwd {
         "/home/sam/hub" => "git@github.com:sam/hub.git",
         "/srv/hub-copy" => "https://github.com/sam/hub",
+        "/home/sam/secret" | "/srv/x9" => "git@github.com:sam/secret.git",
         _ => return None,
     };
     Some(Repo { remote: Some(remote.into()), root: cwd.into(), branch: Some("main".into()) })

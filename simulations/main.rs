@@ -21,6 +21,7 @@ mod plan;
 mod regressions;
 mod run;
 mod scenarios;
+mod secrets;
 mod strangers;
 mod trace;
 mod transcript;
@@ -152,6 +153,21 @@ fn any_plan_ends_in_agreement() {
     });
     let never = SOMETIMES.iter().find(|what| happened.iter().all(|happened| happened.get(*what).is_none_or(|times| *times == 0)));
     assert!((seeds.len() as u64) < FIXED || never.is_none(), "in the fixed plans there was never: {never:?}");
+}
+
+#[test]
+fn what_is_excluded_is_never_told() {
+    let seeds = seeds();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            drop(judge(Plan::secret(*seed, STEPS)));
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers = [scope.spawn(work), scope.spawn(work)];
+        workers.into_iter().for_each(|worker| worker.join().expect("nothing is told that stays"));
+    });
 }
 
 #[test]

@@ -15,6 +15,7 @@ use hubless::model::view::{AgentView, View};
 use hubless::replica::saved::{self, Noun};
 
 use super::book::{self, Book};
+use super::secrets;
 use super::world::World;
 
 /// A last sign of life is the same one within this, milliseconds (as `replica::showing` has it).
@@ -120,6 +121,7 @@ impl World {
     pub(crate) fn watch_kept(&mut self, d: usize, new: &[Head]) -> Result<(), Broken> {
         let device = &mut self.devices[d];
         new.iter().for_each(|hash| device.watch.learn(hash, &self.book));
+        secrets::stand_apart(d, new, &self.book)?;
         let Some(replica) = device.replica.as_ref() else { return Ok(()) };
         for (doc, document) in replica.library().iter() {
             if let Some(lost) = document.heads().iter().find(|head| !device.disk.holds(doc, head)) {
@@ -161,9 +163,9 @@ impl World {
                 return lost
                     .map_or(Ok(()), |lost| Err(Broken::new("I3", format!("device {d} names heads of {} that it has not kept", lost.doc))));
             }
+            Message::Presence(presence) => return secrets::are_unseen(d, presence),
             Message::Members(_)
             | Message::Hello(_)
-            | Message::Presence(_)
             | Message::Ping { .. }
             | Message::Pong { .. }
             | Message::Secrets(_)
@@ -172,6 +174,7 @@ impl World {
         };
         self.stir(d, "Sync or Changes")?;
         let told = told.ok_or_else(|| Broken::new("I3", format!("device {d} tells of {doc} what is no change")))?;
+        secrets::stand_apart(d, &told, &self.book)?;
         let lost = told.iter().find(|hash| !self.devices[d].disk.holds(doc, hash));
         lost.map_or(Ok(()), |lost| Err(Broken::new("I3", format!("device {d} tells {} of {doc}, which it has not kept", short(lost)))))
     }

@@ -20,6 +20,9 @@ pub(crate) struct Plan {
     pub(crate) devices: u8,
     /// What happens, in this order.
     pub(crate) steps: Vec<Step>,
+    /// Whether the first device keeps to itself what `secrets` says.
+    #[serde(default)]
+    pub(crate) exclude: bool,
 }
 
 /// One thing that happens.
@@ -51,6 +54,39 @@ pub(crate) enum Step {
     Remove(Dev, Dev),
     /// Time passes, milliseconds.
     Wait(u32),
+    /// The first device works on what is excluded there, or another one wants to know of it.
+    Secret(SecretDeed),
+}
+
+/// What is done with what is excluded. Numbers choose sessions, places and the todos that the device shows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum SecretDeed {
+    /// A hook of a tool that is known reports from a place.
+    Hook(u8, u8),
+    /// A script or a tool that is not known reports from a place, or from none.
+    Script(u8, u8),
+    /// The excluded agent reports in somebody's session.
+    Mole(u8, u8),
+    /// A record of a session is said.
+    Record(u8, u8),
+    /// A list is written whose session is told of by hooks only, or by nobody.
+    List(u8, u8),
+    /// A sub-agent's file is written, perhaps before the one of the session that it works for.
+    SubAgent(u8, u8),
+    /// The session that it works for begins its own.
+    Parent(u8, u8),
+    /// A person adds a todo to an excluded project, or the excluded agent to any.
+    Add(u8),
+    /// The text or the owner of a todo is set, to what must stay if the todo does; by a person or the excluded agent.
+    Edit(u8, u8),
+    /// A member writes a later revision of one of our sessions.
+    Forge(u8),
+    /// A peer cannot take what we say of our agents.
+    Held,
+    /// The device gets another key.
+    Rekey,
+    /// What is excluded is excluded from now on; until then nothing is.
+    Begin,
 }
 
 /// What is asked for; numbers choose among texts, projects and the todos that the device shows.
@@ -173,7 +209,7 @@ pub(crate) enum Noise {
 }
 
 /// A step's kind and how often it is drawn, in a hundred, where its fault is enabled.
-const MIX: [(u64, Kind); 13] = [
+const MIX: [(u64, Kind); 14] = [
     (22, Kind::Todo),
     (14, Kind::File),
     (8, Kind::Beat),
@@ -187,6 +223,7 @@ const MIX: [(u64, Kind); 13] = [
     (4, Kind::Stranger),
     (1, Kind::Remove),
     (3, Kind::Pair),
+    (60, Kind::Secret),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,6 +241,7 @@ enum Kind {
     Stranger,
     Remove,
     Pair,
+    Secret,
 }
 
 impl Plan {
@@ -212,7 +250,24 @@ impl Plan {
         let mut chance = Chance::of(seed, "plan", 0);
         let devices = [2, 2, 3, 3, 4][chance.place(5)];
         let enabled = chance.next();
-        let kinds: Vec<(u64, Kind)> = MIX.iter().zip(0..).filter(|(_, n)| *n < 4 || enabled >> n & 1 == 1).map(|(kind, _)| *kind).collect();
+        let plain = MIX.iter().zip(0..).filter(|((_, kind), n)| *kind != Kind::Secret && (*n < 4 || enabled >> n & 1 == 1));
+        let kinds: Vec<(u64, Kind)> = plain.map(|(kind, _)| *kind).collect();
+        Plan { exclude: false, ..Plan::of_kinds(seed, (devices, steps), &kinds, chance) }
+    }
+
+    /// A plan of this seed in which something is excluded. Who lies, and disks that lose what was kept, are in the others.
+    pub(crate) fn secret(seed: u64, steps: u64) -> Plan {
+        let mut chance = Chance::of(seed, "secret plan", 0);
+        let devices = [2, 2, 3][chance.place(3)];
+        let enabled = chance.next();
+        let is_apart = |kind: Kind| matches!(kind, Kind::Disk | Kind::Stranger | Kind::Remove | Kind::Pair | Kind::Clock);
+        let here =
+            MIX.iter().zip(0..).filter(|((_, kind), n)| !is_apart(*kind) && (*n < 4 || *kind == Kind::Secret || enabled >> n & 1 == 1));
+        let kinds: Vec<(u64, Kind)> = here.map(|(kind, _)| *kind).collect();
+        Plan { exclude: true, ..Plan::of_kinds(seed, (devices, steps), &kinds, chance) }
+    }
+
+    fn of_kinds(seed: u64, (devices, steps): (u8, u64), kinds: &[(u64, Kind)], mut chance: Chance) -> Plan {
         let all: u64 = kinds.iter().map(|(weight, _)| weight).sum();
         let len = 8 + chance.below(steps.saturating_sub(7));
         let draw = |_| {
@@ -224,13 +279,14 @@ impl Plan {
             });
             draw(kind.map_or(Kind::Wait, |(_, kind)| *kind), devices, &mut chance)
         };
-        Plan { seed, devices, steps: (0..len).map(draw).collect() }
+        Plan { seed, devices, steps: (0..len).map(draw).collect(), exclude: false }
     }
 
     /// As text.
     pub(crate) fn write(&self) -> String {
         let line = |step: &Step| serde_json::to_string(step).expect("a step is plain data");
-        let head = format!("{{\"seed\":{},\"devices\":{}}}", self.seed, self.devices);
+        let exclude = if self.exclude { ",\"exclude\":true" } else { "" };
+        let head = format!("{{\"seed\":{},\"devices\":{}{exclude}}}", self.seed, self.devices);
         [head].into_iter().chain(self.steps.iter().map(line)).map(|line| line + "\n").collect()
     }
 
@@ -240,11 +296,13 @@ impl Plan {
         struct Head {
             seed: u64,
             devices: u8,
+            #[serde(default)]
+            exclude: bool,
         }
         let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
         let head: Head = serde_json::from_str(lines.next().unwrap_or_default()).expect("the first line of a case is its head");
         let steps = lines.map(|line| serde_json::from_str(line).expect("a line of a case is a step"));
-        Plan { seed: head.seed, devices: head.devices, steps: steps.collect() }
+        Plan { seed: head.seed, devices: head.devices, steps: steps.collect(), exclude: head.exclude }
     }
 }
 
@@ -302,6 +360,7 @@ fn draw(kind: Kind, devices: u8, chance: &mut Chance) -> Step {
         }
         Kind::Remove => Step::Remove(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),
         Kind::Pair => Step::Pair(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),
+        Kind::Secret => Step::Secret(draw_secret(chance)),
         Kind::Wait => Step::Wait([1, 5, 20, 100, 1_000, 6_000, 50_000, 400_000][chance.place(8)]),
     }
 }
@@ -320,6 +379,26 @@ fn draw_deed(chance: &mut Chance) -> Deed {
         11 | 12 => Deed::Undo(pick),
         14 => Deed::Tag(pick, small(4)),
         _ => Deed::Resolve(pick, small(4)),
+    }
+}
+
+fn draw_secret(chance: &mut Chance) -> SecretDeed {
+    let mut small = |end: u64| u8::try_from(chance.below(end)).expect("numbers of a plan are small");
+    let (kind, n, place) = (small(30), small(4), small(5));
+    match kind {
+        0..=3 => SecretDeed::Hook(n, place),
+        4..=6 => SecretDeed::Script(n, place),
+        7 | 8 => SecretDeed::Mole(n, place),
+        9 => SecretDeed::Record(n, place),
+        10..=12 => SecretDeed::List(n, place),
+        13..=15 => SecretDeed::SubAgent(n, place),
+        16 | 17 => SecretDeed::Parent(n, place),
+        18 | 19 => SecretDeed::Add(n),
+        20..=24 => SecretDeed::Edit(small(16), n),
+        25 | 26 => SecretDeed::Forge(small(16)),
+        27 => SecretDeed::Held,
+        28 => SecretDeed::Rekey,
+        _ => SecretDeed::Begin,
     }
 }
 
@@ -394,6 +473,7 @@ fn simpler(step: Step) -> Option<Step> {
         | Step::Stranger(..)
         | Step::Remove(..)
         | Step::Pair(..)
+        | Step::Secret(_)
         | Step::Wait(_) => None,
     }
 }

@@ -39,7 +39,10 @@ pub(crate) fn run(plan: &Plan, loud: bool) -> Result<Report, Failure> {
 
 impl World {
     pub(crate) fn live(&mut self, plan: &Plan) -> Result<(), Broken> {
-        self.loner = (plan.devices > 2 && plan.seed.is_multiple_of(4)).then(|| usize::from(plan.devices) - 1);
+        if plan.exclude && !plan.steps.contains(&Step::Secret(super::plan::SecretDeed::Begin)) {
+            self.exclude();
+        }
+        self.loner = (!plan.exclude && plan.devices > 2 && plan.seed.is_multiple_of(4)).then(|| usize::from(plan.devices) - 1);
         self.found()?;
         for step in &plan.steps {
             self.trace.line(self.time, 0, &format!("# {step:?}"));
@@ -47,7 +50,7 @@ impl World {
             self.pass(GAP)?;
         }
         self.heal()?;
-        self.finally()
+        if plan.exclude { self.secrets_were_kept() } else { self.finally() }
     }
 
     /// All devices run and are paired with the first, but for one that is paired later.
@@ -94,6 +97,7 @@ impl World {
             Step::Stranger(d, noise) => self.noise(dev(d), noise),
             Step::Remove(by, whom) if self.removed.is_empty() && self.is_up(dev(by)) => self.remove(dev(by), dev(whom)),
             Step::Pair(a, b) => drop(self.pair(dev(a), dev(b))?),
+            Step::Secret(deed) => self.secret(deed)?,
             Step::Remove(..) | Step::Link(..) | Step::Restart(_) => {}
         }
         Ok(())

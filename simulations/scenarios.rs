@@ -21,7 +21,7 @@ const SECOND: u64 = 1_000 * MS;
 
 /// A world of so many paired devices.
 fn world(devices: u8) -> World {
-    let mut world = World::new(&Plan { seed: 7, devices, steps: Vec::new() }, super::is_loud());
+    let mut world = World::new(&Plan { seed: 7, devices, steps: Vec::new(), exclude: false }, super::is_loud());
     ok(&mut world, World::found);
     world
 }

@@ -73,7 +73,7 @@ impl World {
     }
 
     /// A member says what proves it, what opens a link, and then this.
-    fn as_member(&mut self, d: usize, said: Vec<Vec<Vec<u8>>>) {
+    pub(crate) fn as_member(&mut self, d: usize, said: Vec<Vec<Vec<u8>>>) {
         let Some(replica) = self.devices[d].replica.as_ref() else { return };
         let fleet = replica.fleet().id;
         let other =

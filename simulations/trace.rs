@@ -62,7 +62,7 @@ pub(crate) fn input(input: &Input) -> String {
             SourceEvent::Followed { path, bytes, .. } => format!("followed {path} {} b", bytes.len()),
             SourceEvent::Living { alive, held } => format!("living {alive:?} {held:?}"),
             SourceEvent::Found { files, .. } => format!("found {}", files.iter().filter(|(_, path)| path.is_some()).count()),
-            SourceEvent::Repo { cwd, .. } => format!("repo of {cwd}"),
+            SourceEvent::Repo { cwd, .. } | SourceEvent::Unsure { cwd, .. } => format!("repo of {cwd}"),
             SourceEvent::Denied { path, .. } => format!("denied {path:?}"),
             SourceEvent::Polling { .. } => "polling".into(),
         },

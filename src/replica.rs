@@ -9,6 +9,7 @@ pub mod document;
 pub mod epoch;
 pub mod export;
 pub mod facts;
+mod filing;
 pub mod following;
 pub mod genesis;
 pub mod guard;
@@ -35,6 +36,7 @@ mod naming;
 mod parting;
 mod places;
 mod proving;
+mod releasing;
 mod righting;
 mod runs;
 #[cfg(test)]

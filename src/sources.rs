@@ -136,8 +136,8 @@ impl Hands {
             },
             Look::Living { pids, files } => SourceEvent::Living { alive: living::alive(&pids), held: living::held(&self.sought(files)) },
             Look::Repo { cwd } => {
-                let repo = repo::above(&cwd);
-                SourceEvent::Repo { cwd, repo }
+                let repo::Above { repo, sure } = repo::above(&cwd);
+                if sure { SourceEvent::Repo { cwd, repo } } else { SourceEvent::Unsure { cwd, repo } }
             }
         }
     }

@@ -163,7 +163,7 @@ fn a_restored_store_takes_a_new_life_and_loses_nothing() {
 
 #[test]
 fn who_is_alone_and_loses_its_documents_is_still_a_member() {
-    let mut world = super::World::new(&super::Plan { seed: 7, devices: 2, steps: Vec::new() }, false);
+    let mut world = super::World::new(&super::Plan { seed: 7, devices: 2, steps: Vec::new(), exclude: false }, false);
     world.start(0);
     world.start(1);
     wait(&mut world, 1);

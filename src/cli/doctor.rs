@@ -200,6 +200,15 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
             ),
         ));
     }
+    let unknown = fields::count(&data["sessions"], "stayUnknown");
+    if unknown > 0 {
+        out.push(Check::remark(
+            "sync.exclude.unknown",
+            format!("{} of them only because its project is not known: something is excluded, and it might be that", counted(unknown, "session")),
+            "its directory or the session that it works for is gone or cannot be read: put it back, then hubless sources rescan; hubless sessions \
+             list shows which stay",
+        ));
+    }
     out.extend(fields::list(data, "ways").iter().map(|way| way_runs(way, now_ms)));
     for device in fields::list(data, "devices").iter().filter(|device| !fields::yes(device, "thisDevice")) {
         let name = fields::or_dash(device, "name");

@@ -139,6 +139,14 @@ pub enum SourceEvent {
         /// The repository above it, if there is one.
         repo: Option<Repo>,
     },
+    /// The answer to `Look::Repo` where it cannot be known: the directory is gone, or git's files there cannot be read to their
+    /// end.
+    Unsure {
+        /// The working directory that was asked for.
+        cwd: String,
+        /// What it would be as far as can be seen.
+        repo: Option<Repo>,
+    },
     /// A look that failed: the file is gone, or may not be read.
     Denied {
         /// Below which root.

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use glob::{MatchOptions, Pattern};
+use unicode_normalization::UnicodeNormalization;
 
 /// A pattern that begins so names agents.
 const AGENT: &str = "agent:";
@@ -18,6 +19,15 @@ const OPTIONS: MatchOptions = MatchOptions { case_sensitive: false, require_lite
 pub struct Exclude {
     places: Vec<Pattern>,
     agents: Vec<Pattern>,
+}
+
+/// Why a session stays on its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stays {
+    /// It is excluded, or works for one that is.
+    Excluded,
+    /// Something is excluded, and what this session works on, or for whom, is not known.
+    Unknown,
 }
 
 /// A text that is no pattern, and why.
@@ -45,7 +55,7 @@ impl Exclude {
             if pattern.trim().is_empty() {
                 return Err(NoPattern(format!("“{text}” names nothing")));
             }
-            of.push(Pattern::new(pattern).map_err(|why| NoPattern(format!("“{text}”: {why}")))?);
+            of.push(Pattern::new(&composed(pattern)).map_err(|why| NoPattern(format!("“{text}”: {why}")))?);
         }
         Ok(exclude)
     }
@@ -59,20 +69,28 @@ impl Exclude {
     /// Whether a project stays, by its key.
     #[must_use]
     pub fn keeps_project(&self, key: &str) -> bool {
+        let key = &*composed(key);
         self.places.iter().any(|pattern| fits(pattern, key) || ends(key).any(|end| pattern.matches_with(end, OPTIONS)))
     }
 
     /// Whether what is done in a directory stays.
     #[must_use]
     pub fn keeps_directory(&self, path: &str) -> bool {
+        let path = &*composed(path);
         self.places.iter().any(|pattern| fits(pattern, path))
     }
 
     /// Whether what an agent does stays.
     #[must_use]
     pub fn keeps_agent(&self, name: &str) -> bool {
+        let name = &*composed(name);
         self.agents.iter().any(|pattern| pattern.matches_with(name, OPTIONS))
     }
+}
+
+/// One spelling of a name: systems write an `é` as one letter or as two.
+fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// A text as the pattern that it alone fits.
@@ -126,6 +144,16 @@ mod tests {
         let exclude = exclude("agent:S?m");
         assert!(exclude.keeps_agent("sam") && !exclude.keeps_agent("samantha") && !exclude.keeps_directory("/sam"));
         assert!(!exclude.is_empty() && Exclude::default().is_empty());
+    }
+
+    #[test]
+    fn a_name_is_the_same_in_either_spelling_of_its_letters() {
+        let (one, two) = ("caf\u{e9}", "cafe\u{301}");
+        for (pattern, name) in [(one, two), (two, one)] {
+            assert!(exclude(pattern).keeps_directory(&format!("/home/lena/{name}/src")), "{pattern} {name}");
+            assert!(exclude(pattern).keeps_project(&format!("example.org/{name}")), "{pattern} {name}");
+            assert!(exclude(&format!("agent:{pattern}")).keeps_agent(name), "{pattern} {name}");
+        }
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub struct Counts {
 pub struct EndFact {
     /// `done`, `failed`, `inferred`, or the tool's own word.
     pub outcome: Foreign,
+    /// Who says so, where it is another than the agent of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Foreign>,
     /// What came of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Foreign>,

@@ -10,6 +10,7 @@ use imbl::OrdMap;
 
 use super::beat::Beat;
 use super::id::{ActId, ConflictId, DeviceId, FleetId, ItemId, SessionId, TodoId};
+use super::leaving::Stays;
 use super::text::Foreign;
 use super::time::Millis;
 use super::todo::{By, Side, Status};
@@ -39,8 +40,8 @@ pub struct View {
     pub strangers: OrdMap<String, String>,
     /// The sources, as they were last read.
     pub sources: OrdMap<String, Arc<SourceView>>,
-    /// Sessions of this device that stay here (`sync.exclude`).
-    pub staying: Arc<BTreeSet<SessionId>>,
+    /// Sessions of this device that stay here (`sync.exclude`), each with why.
+    pub staying: Arc<BTreeMap<SessionId, Stays>>,
     /// Words that tag what names them (`tags.keywords`): tag and word, both in lower case. A setting of this device, so what follows
     /// from it is computed where it is shown.
     pub keywords: Arc<[(String, String)]>,

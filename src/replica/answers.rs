@@ -21,6 +21,7 @@ use super::facts::Joined;
 use super::link::Stage;
 use super::machine::Replica;
 use super::saved;
+use super::staying::shard;
 
 /// How often an agent means to beat when it does not say.
 const INTERVAL_S: u32 = 60;
@@ -63,6 +64,7 @@ impl Replica {
             },
             Ask::Rescan => {
                 self.reading.distrust(now, out);
+                self.ask_places(now, out);
                 Ok(Reply::Rescanning)
             }
             Ask::Pause { source, rests } => self.pause(&source, rests, out),
@@ -104,8 +106,9 @@ impl Replica {
         let age = beat.at.max(now.wall_ms).saturating_sub(last_written);
         let due = age >= i64::try_from(BEAT_FACT_EVERY_MS).unwrap_or(i64::MAX) || age < 0;
         let durable = transition || due;
-        self.begin_session(&beat, &tool, tool_session, now, out);
-        if let Some(cwd) = report.cwd.filter(|cwd| !cwd.is_blank()) {
+        let cwd = report.cwd.filter(|cwd| !cwd.is_blank());
+        self.begin_session(&beat, (&tool, tool_session), cwd.clone(), now, out);
+        if let Some(cwd) = cwd {
             self.place_session(session, cwd, now, out);
         }
         // A hook that says *working* has just seen a tool's result, and a webhook that reports progress means it: it goes on, even
@@ -116,9 +119,10 @@ impl Replica {
         if durable {
             self.write_beat(&beat, out);
         }
-        let told =
-            self.links.values().filter(|link| link.stage == Stage::Open).map(|link| self.showing.view.device_name(&link.device).plain());
-        Ok(Reply::Beat { session, updated: before.is_some(), durable, told: told.collect() })
+        let stays = self.beat_stays(&beat);
+        let links = self.links.values().filter(|link| link.stage == Stage::Open && !stays);
+        let told = links.map(|link| self.showing.view.device_name(&link.device).plain()).collect();
+        Ok(Reply::Beat { session, updated: before.is_some(), durable, told })
     }
 
     /// A report that names another member's device is refused; any other name than ours is kept beside it.
@@ -180,8 +184,8 @@ impl Replica {
         }
     }
 
-    fn begin_session(&mut self, beat: &Beat, tool: &str, tool_session: Foreign, now: Now, out: &mut Effects) {
-        if self.showing.session(&beat.session).is_some() {
+    fn begin_session(&mut self, beat: &Beat, (tool, tool_session): (&str, Foreign), cwd: Option<Foreign>, now: Now, out: &mut Effects) {
+        if self.own_session(&beat.session).is_some() {
             return;
         }
         let key = FactKey::Session(beat.session);
@@ -193,29 +197,28 @@ impl Replica {
             tool_session,
             agent: beat.agent.clone(),
             project: None,
-            cwd: None,
+            cwd,
             branch: None,
             title: None,
             parent: None,
             side: false,
             started: beat.at,
         };
-        self.write(&self.session_shard(&fact), &[(key, saved::json(&fact))], out);
+        self.write(&saved::sessions(&fact), &[(key, saved::json(&fact))], out);
         self.learn_changed(now);
     }
 
     pub(super) fn write_beat(&mut self, beat: &Beat, out: &mut Effects) {
         let key = FactKey::Beat(beat.session, agent_key(&beat.agent));
-        let shard = self.beat_shard(&beat.session);
+        let name = format!("heartbeats/{}", self.me.device);
         let mut facts = vec![(key.clone(), saved::json(beat))];
         // Only the last two documents are read: the next one begins with every beat that still counts.
-        let stays = self.staying.sessions.contains(&beat.session);
-        let live = self.showing.beats_of(self.me.device).filter(|b| b.state.is_alive());
-        let live = live.filter(|b| self.staying.sessions.contains(&b.session) == stays);
-        let live = live.map(|b| (FactKey::Beat(b.session, agent_key(&b.agent)), saved::json(b)));
-        let next = self.library.next_of(&shard);
-        facts.extend(live.filter(|(other, _)| *other != key && next.is_none_or(|document| document.values(other).is_empty())));
-        self.write(&shard, &facts, out);
+        let stays = self.beat_stays(beat);
+        let live = self.showing.beats_of(self.me.device).filter(|b| b.state.is_alive() && self.beat_stays(b) == stays);
+        let live: Vec<_> = live.map(|b| (FactKey::Beat(b.session, agent_key(&b.agent)), saved::json(b))).collect();
+        let next = self.library.next_of(&shard(stays, &name));
+        facts.extend(live.into_iter().filter(|(other, _)| *other != key && next.is_none_or(|document| document.values(other).is_empty())));
+        self.write(&name, &facts, out);
     }
 
     fn todo(&mut self, ask: TodoAsk, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {
@@ -246,7 +249,7 @@ impl Replica {
         if !decision.facts.is_empty() {
             self.hlc = at;
             let facts: Vec<_> = decision.facts.iter().map(saved::todo).collect();
-            self.write(&self.shard_of_deed(decision.todo, &decision.facts, now.wall_ms), &facts, out);
+            self.write(&format!("todos/{}", saved::month(now.wall_ms)), &facts, out);
         }
         Ok(Reply::Todo { id: decision.todo, created: decision.created })
     }

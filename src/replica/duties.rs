@@ -66,7 +66,7 @@ impl Replica {
             return;
         }
         self.presences.told(now.boot_ms);
-        let frame = Message::Presence(self.presences.frame(&self.staying.sessions, now.boot_ms));
+        let frame = Message::Presence(self.presence(now));
         for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
             if link.has_room() {
                 link.say(&frame, out);

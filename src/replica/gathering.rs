@@ -18,7 +18,7 @@ use super::facts::Joined;
 use super::following::Progress;
 use super::living::Sight;
 use super::machine::Replica;
-use super::placing::Place;
+use super::placing::{Above, Place};
 use super::reading::{Of, TASKS, Told, What};
 use super::saved;
 
@@ -57,6 +57,13 @@ impl Replica {
         if let SourceEvent::Repo { cwd, repo } = &event {
             self.learn_place(cwd, repo.as_ref(), now, out);
         }
+        if let SourceEvent::Unsure { cwd, repo } = &event {
+            if self.staying.exclude.is_empty() {
+                self.learn_place(cwd, repo.as_ref(), now, out);
+            } else {
+                self.places.forget(cwd);
+            }
+        }
         self.ways.heard(&event, &self.reading.shown, now);
         if let SourceEvent::Polling { why } = &event {
             let (why, fix) = why.split_once("; ").map_or((&**why, None), |(why, fix)| (why, Some(fix.to_owned())));
@@ -68,8 +75,8 @@ impl Replica {
             self.take_in(told, place, now);
         }
         let mut read = Vec::new();
-        for (progress, repo) in gathered.progress {
-            self.take_session(&progress, repo, now, out);
+        for (progress, above) in gathered.progress {
+            self.take_session(&progress, above, now, out);
             read.push(progress);
         }
         for ((root, _), process, mtime_ms) in gathered.processes {
@@ -105,7 +112,7 @@ impl Replica {
         let session = session_id(&self.me.device, about.tool, about.tool_session);
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev);
-        let before = self.showing.session(&session);
+        let before = self.own_session(&session);
         let new = |text: Option<String>| text.map(Foreign::new).filter(|text| !text.is_blank());
         let first = |old: Option<&Foreign>, text: Option<String>| old.cloned().or_else(|| new(text));
         let newest = |old: Option<&Foreign>, text: Option<String>| new(text).or_else(|| old.cloned());
@@ -129,7 +136,7 @@ impl Replica {
         };
         if before != Some(&fact) {
             let fact = SessionFact { rev: rev + 1, ..fact };
-            if self.library.gather(&self.session_shard(&fact), &key, saved::json(&fact)) {
+            if self.gather(&saved::sessions(&fact), (key.clone(), saved::json(&fact))) {
                 self.showing.learn(&key, self.library.facts());
                 self.learn_staying(&session);
             }
@@ -138,11 +145,17 @@ impl Replica {
         session
     }
 
+    /// Whether what is above a working directory decides its project: what might be another waits while anything is excluded.
+    fn is_settled(&self, unsure: bool) -> bool {
+        !unsure || self.staying.exclude.is_empty()
+    }
+
     /// One small file: its session exists, and its list says this.
     fn take_in(&mut self, told: Told, place: Place, now: Now) {
         let at = told.at.min(now.wall_ms);
         let list = match &told.of {
             Of::Session(tool_session, agent) => {
+                let settled = self.is_settled(place.unsure);
                 let about = About {
                     tool: CLAUDE,
                     tool_session,
@@ -151,7 +164,7 @@ impl Replica {
                     branch: place.branch,
                     title: place.title,
                     started: place.started.unwrap_or(at),
-                    settled: true,
+                    settled,
                     ..About::default()
                 };
                 let session = self.learn_session(about, now);
@@ -170,7 +183,7 @@ impl Replica {
     }
 
     /// A piece of a session's own file: its session, its lists and tasks in their order, and what its agent does.
-    fn take_session(&mut self, progress: &Progress, repo: Option<Repo>, now: Now, out: &mut Effects) {
+    fn take_session(&mut self, progress: &Progress, above: Above, now: Now, out: &mut Effects) {
         let tool = progress.at.0.folder().tool;
         let (run, owner) = (&progress.run, &progress.owner);
         let last = run.last.unwrap_or(progress.mtime_ms).min(now.wall_ms);
@@ -181,13 +194,13 @@ impl Replica {
             tool_session: &owner.session,
             agent: run.agent.clone().or_else(|| owner.agent.clone()),
             cwd: run.cwd.clone(),
-            repo: repo.or(told),
+            settled: self.is_settled(above.unsure && told.is_none()),
+            repo: above.repo.or(told),
             branch: run.branch.clone(),
             title: run.title().map(str::to_owned),
             parent: parent.or_else(|| self.forked_from(progress)),
             side: owner.is_side || run.is_side,
             started: run.started.unwrap_or(last),
-            settled: true,
         };
         let session = self.learn_session(about, now);
         self.living.is_written_in(session, &progress.at);
@@ -239,12 +252,21 @@ impl Replica {
 
     pub(super) fn gather_todos(&mut self, facts: Vec<TodoFact>, at: i64, now: Now) {
         for fact in facts {
-            let (key, value) = saved::todo(&fact);
-            if self.library.gather(&self.shard_of(&fact, at), &key, value) {
+            if self.gather(&self.todos_of(&fact, at), saved::todo(&fact)) {
                 self.showing.todos.learn(fact);
             }
         }
         self.learn_changed(now);
+    }
+
+    /// The shard of a fact of a todo: the month in which its item was first seen.
+    fn todos_of(&self, fact: &TodoFact, at: i64) -> String {
+        let first_seen = match fact {
+            TodoFact::Item(_, item) => item.first_seen,
+            TodoFact::Rank(item, ..) | TodoFact::Seen(item, _) => self.showing.todos.item(*item).map_or(at, |item| item.first_seen),
+            TodoFact::Act(_, act) => act.at.ms,
+        };
+        format!("todos/{}", saved::month(first_seen))
     }
 
     /// A file whose first record stands in another file, too, is a copy of that one's beginning: of the two, the one that

@@ -161,7 +161,8 @@ impl Replica {
 
     /// A peer cannot take a document of ours: what it says is written again, once, where the peer can take it.
     fn hear_held(&mut self, link: &mut Link, doc: DocId, out: &mut Effects) {
-        if self.library.get(&doc).is_none() {
+        // Of what stays nobody can have heard.
+        if doc.is_local() || self.library.get(&doc).is_none() {
             return;
         }
         let name = self.showing.view.device_name(&link.device).plain();
@@ -186,7 +187,7 @@ impl Replica {
         self.notice_life(link.device, hello, now, out)?;
         self.dialing.told(&link.device, &hello.addresses);
         link.hear_hello(hello, now, &mut self.library, out);
-        link.say(&Message::Presence(self.presences.frame(&self.staying.sessions, now.boot_ms)), out);
+        link.say(&Message::Presence(self.presence(now)), out);
         let others: Vec<DeviceId> = self.presences.heard().keys().copied().filter(|device| *device != link.device).collect();
         for device in others {
             if let Some(presence) = self.presences.relay(&device, now.boot_ms) {
@@ -232,7 +233,8 @@ impl Replica {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.room(now, &mut self.library, out);
         if std::mem::take(&mut link.presence_owed) {
-            link.say(&Message::Presence(self.presences.frame(&self.staying.sessions, now.boot_ms)), out);
+            let frame = Message::Presence(self.presence(now));
+            self.links.get_mut(&id).into_iter().for_each(|link| link.say(&frame, out));
         }
     }
 

@@ -186,6 +186,7 @@ impl Replica {
             tool,
             tool_session,
             agent: None,
+            cwd: process.cwd.clone(),
             title: process.name.clone(),
             started: process.started.unwrap_or(at),
             ..super::gathering::About::default()
@@ -330,7 +331,7 @@ impl Replica {
 
     /// A session is over: said once, however often it is found out, and its agents' last word is that they are done.
     pub(super) fn end(&mut self, session: SessionId, outcome: &str, counts: Option<Counts>, at: i64, now: Now, out: &mut Effects) {
-        self.write_end(session, &EndFact { outcome: Foreign::new(outcome), result: None, counts, at }, out);
+        self.write_end(session, &EndFact { outcome: Foreign::new(outcome), agent: None, result: None, counts, at }, out);
         let state = if outcome == "failed" { Reported::Failed } else { Reported::Done };
         let beats: Vec<Beat> = self.living_beats().filter(|beat| beat.session == session).cloned().collect();
         for beat in beats {
@@ -347,7 +348,8 @@ impl Replica {
         let unique = ActId::of(&[b"end", &session.0, end.outcome.json().as_bytes(), &end.at.to_le_bytes()]);
         let key = FactKey::End(session, unique);
         if self.library.facts().get(&key).is_none() {
-            self.write(&self.shard_of_session(&session, end.at), &[(key, saved::json(end))], out);
+            let began = self.own_session(&session).map_or(end.at, |fact| fact.started);
+            self.write(&format!("sessions/{}", saved::month(began)), &[(key, saved::json(end))], out);
         }
     }
 }

@@ -113,7 +113,8 @@ impl Replica {
     /// aside and named, the rest opens.
     pub fn open(me: Identity, life: Life, now: Now, shelf: &dyn Shelf) -> (Replica, Effects) {
         let mut out = Effects::default();
-        let library = Library::open(me.device, life, shelf);
+        let mut library = Library::open(me.device, life, shelf);
+        let staying = Staying::open(&me, &library.local_joined());
         let fleet = shelf.fleet().and_then(|bytes| saved::read_fleet(&bytes));
         let founded = fleet.is_none();
         let (fleet, entries) = fleet.unwrap_or_else(|| found(&me, life));
@@ -127,7 +128,7 @@ impl Replica {
             watching: 0,
             reading: Reading::open(library.stamp(), shelf),
             places: Places::default(),
-            staying: Staying::new(&me),
+            staying,
             lives: Lives::open(shelf),
             log: Log::default(),
             hlc: Stamp::default(),
@@ -167,13 +168,13 @@ impl Replica {
         replica.name_damaged(&mut out);
         replica.library.outlive_all(&mut out.keep);
         replica.learn_changed(now);
-        replica.learn_all_staying();
         replica.showing.take_new_sessions();
         if founded {
             replica.note_lost_fleet(&mut out);
             replica.fleet_changed = true;
         }
         replica.write_members(&entries, &mut out);
+        replica.begin_staying(now, &mut out);
         replica.rest_again();
         replica.reading.drop_void(&mut out);
         replica.reading.list(now, &mut out);
@@ -294,20 +295,6 @@ impl Replica {
         }
     }
 
-    /// Writes facts that belong together into the shard of that name.
-    pub(super) fn write(&mut self, shard: &str, facts: &[(FactKey, String)], out: &mut Effects) {
-        if !facts.is_empty() {
-            let fresh = self.library.write(shard, facts, &mut out.keep);
-            self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
-        }
-    }
-
-    /// Writes what was gathered in this step.
-    pub(super) fn write_gathered(&mut self, out: &mut Effects) {
-        let fresh = self.library.write_gathered(&mut out.keep);
-        self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
-    }
-
     /// A name for one action that no other opening of any store gives.
     pub(super) fn unique(&mut self) -> ActId {
         self.acts += 1;
@@ -318,6 +305,9 @@ impl Replica {
     pub(super) fn learn_changed(&mut self, now: Now) {
         let mut members = false;
         for key in self.library.take_changed() {
+            if let FactKey::Session(session) = &key {
+                self.note_strange(*session, self.foreign);
+            }
             for entry in self.showing.learn(&key, self.library.facts()) {
                 members |= self.log.learn(&entry).unwrap_or(false);
                 self.fleet_changed |= members;
@@ -325,6 +315,9 @@ impl Replica {
             members |= matches!(key, FactKey::Device(_));
             if let FactKey::Session(session) = &key {
                 self.learn_staying(session);
+            }
+            if matches!(key, FactKey::Item(_)) {
+                self.staying.release |= std::mem::take(&mut self.staying.unread);
             }
             self.notice_outdone(&key);
             if let (FactKey::Act(_), Some(joined)) = (&key, self.library.facts().get(&key)) {
@@ -405,7 +398,8 @@ impl Replica {
                 link.tell(&fresh, now, &mut self.library, out);
             }
             let linked = self.linked();
-            for (_, missed) in self.behind.iter_mut().filter(|(device, _)| !linked.contains(device)) {
+            let misses = |device: &DeviceId| !fresh.doc.is_local() && !linked.contains(device);
+            for (_, missed) in self.behind.iter_mut().filter(|(device, _)| misses(device)) {
                 *missed += fresh.changes;
             }
         }

@@ -27,10 +27,21 @@ pub(super) struct Places {
     waiting: BTreeMap<String, BTreeSet<SessionId>>,
 }
 
+impl Places {
+    /// What is above a directory cannot be known now; whoever reports from there asks again.
+    pub(super) fn forget(&mut self, cwd: &str) {
+        self.waiting.remove(cwd);
+    }
+}
+
 impl Replica {
     /// A session of this device says where it works.
     pub(super) fn place_session(&mut self, session: SessionId, cwd: Foreign, now: Now, out: &mut Effects) {
-        let Some(fact) = self.showing.session(&session).cloned() else { return };
+        let Some(fact) = self.own_session(&session).cloned() else { return };
+        if self.staying.exclude.keeps_directory(cwd.json()) && self.why_session(session).is_none() {
+            // It goes on where nothing is told of, and stays from now on; what was told is told.
+            return self.write_session(session, SessionFact { cwd: Some(cwd), ..fact }, now, out);
+        }
         if fact.project.is_some() || fact.cwd.as_ref().is_some_and(|known| *known != cwd) {
             return;
         }
@@ -48,7 +59,7 @@ impl Replica {
     /// The repository above a directory is known, or that there is none.
     pub(super) fn learn_place(&mut self, cwd: &str, repo: Option<&Repo>, now: Now, out: &mut Effects) {
         for session in self.places.waiting.remove(cwd).unwrap_or_default() {
-            let Some(fact) = self.showing.session(&session).filter(|fact| fact.project.is_none()).cloned() else { continue };
+            let Some(fact) = self.own_session(&session).filter(|fact| fact.project.is_none()).cloned() else { continue };
             let branch = fact.branch.clone().or_else(|| repo.and_then(|repo| repo.branch.as_deref()).map(Foreign::new));
             if let Some(project) = projects::key(Some(cwd), repo) {
                 self.write_session(session, SessionFact { project: Some(project), branch, ..fact }, now, out);
@@ -60,7 +71,7 @@ impl Replica {
         let key = FactKey::Session(session);
         let rev = self.library.facts().get(&key).map_or(0, Joined::rev) + 1;
         let fact = SessionFact { rev, ..fact };
-        self.write(&self.session_shard(&fact), &[(key, saved::json(&fact))], out);
+        self.write(&saved::sessions(&fact), &[(key, saved::json(&fact))], out);
         self.learn_changed(now);
     }
 }

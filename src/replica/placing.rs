@@ -29,6 +29,17 @@ pub struct Place {
     pub started: Option<i64>,
     /// The repository above its working directory.
     pub repo: Option<Repo>,
+    /// Whether another might be there, or might have been.
+    pub unsure: bool,
+}
+
+/// What is above a working directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Above {
+    /// The repository, if there is one.
+    pub repo: Option<Repo>,
+    /// Whether another might be there, or might have been.
+    pub unsure: bool,
 }
 
 /// How far the look for a session's transcript is.
@@ -49,7 +60,7 @@ pub struct Placed {
     /// Lists, each with its mark and its session's place.
     pub told: Vec<(Told, At, FileMark, Place)>,
     /// Pieces of sessions' own files, each with the repository above its working directory.
-    pub progress: Vec<(Progress, Option<Repo>)>,
+    pub progress: Vec<(Progress, Above)>,
 }
 
 /// What waits, and what was found.
@@ -59,7 +70,7 @@ pub struct Placing {
     sessions: BTreeMap<String, Looking>,
     /// Which sessions wait for the repository above a working directory: noted, not searched for, as sessions are many.
     asked: BTreeMap<String, BTreeSet<String>>,
-    repos: BTreeMap<String, Option<Repo>>,
+    repos: BTreeMap<String, Above>,
     homeless: BTreeMap<String, Vec<Progress>>,
 }
 
@@ -126,13 +137,13 @@ impl Placing {
             return;
         }
         let head = claude::head(bytes);
-        let place = Place { cwd: head.cwd, branch: head.branch, title: head.title, started: head.started, repo: None };
+        let place = Place { cwd: head.cwd, branch: head.branch, title: head.title, started: head.started, ..Place::default() };
         let Some(cwd) = place.cwd.clone() else { return self.settle(session, place, placed) };
         let is_asked = self.is_asked(&cwd);
         self.asked.entry(cwd.clone()).or_default().insert(session.to_owned());
         self.sessions.insert(session.to_owned(), Looking::Repo(place));
         match self.repos.get(&cwd).cloned() {
-            Some(repo) => self.learn_repo(&cwd, repo, placed),
+            Some(above) => self.learn_repo(&cwd, above, placed),
             None if !is_asked => out.look.push(Look::Repo { cwd }),
             None => {}
         }
@@ -144,9 +155,9 @@ impl Placing {
 
     /// A piece of a session's own file was read.
     pub fn advanced(&mut self, progress: Progress, out: &mut Effects, placed: &mut Placed) {
-        let Some(cwd) = progress.run.cwd.clone() else { return placed.progress.push((progress, None)) };
-        if let Some(repo) = self.repos.get(&cwd) {
-            return placed.progress.push((progress, repo.clone()));
+        let Some(cwd) = progress.run.cwd.clone() else { return placed.progress.push((progress, Above::default())) };
+        if let Some(above) = self.repos.get(&cwd) {
+            return placed.progress.push((progress, above.clone()));
         }
         if !self.is_asked(&cwd) {
             out.look.push(Look::Repo { cwd: cwd.clone() });
@@ -155,18 +166,18 @@ impl Placing {
     }
 
     /// The repository above a working directory is known.
-    pub fn learn_repo(&mut self, cwd: &str, repo: Option<Repo>, placed: &mut Placed) {
+    pub fn learn_repo(&mut self, cwd: &str, above: Above, placed: &mut Placed) {
         for session in self.asked.remove(cwd).unwrap_or_default() {
             // One that was looked for anew meanwhile is where that look led.
             if matches!(self.sessions.get(&session), Some(Looking::Repo(place)) if place.cwd.as_deref() == Some(cwd))
                 && let Some(Looking::Repo(place)) = self.sessions.remove(&session)
             {
-                self.settle(&session, Place { repo: repo.clone(), ..place }, placed);
+                self.settle(&session, Place { repo: above.repo.clone(), unsure: above.unsure, ..place }, placed);
             }
         }
         let homeless = self.homeless.remove(cwd).unwrap_or_default();
-        placed.progress.extend(homeless.into_iter().map(|progress| (progress, repo.clone())));
-        self.repos.insert(cwd.to_owned(), repo);
+        placed.progress.extend(homeless.into_iter().map(|progress| (progress, above.clone())));
+        self.repos.insert(cwd.to_owned(), above);
     }
 
     /// Repositories are asked for anew: a directory may have become one, or changed its branch.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::beat::{Beat, agent_key};
-use crate::model::id::{DeviceId, Life, SessionId};
+use crate::model::id::{DeviceId, Life};
 use crate::model::limits::{COUNT_MAX, PRESENCE_AGENTS_MAX, PRESENCE_EVERY_MS, REACHABLE_MS};
 use crate::model::message::{BeatJson, Living, Presence};
 use crate::model::time::Millis;
@@ -127,11 +127,11 @@ impl Presences {
         if key.device == self.me { self.own.get(key) } else { self.heard.get(&key.device)?.agents.get(key) }
     }
 
-    /// The next frame of this device, without the agents of sessions that stay here. More agents than a frame holds: those that
+    /// The next frame of this device, without the agents that stay here. More agents than a frame holds: those that
     /// beat last.
-    pub fn frame(&mut self, staying: &BTreeSet<SessionId>, now: Millis) -> Presence {
+    pub fn frame(&mut self, staying: &BTreeSet<AgentKey>, now: Millis) -> Presence {
         self.seq += 1;
-        let mut own: Vec<&Alive> = self.own.values().filter(|alive| !staying.contains(&alive.beat.session)).collect();
+        let mut own: Vec<&Alive> = self.own.iter().filter(|(key, _)| !staying.contains(*key)).map(|(_, alive)| alive).collect();
         own.sort_by_key(|alive| std::cmp::Reverse(alive.sign));
         let living = |alive: &Alive| Living {
             beat: BeatJson(alive.beat.clone()),

@@ -12,7 +12,7 @@ use crate::ingest::files::{self, File};
 use crate::ingest::tail::FileMark;
 use crate::model::batch::{Keep, Shelf};
 use crate::model::effects::{Effects, Look};
-use crate::model::input::{FileStat, RelPath, Repo, Seen, SourceEvent};
+use crate::model::input::{FileStat, RelPath, Seen, SourceEvent};
 use crate::model::limits::{RESCAN_EVERY_MS, TODO_FILE_BYTES_MAX};
 use crate::model::time::{Millis, Now};
 use crate::model::todo::{Change, Reading as ListReading};
@@ -21,7 +21,7 @@ use crate::model::view::SourceView;
 
 use super::following::{At, Following, Piece, Progress};
 use super::lists::{of, read_list, stem};
-use super::placing::{Place, Placed, Placing};
+use super::placing::{Above, Place, Placed, Placing};
 
 /// How often an empty or unparsable file is read again, and after how long each time (FORMATS §8.7).
 const TRIES_MAX: u8 = 3;
@@ -68,7 +68,7 @@ pub struct Gathered {
     /// Small files whose session's place is settled: to be written now, then their marks.
     pub told: Vec<(Told, Place)>,
     /// What was read of sessions' own files, each with the repository above its working directory.
-    pub progress: Vec<(Progress, Option<Repo>)>,
+    pub progress: Vec<(Progress, Above)>,
     /// Processes that a tool says it runs.
     pub processes: Vec<(At, Process, i64)>,
     /// Whether a file of a process is gone.
@@ -252,7 +252,8 @@ impl Reading {
             }
             SourceEvent::Living { alive, held } => gathered.living = Some((alive, held)),
             SourceEvent::Found { root, files } => self.placing.found(root, files, out, &mut placed),
-            SourceEvent::Repo { cwd, repo } => self.placing.learn_repo(&cwd, repo, &mut placed),
+            SourceEvent::Repo { cwd, repo } => self.placing.learn_repo(&cwd, Above { repo, unsure: false }, &mut placed),
+            SourceEvent::Unsure { cwd, repo } => self.placing.learn_repo(&cwd, Above { repo, unsure: true }, &mut placed),
             SourceEvent::Denied { root, path, why } => self.denied(root, path, &why, out, &mut gathered, &mut placed),
             // It is of no one root: the replica warns of it.
             SourceEvent::Polling { .. } => {}

@@ -31,8 +31,11 @@ impl Replica {
             return told;
         }
         let known = self.showing.session(&session).map(|fact| fact.agent.clone());
-        let agent = known.or_else(|| run.agent.clone().filter(|agent| !agent.is_blank())).unwrap_or_else(|| Foreign::new(TOOL));
-        let title = run.task.as_ref().filter(|_| run.deed == RunDeed::Spawn).map(|task| task.json().to_owned());
+        // An excluded agent's words are not said as another's.
+        let apart = run.agent.clone().filter(|agent| known.is_some() && self.staying.keeps_agent(agent.json()));
+        let agent =
+            apart.clone().or(known).or_else(|| run.agent.clone().filter(|agent| !agent.is_blank())).unwrap_or_else(|| Foreign::new(TOOL));
+        let title = run.task.as_ref().filter(|_| run.deed == RunDeed::Spawn && apart.is_none()).map(|task| task.json().to_owned());
         let (tool_session, named) = (run.key.json(), Some(agent.json().to_owned()));
         self.learn_session(About { tool: TOOL, tool_session, agent: named, title, started: now.wall_ms, ..About::default() }, now);
         self.write_gathered(out);
@@ -46,7 +49,7 @@ impl Replica {
         let said = Report { agent, state: Some(state), task, file, note, session: Some(key), source: "webhook", ..Report::default() };
         let reply = self.beat(said, now, out)?;
         if let Some(outcome) = deed.outcome() {
-            self.write_end(session, &EndFact { outcome: Foreign::new(outcome), result, counts: None, at: now.wall_ms }, out);
+            self.write_end(session, &EndFact { outcome: Foreign::new(outcome), agent: apart, result, counts: None, at: now.wall_ms }, out);
         }
         let deed = if deed == RunDeed::Complete { "completed" } else { deed.word() }.to_owned();
         out.note.push(Note::Webhook { deed, device: self.me.name.clone(), session: session.short(6), agent: name });
@@ -92,11 +95,13 @@ impl Replica {
         for record in records {
             let (tool, tool_session) = (record.tool.as_str(), record.id.json());
             let known = self.showing.session(&session_id(&self.me.device, tool, tool_session)).cloned();
-            let lacks = |field: fn(&SessionFact) -> &Option<Foreign>| known.as_ref().is_none_or(|known| field(known).is_none());
+            let apart = record.agent.as_ref().is_some_and(|agent| known.is_some() && self.staying.keeps_agent(agent.json()));
+            let lacks = |field: fn(&SessionFact) -> &Option<Foreign>| !apart && known.as_ref().is_none_or(|known| field(known).is_none());
             let about = About {
                 tool,
                 tool_session,
                 agent: owned(&record.agent),
+                cwd: owned(&record.cwd),
                 branch: owned(&record.branch).filter(|_| lacks(|known| &known.branch)),
                 title: owned(&record.title).filter(|_| lacks(|known| &known.title)),
                 started: record.started.unwrap_or(now.wall_ms).min(now.wall_ms),

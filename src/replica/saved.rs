@@ -100,6 +100,12 @@ pub fn read_fleet(bytes: &[u8]) -> Option<(Fleet, Vec<Vec<u8>>)> {
     Some((fleet, postcard::from_bytes(rest).unwrap_or_default()))
 }
 
+/// The shard of what is said of a session.
+#[must_use]
+pub fn sessions(fact: &SessionFact) -> String {
+    format!("sessions/{}", month(fact.started))
+}
+
 /// A noun as a fact's JSON.
 #[must_use]
 pub fn json<T: serde::Serialize>(noun: &T) -> String {

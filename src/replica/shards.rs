@@ -12,6 +12,7 @@ use crate::model::id::{Collection, DocId};
 use crate::model::limits::{HEARTBEAT_CHANGES_MAX, OWN_CHANGE_OPS_MAX, SHARD_BYTES_MAX};
 
 use super::document::Document;
+use super::facts::Facts;
 use super::library::{Fresh, Library};
 use super::{tidying, writing};
 
@@ -108,22 +109,48 @@ impl Library {
         self.settled(&id)
     }
 
-    /// Those of these facts that no told document says, each as it counts.
+    /// The facts of every document that is not told, as they stand there.
     #[must_use]
-    pub fn untold(&mut self, keys: Vec<FactKey>) -> Vec<(FactKey, String)> {
+    pub fn local(&mut self) -> Vec<(DocId, Facts)> {
+        let ids: Vec<DocId> = self.documents.keys().filter(|id| id.is_local()).cloned().collect();
+        ids.into_iter().map(|id| (id.clone(), self.joined(|other| *other == id))).collect()
+    }
+
+    /// The facts of all documents that are not told, joined.
+    #[must_use]
+    pub fn local_joined(&mut self) -> Facts {
+        self.joined(DocId::is_local)
+    }
+
+    fn joined(&mut self, of: impl Fn(&DocId) -> bool) -> Facts {
+        let mut facts = Facts::default();
+        for (id, document) in self.documents.iter_mut().filter(|(id, _)| of(id)) {
+            document.settle();
+            for key in document.keys().into_iter().filter(|key| key.belongs_to(id.collection())) {
+                for value in document.values(&key) {
+                    facts.join(&key, &value);
+                }
+            }
+        }
+        facts
+    }
+
+    /// Those of these facts that no told document says.
+    #[must_use]
+    pub fn untold(&mut self, facts: Vec<(FactKey, String)>) -> Vec<(FactKey, String)> {
         let told: Vec<DocId> = self.documents.keys().filter(|id| !id.is_local()).cloned().collect();
         self.documents.values_mut().for_each(Document::settle);
         let says = |key: &FactKey, value: &String| {
             let mut of = told.iter().filter(|id| key.belongs_to(id.collection())).filter_map(|id| self.documents.get(id));
             of.any(|document| document.values(key).contains(value))
         };
-        let counts = keys.into_iter().filter_map(|key| Some((self.facts.get(&key)?.shown().to_owned(), key)));
-        let mut facts: Vec<_> = counts.filter(|(value, key)| !says(key, value)).map(|(value, key)| (key, value)).collect();
+        let mut facts: Vec<_> = facts.into_iter().filter(|(key, value)| !says(key, value)).collect();
         facts.sort_by_cached_key(|(key, _)| writing::item(key));
         facts
     }
 
-    /// Writes what a document says again, into the next shard of its name: a peer cannot take the document itself.
+    /// Writes what a document says again, into the next shard of its name: a peer cannot take the document itself. What stays
+    /// here of the same facts stays here.
     pub fn write_again(&mut self, id: &DocId, keep: &mut Batch) -> Vec<Fresh> {
         match id.collection() {
             Collection::Fleet => return Vec::new(),
@@ -133,7 +160,8 @@ impl Library {
         let name = id.base().to_owned();
         let Some(document) = self.settled(id) else { return Vec::new() };
         let keys = document.keys();
-        let values = |key: FactKey| self.facts.get(&key).map(|joined| (key, joined.shown().to_owned()));
+        let told = self.joined(|other| other.is_local() == id.is_local());
+        let values = |key: FactKey| told.get(&key).map(|joined| (key, joined.shown().to_owned()));
         let mut facts: Vec<_> = keys.into_iter().filter_map(values).collect();
         facts.sort_by_cached_key(|(key, _)| writing::item(key));
         self.closed.insert(id.clone());

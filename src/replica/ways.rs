@@ -44,7 +44,8 @@ impl Ways {
             | SourceEvent::Followed { .. }
             | SourceEvent::Living { .. }
             | SourceEvent::Found { .. }
-            | SourceEvent::Repo { .. } => {}
+            | SourceEvent::Repo { .. }
+            | SourceEvent::Unsure { .. } => {}
         }
     }
 

@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn end(outcome: &str, at: i64) -> EndFact {
-        EndFact { outcome: outcome.into(), result: None, counts: None, at }
+        EndFact { outcome: outcome.into(), agent: None, result: None, counts: None, at }
     }
 
     fn seen(ends: &[EndFact], beats: &[(AgentState, i64)]) -> SessionView {

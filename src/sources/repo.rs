@@ -4,8 +4,8 @@
 //! The working directory comes from a tool's file and may be anything: only `.git`, `commondir`, `HEAD` and `config` are
 //! ever opened, regular files only, at most [`GIT_FILE_BYTES_MAX`] bytes of each.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -19,37 +19,73 @@ const GIT_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Directories that are looked into, from the working directory up.
 const LEVELS_MAX: usize = 128;
 
+/// What is above a working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Above {
+    /// The first repository, if there is one.
+    pub(super) repo: Option<Repo>,
+    /// Whether it is surely that: the directory is there, and so is all that git says of it.
+    pub(super) sure: bool,
+}
+
 /// The first repository at or above `cwd`, if `cwd` is an absolute path without `..`.
-pub(super) fn above(cwd: &str) -> Option<Repo> {
+pub(super) fn above(cwd: &str) -> Above {
     let cwd = Path::new(cwd);
     if !cwd.is_absolute() || cwd.components().any(|part| part == Component::ParentDir) {
-        return None;
+        return Above { repo: None, sure: false };
     }
-    cwd.ancestors().take(LEVELS_MAX).find_map(|top| {
-        let git = git_directory(top)?;
-        let head = small(&git.join("HEAD"))?;
-        let common = common_directory(&git);
-        let remote = small(&common.join("config")).and_then(|config| remote(&config));
-        Some(Repo { remote, root: top.to_str()?.to_owned(), branch: branch(&head) })
-    })
+    let mut sure = fs::metadata(cwd).is_ok_and(|there| there.is_dir());
+    let repo = cwd.ancestors().take(LEVELS_MAX).find_map(|top| at(top, &mut sure));
+    Above { repo, sure }
+}
+
+/// The repository whose top this is. `sure` falls where one may be that cannot be read.
+fn at(top: &Path, sure: &mut bool) -> Option<Repo> {
+    let git = git_directory(top, sure)?;
+    let head = match small(&git.join("HEAD")) {
+        Text::Absent => return None,
+        Text::Unreadable => {
+            *sure = false;
+            return None;
+        }
+        Text::Whole(head) | Text::Beginning(head) => head,
+    };
+    let remote = match small(&common_directory(&git).join("config")) {
+        Text::Absent => None,
+        Text::Unreadable => {
+            *sure = false;
+            None
+        }
+        Text::Whole(config) => remote(&config).map(|(_, url)| url),
+        Text::Beginning(config) => {
+            let found = remote(&config);
+            *sure &= found.as_ref().is_some_and(|(is_origin, _)| *is_origin);
+            found.map(|(_, url)| url)
+        }
+    };
+    Some(Repo { remote, root: top.to_str()?.to_owned(), branch: branch(&head) })
 }
 
 /// `.git` itself, or where a file `.git` says that it is (a worktree or a submodule).
-fn git_directory(top: &Path) -> Option<PathBuf> {
+fn git_directory(top: &Path, sure: &mut bool) -> Option<PathBuf> {
     let git = top.join(".git");
-    if fs::metadata(&git).ok()?.is_dir() {
-        return Some(git);
+    match fs::metadata(&git) {
+        Ok(there) if there.is_dir() => return Some(git),
+        Err(why) if is_absent(&why) => return None,
+        Ok(_) | Err(_) => {}
     }
-    let said = small(&git)?;
-    let said = said.strip_prefix("gitdir:")?.trim();
-    (!said.is_empty()).then(|| top.join(said))
+    let said = if let Text::Whole(said) = small(&git) { said } else { String::new() };
+    let directory = said.strip_prefix("gitdir:").map(str::trim).filter(|said| !said.is_empty()).map(|said| top.join(said));
+    // It is a checkout of what is not there, or cannot be read.
+    *sure &= directory.as_ref().is_some_and(|directory| directory.join("HEAD").is_file());
+    directory
 }
 
 /// A worktree keeps its head for itself and shares everything else.
 fn common_directory(git: &Path) -> PathBuf {
     match small(&git.join("commondir")) {
-        Some(common) if !common.trim().is_empty() => git.join(common.trim()),
-        Some(_) | None => git.to_owned(),
+        Text::Whole(common) if !common.trim().is_empty() => git.join(common.trim()),
+        Text::Whole(_) | Text::Beginning(_) | Text::Absent | Text::Unreadable => git.to_owned(),
     }
 }
 
@@ -59,8 +95,8 @@ fn branch(head: &str) -> Option<String> {
     (!name.is_empty() && name != ".invalid").then(|| name.to_owned())
 }
 
-/// The url of `origin`, else of the first remote that has one. Not followed: `include`, `insteadOf`.
-fn remote(config: &str) -> Option<String> {
+/// The url of `origin`, else of the first remote that has one, and whether it is origin's. Not followed: `include`, `insteadOf`.
+fn remote(config: &str) -> Option<(bool, String)> {
     let mut first = None;
     let mut section = None;
     for line in joined(config) {
@@ -69,9 +105,9 @@ fn remote(config: &str) -> Option<String> {
             section = remote_name(rest);
         } else if let (Some(name), Some(url)) = (&section, value_of("url", line)) {
             if name == "origin" {
-                return Some(url);
+                return Some((true, url));
             }
-            first = first.or(Some(url));
+            first = first.or(Some((false, url)));
         }
     }
     first
@@ -120,16 +156,40 @@ fn value_of(key: &str, line: &str) -> Option<String> {
     (!out.is_empty()).then(|| out.to_owned())
 }
 
+/// What one of git's files says.
+enum Text {
+    /// There is none.
+    Absent,
+    /// It may not be read, or is no regular file.
+    Unreadable,
+    /// All of it.
+    Whole(String),
+    /// Its first whole lines: it is longer than is read.
+    Beginning(String),
+}
+
+fn is_absent(why: &std::io::Error) -> bool {
+    matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
 /// A regular file's beginning as text; nothing else is waited for or read.
-fn small(path: &Path) -> Option<String> {
-    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).ok()?;
-    let file: File = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
+fn small(path: &Path) -> Text {
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(why) => return if is_absent(&why) { Text::Absent } else { Text::Unreadable },
+    };
     let mut bytes = Vec::new();
-    file.take(GIT_FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    let is_file = file.metadata().is_ok_and(|there| there.is_file());
+    if !is_file || file.take(GIT_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).is_err() {
+        return Text::Unreadable;
+    }
+    let max = usize::try_from(GIT_FILE_BYTES_MAX).unwrap_or(usize::MAX);
+    if bytes.len() <= max {
+        return Text::Whole(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    bytes.truncate(bytes[..max].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+    Text::Beginning(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -154,7 +214,8 @@ mod tests {
             write(top.join(".git/config"), config);
         }
         fs::create_dir_all(top.join("src/deep")).expect("made");
-        let repo = above(top.join("src/deep").to_str().expect("utf-8"));
+        let Above { repo, sure } = above(top.join("src/deep").to_str().expect("utf-8"));
+        assert!(sure);
         assert!(repo.as_ref().is_none_or(|repo| Path::new(&repo.root) == top));
         repo
     }
@@ -189,7 +250,8 @@ mod tests {
         write(dir.path().join("it/.git/worktrees/wt/HEAD"), "ref: refs/heads/wt\n");
         write(dir.path().join("it/.git/worktrees/wt/commondir"), "../..\n");
         write(dir.path().join("wt/.git"), &format!("gitdir: {}\n", dir.path().join("it/.git/worktrees/wt").display()));
-        let repo = above(dir.path().join("wt").to_str().expect("utf-8")).expect("found");
+        let Above { repo, sure } = above(dir.path().join("wt").to_str().expect("utf-8"));
+        let repo = repo.filter(|_| sure).expect("found");
         assert_eq!((repo.remote.as_deref(), repo.branch.as_deref()), (Some("git@example.org:me/it.git"), Some("wt")));
         assert_eq!(Path::new(&repo.root), dir.path().join("wt"));
     }
@@ -200,7 +262,9 @@ mod tests {
         write(dir.path().join(".git/modules/sub/HEAD"), "ref: refs/heads/sub\n");
         write(dir.path().join(".git/modules/sub/config"), "[remote \"origin\"]\nurl=ssh://example.org/sub\n");
         write(dir.path().join("sub/.git"), "gitdir: ../.git/modules/sub\n");
-        let repo = above(dir.path().join("sub/gone").to_str().expect("utf-8")).expect("found, though the directory is gone");
+        let Above { repo, sure } = above(dir.path().join("sub/gone").to_str().expect("utf-8"));
+        assert!(!sure, "the directory is gone");
+        let repo = repo.expect("found");
         assert_eq!((repo.remote.as_deref(), repo.branch.as_deref()), (Some("ssh://example.org/sub"), Some("sub")));
     }
 
@@ -215,7 +279,7 @@ mod tests {
             ("url = outside\n[remote \"origin\"]\npushurl = push\n; url = comment\n", None),
         ];
         for (config, url) in cases {
-            assert_eq!(remote(config).as_deref(), url, "{config:?}");
+            assert_eq!(remote(config).map(|(_, url)| url).as_deref(), url, "{config:?}");
         }
     }
 
@@ -233,14 +297,41 @@ mod tests {
         write(dir.path().join("self/.git"), "gitdir: .git\n");
         for name in ["pipe", "loop", "zero", "self", "gone"] {
             // The temporary directory may itself lie in a repository.
-            assert!(above(&path(name)).is_none_or(|repo| !Path::new(&repo.root).starts_with(dir.path())), "{name}");
+            assert!(above(&path(name)).repo.is_none_or(|repo| !Path::new(&repo.root).starts_with(dir.path())), "{name}");
         }
         write(dir.path().join("long/.git/HEAD"), "ref: refs/heads/m\n");
         let long = format!("{}\n[remote \"origin\"]\nurl = too-far\n", "#".repeat(64 * 1024));
         write(dir.path().join("long/.git/config"), &long);
-        assert_eq!(above(&path("long")).expect("found").remote, None, "only the beginning is read");
+        let Above { repo, sure } = above(&path("long"));
+        assert!(repo.expect("found").remote.is_none() && !sure, "only the beginning is read");
         for cwd in ["", "relative", "~", "/a/../b", "\0"] {
-            assert!(above(cwd).is_none_or(|repo| repo.root == "/"), "{cwd:?}");
+            assert!(above(cwd).repo.is_none_or(|repo| repo.root == "/"), "{cwd:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_not_taken_for_no_repository() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = |name: &str| dir.path().join(name).to_str().expect("utf-8").to_owned();
+        let sure = |name: &str| above(&path(name)).sure;
+        fs::create_dir_all(dir.path().join("plain")).expect("made");
+        assert!(sure("plain"), "a folder is a folder");
+        assert!(!sure("gone") && !above("relative").sure);
+        write(dir.path().join("orphan/.git"), "gitdir: ../moved/.git/worktrees/orphan\n");
+        write(dir.path().join("broken/.git"), "what is this\n");
+        assert!(!sure("orphan") && !sure("broken"), "a checkout of what is not there");
+        fs::create_dir_all(dir.path().join("empty/.git")).expect("made");
+        assert!(sure("empty"), "git does not take it for one either");
+        let config = |name: &str, text: &str| {
+            write(dir.path().join(name).join(".git/HEAD"), "ref: refs/heads/m\n");
+            write(dir.path().join(name).join(".git/config"), text);
+        };
+        let filler = "#".repeat(64 * 1024) + "\n";
+        config("early", &format!("[remote \"origin\"]\nurl = https://x/y\n{filler}"));
+        config("late", &format!("[remote \"fork\"]\nurl = https://x/fork\n{filler}[remote \"origin\"]\nurl = https://x/y\n"));
+        assert!(sure("early") && !sure("late"));
+        fs::create_dir_all(dir.path().join("odd/.git/config")).expect("made");
+        write(dir.path().join("odd/.git/HEAD"), "ref: refs/heads/m\n");
+        assert!(!sure("odd"), "no regular file");
     }
 }

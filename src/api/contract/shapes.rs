@@ -203,7 +203,15 @@ pub(super) const OURS: &[Shape] = &[
             ("total", Whole, ""),
         ],
     },
-    Shape { name: "SessionCounts", what: "", fields: &[("total", Whole, ""), ("stayHere", Whole, "told to no other device")] },
+    Shape {
+        name: "SessionCounts",
+        what: "",
+        fields: &[
+            ("total", Whole, ""),
+            ("stayHere", Whole, "told to no other device"),
+            ("stayUnknown", Whole, "those of them that only stay because their project, or whom they work for, is not known"),
+        ],
+    },
     Shape {
         name: "ActiveSession",
         what: "A session that is not over.",

@@ -127,7 +127,7 @@ mod tests {
         let mut report = beat(crate::api::fixture::MINI, "leo", Reported::Done, "AGT-324");
         report.session = leos();
         let mut fleet = Fleet::new().agent(report, AgentState::Done).session(SessionState::Ended, &[]);
-        let end = EndFact { outcome: "done".into(), result: Some("merged".into()), counts: None, at: NOW - 9_000 };
+        let end = EndFact { outcome: "done".into(), agent: None, result: Some("merged".into()), counts: None, at: NOW - 9_000 };
         let view = fleet.0.sessions.get(&leos()).expect("there").as_ref().clone();
         fleet.0.sessions.insert(leos(), Arc::new(SessionView { end: Some(end), ..view }));
         let told = status(&fleet.0, NOW);

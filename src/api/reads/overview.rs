@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::envelope::Answer;
 use super::query::Query;
 use super::{agents, devices, sessions, todos};
+use crate::model::leaving::Stays;
 use crate::model::view::{AgentState, View};
 
 /// What a person is told first.
@@ -77,7 +78,11 @@ pub(crate) fn overview(view: &View, now_ms: i64, query: &str) -> Answer {
             "open": counts.open,
             "total": counts.total,
         },
-        "sessions": {"total": view.sessions.len(), "stayHere": view.staying.len()},
+        "sessions": {
+            "total": view.sessions.len(),
+            "stayHere": view.staying.len(),
+            "stayUnknown": view.staying.values().filter(|stays| **stays == Stays::Unknown).count(),
+        },
         "active_sessions": sessions::active(view, now_ms),
         "strangers": strangers(view),
         "sources": view.sources.iter().map(|(name, source)| devices::source(name, source)).collect::<Vec<_>>(),

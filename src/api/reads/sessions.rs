@@ -43,7 +43,7 @@ pub(crate) fn session(view: &View, session: &SessionView) -> Value {
         "todosOpen": session.open,
         "todosDone": session.done,
         "sourceFile": null,
-        "staysHere": view.staying.contains(&session.id),
+        "staysHere": view.staying.contains_key(&session.id),
     })
 }
 

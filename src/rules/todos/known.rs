@@ -230,6 +230,18 @@ impl Todos {
         self.index.places.get(&item).map(|place| place.todo)
     }
 
+    /// The project that an item is in; `None` while the item itself is not known.
+    #[must_use]
+    pub fn project(&self, item: ItemId) -> Option<&str> {
+        self.index.places.get(&item).map(|place| place.project.as_str())
+    }
+
+    /// Every action that names one of these items.
+    pub fn acts_on<'a>(&'a self, items: &'a BTreeSet<ItemId>) -> impl Iterator<Item = (ActId, &'a ActFact)> {
+        let acts: BTreeSet<ActId> = items.iter().flat_map(|item| self.index.acts_on.get(item).into_iter().flatten()).copied().collect();
+        acts.into_iter().flat_map(|id| self.facts.acts.get(&id).into_iter().flatten().map(move |fact| (id, fact)))
+    }
+
     /// The items that a todo holds.
     #[must_use]
     pub fn items(&self, todo: TodoId) -> BTreeSet<ItemId> {
