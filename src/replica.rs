@@ -31,6 +31,7 @@ mod hearing;
 mod joining;
 mod parting;
 mod places;
+mod planting;
 mod proving;
 mod runs;
 #[cfg(test)]
@@ -38,6 +39,7 @@ mod samples;
 mod shards;
 mod staying;
 mod tidying;
+mod waiting;
 mod ways;
 mod window;
 mod writing;
@@ -46,3 +48,5 @@ pub use document::Damaged;
 pub use machine::{Identity, Replica};
 #[cfg(test)]
 mod conversations;
+#[cfg(test)]
+mod thieves;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use crate::model::batch::{Keep, Shelf};
+use crate::model::beat::Beat;
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
@@ -37,9 +38,6 @@ use super::showing::Showing;
 use super::staying::Staying;
 use super::ways::Ways;
 use super::window::Window;
-
-/// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
-const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
 
 /// Who we are.
 #[derive(Clone)]
@@ -97,10 +95,14 @@ pub struct Replica {
     pub(super) written_again: BTreeSet<String>,
     outdone: BTreeSet<FactKey>,
     outdone_beats: BTreeSet<AgentKey>,
+    /// Beats of ours that somebody gave a number which none of ours will reach, with what was known before.
+    pub(super) planted: BTreeMap<AgentKey, Beat>,
     healing: bool,
     pub(super) fleet_changed: bool,
     pub(super) fleet_kept: Vec<u8>,
     pub(super) acts: u64,
+    /// The counter of our life when it began, before others raised it.
+    pub(super) counter_opened: u64,
     opened: Millis,
     now: Millis,
     slept: Millis,
@@ -147,6 +149,8 @@ impl Replica {
             written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
             outdone: BTreeSet::new(),
             outdone_beats: BTreeSet::new(),
+            planted: BTreeMap::new(),
+            counter_opened: life.counter,
             healing: false,
             fleet_changed: false,
             fleet_kept: shelf.fleet().unwrap_or_default(),
@@ -313,36 +317,36 @@ impl Replica {
 
     /// Learns the facts that changed, our own and foreign ones alike.
     pub(super) fn learn_changed(&mut self, now: Now) {
-        let mut members = false;
+        let (mut members, mut entries) = (false, Vec::new());
         for key in self.library.take_changed() {
-            for entry in self.showing.learn(&key, self.library.facts()) {
-                members |= self.log.learn(&entry).unwrap_or(false);
-                self.fleet_changed |= members;
-            }
+            self.notice_planted(&key);
+            entries.extend(self.showing.learn(&key, self.library.facts()));
             members |= matches!(key, FactKey::Device(_));
             if let FactKey::Session(session) = &key {
                 self.learn_staying(session);
             }
             self.notice_outdone(&key);
             if let (FactKey::Act(_), Some(joined)) = (&key, self.library.facts().get(&key)) {
-                self.raise_clock(joined.shown().to_owned(), now);
+                let acts: Vec<String> = joined.values().map(str::to_owned).collect();
+                acts.iter().for_each(|act| self.raise_clock(act, now));
             }
         }
-        if members {
+        let is_longer = self.log.learn_all(entries);
+        self.fleet_changed |= is_longer;
+        if members || is_longer {
             self.members_changed(now);
         }
     }
 
-    /// Our own stamps are never passed by a clock that went back; another's pull ours along only so far.
-    fn raise_clock(&mut self, act: String, now: Now) {
+    /// The stamps in documents pull ours along only so far, those under our own name, too: anybody can write that. What this life
+    /// stamps is later than what it stamped before in any case.
+    fn raise_clock(&mut self, act: &str, now: Now) {
         #[derive(serde::Deserialize)]
         struct Stamped {
             at: Stamp,
-            by: crate::model::todo::By,
         }
-        if let Ok(Stamped { at, by }) = serde_json::from_str(&act) {
-            let ours = by.device == self.me.device && at.ms <= now.wall_ms.saturating_add(OWN_AHEAD_MAX_MS);
-            self.hlc = if ours { self.hlc.max(at) } else { self.hlc.raised_by(at, now.wall_ms) };
+        if let Ok(Stamped { at }) = serde_json::from_str(act) {
+            self.hlc = self.hlc.raised_by(at, now.wall_ms);
         }
     }
 
@@ -373,6 +377,7 @@ impl Replica {
     }
 
     fn heal(&mut self, now: Now, out: &mut Effects) {
+        self.outlive_planted(now, out);
         std::mem::take(&mut self.outdone_beats).iter().for_each(|key| self.insist(key, out));
         if std::mem::take(&mut self.healing) {
             self.introduce(out);
