@@ -22,6 +22,9 @@ use super::chance::Chance;
 use super::plan::Noise;
 use super::world::World;
 
+/// From this number on a lying member is a thief: what it says is in the right form, and takes something away if it is believed.
+const THEFT: u8 = 128;
+
 impl World {
     /// Noise for one device.
     pub(crate) fn noise(&mut self, d: usize, noise: Noise) {
@@ -37,7 +40,7 @@ impl World {
             Noise::Garbage(n) => {
                 let said = self.garbage(d, n, &mut chance);
                 // Some lie about how often the other was opened, too.
-                self.as_member(d, if n % 10 == 8 { COUNT_MAX - 1 } else { 0 }, said);
+                self.as_member(d, if n >= THEFT && n % 2 == 0 { COUNT_MAX - 1 } else { 0 }, said);
             }
             Noise::Poison(n) => {
                 let said = self.poison(d, n, &mut chance);
@@ -183,10 +186,10 @@ impl World {
         };
         let near_end = std::num::NonZeroU64::new(u64::from(u32::MAX)).expect("not zero");
         let planted = std::num::NonZeroU64::new(OP_COUNTER_MAX - 5).expect("not zero");
-        if n % 16 > 10 {
+        if n >= THEFT {
             return self.theft(d, n, chance).unwrap_or(Message::Changes { doc, bytes: fine });
         }
-        let bytes = match n % 16 {
+        let bytes = match n % 10 {
             0 => fine.clone(),
             1 => fine[..fine.len() - 3].to_vec(),
             2 => {
@@ -219,7 +222,7 @@ impl World {
         let doc = |name: &str| DocId::parse(name).expect("a good name");
         let mut hash = [0; 32];
         hash.copy_from_slice(&chance.bytes(32));
-        vec![match n % 10 {
+        vec![match if n < THEFT { n % 8 } else { 8 + n % 2 } {
             0 => vec![chance.bytes(300)],
             1 => Message::Sync { doc: doc("todos/2026-11"), first: true, bytes: chance.bytes(80) }.frames(),
             2 => Message::Sync { doc: doc("sessions/9999-12"), first: false, bytes: vec![0x42, 0, 0, 0, 0] }.frames(),
@@ -227,7 +230,7 @@ impl World {
             4 => Message::Changes { doc: doc("local/todos/2026-11"), bytes: chance.bytes(10) }.frames(),
             5 => Message::Held { doc: doc("todos/2026-11") }.frames(),
             6 => (0..50).flat_map(|n| Message::Ping { n }.frames()).collect(),
-            8 => Message::Ping { n: 1 }.frames(),
+            8 => Message::Ping { n: 1 }.frames(), // its lie was in its Hello
             9 => {
                 let device = self.devices[(d + 1) % self.devices.len()].id;
                 let life = Life { counter: COUNT_MAX, nonce: 0 };

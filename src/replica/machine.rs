@@ -338,18 +338,6 @@ impl Replica {
         }
     }
 
-    /// The stamps in documents pull ours along only so far, those under our own name, too: anybody can write that. What this life
-    /// stamps is later than what it stamped before in any case.
-    fn raise_clock(&mut self, act: &str, now: Now) {
-        #[derive(serde::Deserialize)]
-        struct Stamped {
-            at: Stamp,
-        }
-        if let Ok(Stamped { at }) = serde_json::from_str(act) {
-            self.hlc = self.hlc.raised_by(at, now.wall_ms);
-        }
-    }
-
     /// A peer brought a later revision of a fact that only we write: our store had lost it. Its source is read again, once.
     fn notice_outdone(&mut self, key: &FactKey) {
         let ours = match key {

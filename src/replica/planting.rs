@@ -1,4 +1,5 @@
-//! A member may write what only we should: a beat of ours with a number that we never reach. Nothing we write after it would
+//! A member may write what only we should. A stamp of ours that is years ahead moves our clock no further than another's
+//! would. A beat of ours may get a number that we never reach: nothing we write after it would
 //! count, on any device. So our beats begin anew in a document that outlives the one it stands in; nobody reads that any more.
 //!
 //! It costs us one document for each time, and the other as much.
@@ -7,13 +8,25 @@ use crate::model::beat::{Beat, agent_key};
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
 use crate::model::limits::PLANTED_REV;
-use crate::model::time::Now;
+use crate::model::time::{Now, Stamp};
 use crate::model::view::AgentKey;
 
 use super::machine::Replica;
 use super::saved::{self, Noun};
 
 impl Replica {
+    /// The stamps in documents pull ours along only so far, those under our own name, too: anybody can write that. What this life
+    /// stamps is later than what it stamped before in any case.
+    pub(super) fn raise_clock(&mut self, act: &str, now: Now) {
+        #[derive(serde::Deserialize)]
+        struct Stamped {
+            at: Stamp,
+        }
+        if let Ok(Stamped { at }) = serde_json::from_str(act) {
+            self.hlc = self.hlc.raised_by(at, now.wall_ms);
+        }
+    }
+
     /// Notices a beat of ours whose number cannot be our own, before it is shown.
     pub(super) fn notice_planted(&mut self, key: &FactKey) {
         let FactKey::Beat(session, agent) = key else { return };

@@ -16,6 +16,8 @@ const FRAMING: usize = 4;
 #[derive(Default)]
 struct Chosen {
     places: BTreeSet<usize>,
+    /// The same, what was taken first first, and parents before what follows them.
+    order: Vec<usize>,
     bytes: usize,
 }
 
@@ -30,7 +32,8 @@ impl Chosen {
         let bytes: usize = new.iter().map(|at| log.at(*at).size + FRAMING).sum();
         let fits = self.places.len() + new.len() <= count_max && self.bytes + bytes <= bytes_max;
         if fits {
-            self.places.extend(new);
+            self.places.extend(&new);
+            self.order.extend(new);
             self.bytes += bytes;
         }
         fits
@@ -96,7 +99,7 @@ impl Log {
                 }
             }
         }
-        chosen.places.into_iter().map(|at| self.bytes_at(at)).collect()
+        chosen.order.into_iter().map(|at| self.bytes_at(at)).collect()
     }
 }
 
