@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hubless::model::ask::Ask;
 use hubless::model::fact::FactKey;
-use hubless::model::id::{FleetId, ItemId, Life};
+use hubless::model::id::{DeviceId, FleetId, ItemId, Life};
 use hubless::model::message::{DocHeads, Head};
 use hubless::model::reply::Reply;
 use hubless::model::session::session_id;
 use hubless::model::text::Foreign;
 use hubless::model::todo::List;
 use hubless::replica::facts::rev_of;
+use hubless::replica::saved::may_stand_in;
 use hubless::replica::{Replica, genesis};
 use hubless::rules::members::Log;
 
@@ -177,13 +178,13 @@ impl World {
         }
         self.drop_orphans(&mut hashes);
         let mut once: BTreeMap<&FactKey, BTreeSet<&str>> = BTreeMap::new();
-        let mut latest: BTreeMap<&FactKey, (u64, &str)> = BTreeMap::new();
+        let mut latest: BTreeMap<(&FactKey, Option<DeviceId>), (u64, &str)> = BTreeMap::new();
         for written in hashes.iter().filter_map(|hash| self.book.get(hash)) {
-            for (key, value) in written.puts.iter().filter(|(key, _)| key.belongs_to(written.doc.collection())) {
-                match (key.is_once(), rev_of(value)) {
+            for (key, value) in written.puts.iter().filter(|(key, value)| may_stand_in(&written.doc, key, value)) {
+                match (key.is_once(), rev_of(key, value)) {
                     (true, _) => drop(once.entry(key).or_default().insert(value)),
-                    (false, Some(rev)) => {
-                        let entry = latest.entry(key).or_insert((rev, value));
+                    (false, Some((rev, device))) => {
+                        let entry = latest.entry((key, device)).or_insert((rev, value));
                         *entry = (rev, value.as_str()).max(*entry);
                     }
                     (false, None) => {}
@@ -191,7 +192,7 @@ impl World {
             }
         }
         let mut lines: BTreeMap<&FactKey, Vec<&str>> = once.into_iter().map(|(key, values)| (key, values.into_iter().collect())).collect();
-        lines.extend(latest.into_iter().map(|(key, (_, value))| (key, vec![value])));
+        latest.into_iter().for_each(|((key, _), (_, value))| lines.entry(key).or_default().push(value));
         let export: String = lines.iter().flat_map(|(key, values)| values.iter().map(move |value| format!("{key} {value}\n"))).collect();
         for d in honest {
             let held = self.devices[d].replica.as_ref().map(|replica| replica.library().facts().export()).unwrap_or_default();

@@ -200,9 +200,9 @@ pub(crate) enum Moment {
 pub(crate) enum Noise {
     /// Bytes from somebody who proves nothing.
     Unproven(u8),
-    /// A member's link that says garbage at some stage.
+    /// A member's link that says garbage at some stage; from 128 on it lies about lives and presence.
     Garbage(u8),
-    /// A member's link that tells changes which cannot be.
+    /// A member's link that tells changes which cannot be; from 128 on such as take something away if they are believed.
     Poison(u8),
     /// mDNS shows somebody, ours or not, who is not there.
     Sighting(u8),
@@ -356,7 +356,10 @@ fn draw(kind: Kind, devices: u8, chance: &mut Chance) -> Step {
         Kind::Sleep => Step::Sleep(dev, [3_000, 30_000, 600_000, 40_000_000][chance.place(4)]),
         Kind::Stranger => {
             let n = small(chance, 64);
-            Step::Stranger(dev, [Noise::Unproven(n), Noise::Garbage(n), Noise::Poison(n), Noise::Sighting(n)][chance.place(4)])
+            let theft = n | 128;
+            let all =
+                [Noise::Unproven(n), Noise::Garbage(n), Noise::Poison(n), Noise::Sighting(n), Noise::Poison(theft), Noise::Garbage(theft)];
+            Step::Stranger(dev, all[chance.place(all.len())])
         }
         Kind::Remove => Step::Remove(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),
         Kind::Pair => Step::Pair(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),

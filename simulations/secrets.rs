@@ -107,7 +107,7 @@ impl World {
             SecretDeed::Forge(pick) => self.forge(pick),
             SecretDeed::Held => {
                 let doc = DocId::parse(&format!("heartbeats/{}/1", self.devices[0].id)).expect("a good name");
-                self.as_member(0, vec![Message::Held { doc }.frames()]);
+                self.as_member(0, 0, vec![Message::Held { doc }.frames()]);
             }
             SecretDeed::Rekey => self.rekey(),
             SecretDeed::Begin if self.devices[0].exclude.is_empty() && self.devices[0].replica.is_some() => {
@@ -188,7 +188,7 @@ impl World {
         let mut actor = [0; 16];
         actor.copy_from_slice(&Chance::of(self.seed, "forger", self.wires_made).bytes(16));
         let bytes = Document::born(actor).put(&[(key, saved::json(&fact))]);
-        self.as_member(0, vec![Message::Changes { doc, bytes }.frames()]);
+        self.as_member(0, 0, vec![Message::Changes { doc, bytes }.frames()]);
     }
 
     /// As `hubless rekey`: key and fleet are put away, all else stays.

@@ -35,6 +35,7 @@ mod lists;
 mod naming;
 mod parting;
 mod places;
+mod planting;
 mod proving;
 mod releasing;
 mod righting;
@@ -44,6 +45,7 @@ mod samples;
 mod shards;
 mod staying;
 mod tidying;
+mod waiting;
 mod ways;
 mod window;
 mod writing;
@@ -52,3 +54,5 @@ pub use document::Damaged;
 pub use machine::{Identity, Replica};
 #[cfg(test)]
 mod conversations;
+#[cfg(test)]
+mod thieves;

@@ -10,6 +10,11 @@ pub const TAG_CHARS_MAX: usize = 64;
 pub const FACT_BYTES_MAX: usize = 64 * 1024;
 /// The largest revision, round, life or shard number; a larger one is no fact (DESIGN §4: a peer must not exhaust a counter).
 pub const COUNT_MAX: u64 = 1 << 40;
+/// A revision of a beat that no device reaches by counting its own (a thousand a second for 17 years): somebody else wrote it.
+pub const PLANTED_REV: u64 = 1 << 39;
+/// How far another device's memory of our lives may be ahead of what we opened with: openings since a backup was made. More is
+/// a lie that would use up the counter.
+pub const LIVES_AHEAD_MAX: u64 = 1 << 20;
 /// Bytes of a todo file that are read; Claude's largest seen has 8 436 (FORMATS 1.2).
 pub const TODO_FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of a transcript's head that are read to learn its working directory.
@@ -31,6 +36,21 @@ pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes of an unproven peer's first message beyond the log we hold ourselves.
 pub const MEMBERS_BYTES_MAX: usize = 64 * 1024;
+/// Parents that one membership entry names. Honest ones name the one or two newest entries.
+pub const PARENTS_MAX: usize = 64;
+/// Bytes of one membership entry: its parents, two keys and a signature.
+pub const ENTRY_BYTES_MAX: usize = 3 * 1024;
+/// Ancestors of one membership entry; one with more is inert. They are looked through for each entry, and this is what an entry
+/// may cost. A fleet of five devices has a dozen in all.
+pub const ANCESTORS_MAX: usize = 1_024;
+/// Bytes of all that a membership entry of ours follows from: whom it lets in shows it, with the entry and a removal, in the
+/// first message, of which a stranger takes no more than `MEMBERS_BYTES_MAX`.
+pub const LINEAGE_BYTES_MAX: usize = 48 * 1024;
+/// Unknown membership entries that are taken of one message, each a signature to check (0.1 ms); the rest comes with the
+/// fleet's document.
+pub const ENTRIES_HEARD_MAX: usize = 4_096;
+/// Bytes of membership entries in a welcome, and in what is kept of them beside the fleet's secrets.
+pub const ENTRIES_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes told to one link that it has not yet taken; beyond, documents are marked dirty instead of queued.
 pub const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes a compressed foreign chunk may unfold to.
@@ -45,10 +65,14 @@ pub const CHANGE_DEPS_MAX: usize = 256;
 pub const HEADS_MAX: usize = 200;
 /// Where operation counters must stay below (DESIGN §7: 0.12.0 panics at `u32::MAX`).
 pub const OP_COUNTER_MAX: u64 = 1 << 31;
-/// Foreign changes of one document that wait for a dependency.
+/// Changes of one device, in all documents, that wait for a dependency.
 pub const ORPHANS_MAX: usize = 10_000;
 /// Bytes of those.
 pub const ORPHAN_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What each document counts for in which something waits: a made-up one costs memory before it holds anything.
+pub const ORPHAN_DOCUMENT_BYTES: usize = 64 * 1024;
+/// Bytes of changes of all devices that wait; beyond, what came from the device with the most is let go.
+pub const ORPHANS_BYTES_MAX: usize = 4 * ORPHAN_BYTES_MAX;
 /// Saved bytes of a document from which its writers go on in the next shard.
 pub const SHARD_BYTES_MAX: usize = 512 * 1024;
 /// Changes of a heartbeat document after which the next begins.

@@ -23,8 +23,8 @@ use crate::model::member::Fleet;
 const SERVICE: &str = "_hubless._tcp.local.";
 const HOUR_MS: i64 = 3_600_000;
 const TOKEN_BYTES: usize = 10;
-/// Others that are remembered; on a network with more of them, or with a liar, the rest goes unseen.
-const SIGHTED_MAX: usize = 256;
+/// Others of one kind that are remembered; on a network with more of them, or with a liar, the rest of that kind goes unseen.
+const SIGHTED_MAX: usize = 128;
 /// How often it is looked whether the hour has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long looking up one name may take, and when one that failed is looked up again.
@@ -122,6 +122,36 @@ fn is_ours(secrets: &[[u8; 32]], hour: i64, instance: &str, shown: &str) -> bool
     secrets.iter().any(|secret| hours.iter().any(|hour| token(secret, *hour, instance) == shown))
 }
 
+/// Who shows itself, by what it knows. Each kind has a room of its own: a stranger can announce what it likes, a removed device
+/// knows older secrets, and neither keeps a member from being seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Stranger,
+    OfOld,
+    OfNow,
+}
+
+impl Kind {
+    fn of(secrets: &[[u8; 32]], hour: i64, instance: &str, shown: &str) -> Kind {
+        let (old, newest) = secrets.split_at(secrets.len().saturating_sub(1));
+        match (is_ours(newest, hour, instance, shown), is_ours(old, hour, instance, shown)) {
+            (true, _) => Kind::OfNow,
+            (false, true) => Kind::OfOld,
+            (false, false) => Kind::Stranger,
+        }
+    }
+}
+
+/// Takes what an instance shows if it is news and its kind has room.
+fn is_taken(seen: &mut BTreeMap<String, (Kind, Vec<String>)>, instance: &str, news: (Kind, Vec<String>)) -> bool {
+    let others = seen.iter().filter(|(other, (kind, _))| *kind == news.0 && *other != instance).count();
+    let fine = !news.1.is_empty() && others < SIGHTED_MAX && seen.get(instance) != Some(&news);
+    if fine {
+        seen.insert(instance.to_owned(), news);
+    }
+    fine
+}
+
 /// A random name: 16 letters.
 fn name() -> Option<String> {
     let mut bytes = [0; 8];
@@ -134,7 +164,7 @@ struct Around {
     port: u16,
     secrets: Vec<[u8; 32]>,
     inbox: mpsc::Sender<Input>,
-    seen: BTreeMap<String, (bool, Vec<String>)>,
+    seen: BTreeMap<String, (Kind, Vec<String>)>,
 }
 
 impl Around {
@@ -233,20 +263,15 @@ impl Around {
             return None;
         }
         let shown = found.txt_properties.get_property_val_str("k").unwrap_or_default();
-        let ours = is_ours(&self.secrets, self.hour(), instance, shown);
+        let kind = Kind::of(&self.secrets, self.hour(), instance, shown);
         let link_local = |ip: &std::net::IpAddr| matches!(ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
         let mut ips: Vec<_> = found.addresses.iter().map(mdns_sd::ScopedIp::to_ip_addr).filter(|ip| !link_local(ip)).collect();
         ips.sort();
         ips.dedup();
         ips.truncate(ADDRESSES_MAX);
         let addresses: Vec<String> = ips.into_iter().map(|ip| std::net::SocketAddr::new(ip, found.port).to_string()).collect();
-        let news = (ours, addresses);
-        let room = self.seen.len() < SIGHTED_MAX || self.seen.contains_key(instance);
-        if news.1.is_empty() || !room || self.seen.get(instance) == Some(&news) {
-            return None;
-        }
-        self.seen.insert(instance.to_owned(), news.clone());
-        Some(PeerEvent::Sighted { instance: instance.to_owned(), ours, addresses: news.1 })
+        let taken = is_taken(&mut self.seen, instance, (kind, addresses.clone()));
+        taken.then(|| PeerEvent::Sighted { instance: instance.to_owned(), ours: kind != Kind::Stranger, addresses })
     }
 }
 
@@ -282,6 +307,28 @@ mod tests {
         assert!(!is_ours(&[old, new], 10, "abd", &token(&new, 10, "abc")), "a token is of no use under another name");
         assert!(!is_ours(&[], 10, "abc", "") && !is_ours(&[new], i64::MAX, "abc", ""));
         assert_ne!(token(&new, 10, "abc"), token(&new, 11, "abc"));
+    }
+
+    #[test]
+    fn a_flood_of_strangers_or_of_removed_devices_hides_no_member() {
+        let secrets = [[1; 32], [2; 32]];
+        let at = || vec!["10.0.0.1:1".to_owned()];
+        let mut seen = BTreeMap::new();
+        for n in 0..1_000 {
+            let (stranger, removed) = (format!("s{n}"), format!("r{n}"));
+            let kinds = [
+                (&stranger, Kind::of(&secrets, 7, &stranger, "xx"), Kind::Stranger),
+                (&removed, Kind::of(&secrets, 7, &removed, &token(&secrets[0], 7, &removed)), Kind::OfOld),
+            ];
+            for (instance, kind, expected) in kinds {
+                assert_eq!(kind, expected);
+                assert_eq!(is_taken(&mut seen, instance, (kind, at())), n < SIGHTED_MAX);
+            }
+        }
+        let kind = Kind::of(&secrets, 7, "m", &token(&secrets[1], 7, "m"));
+        assert!(is_taken(&mut seen, "m", (kind, at())), "a member is seen all the same");
+        assert!(!is_taken(&mut seen, "m", (kind, at())), "and once");
+        assert!(is_taken(&mut seen, "r0", (Kind::OfNow, at())), "it heard of the new secret");
     }
 
     #[test]

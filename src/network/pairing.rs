@@ -10,6 +10,7 @@ mod joining;
 mod proof;
 mod reach;
 mod refusals;
+mod talks;
 mod ticket;
 mod window;
 mod windows;

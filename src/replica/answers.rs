@@ -43,8 +43,10 @@ impl Replica {
             Ask::Todo(ask) => self.todo(ask, now, out),
             Ask::Invite { code } => {
                 self.window.close(out);
-                out.tell.push(LinkAction::Invite { asker, code });
-                return;
+                match self.may_invite() {
+                    Ok(()) => return out.tell.push(LinkAction::Invite { asker, code }),
+                    Err(why) => Err(why),
+                }
             }
             Ask::AwaitJoiner { window, known } => return self.window.wait(asker, window, known, out),
             Ask::CloseWindow { window, left } => Ok(self.window.close_of(window, left, out)),
@@ -93,7 +95,7 @@ impl Replica {
         let session = session_id(&self.me.device, &tool, tool_session.json());
         let key = AgentKey { device: self.me.device, agent: agent.clone(), session };
         let fact = FactKey::Beat(session, agent);
-        let written = self.library.facts().get(&fact).map_or(0, Joined::rev);
+        let written = self.library.facts().rev(&fact, &self.me.device);
         let before = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
         let said = said_at(report.at, now);
         if report.at.is_some() && before.as_ref().is_some_and(|before| said.wall_ms < before.at) {
@@ -240,6 +242,13 @@ impl Replica {
             *owner = self.called(owner.clone());
         }
         let mut decision = deeds::decide(&self.showing.todos, &what, &by, at, unique)?;
+        let is_fact = |(key, value): (FactKey, String)| saved::is_fact(&key, &value);
+        if !decision.facts.iter().map(saved::todo).all(is_fact) {
+            // A member wrote the last number that there is: nothing after it would count.
+            return Err(Refusal::new(Code::NotPermitted, "this cannot be changed any more: its counter is used up")
+                .because("a device of the fleet wrote the highest number that there is")
+                .fix("add it anew with another text; and look at `hubless devices`"));
+        }
         let says_so = decision.facts.iter().any(|fact| matches!(fact, TodoFact::Act(id, _) if *id == unique));
         if ask.key.is_some() && !says_so {
             // The key must be remembered whatever was written, or a late retry would do it again.

@@ -142,7 +142,7 @@ pub(super) fn up(a: &mut Node, b: &mut Node, l: LinkId, t: u64) -> (VecDeque<Vec
     (said(&ob, l).into(), said(&oa, l).into())
 }
 
-fn inject(to: &mut Node, l: LinkId, t: u64, m: Message) -> Effects {
+pub(super) fn inject(to: &mut Node, l: LinkId, t: u64, m: Message) -> Effects {
     let mut all = Effects::default();
     for f in m.frames() {
         all.absorb(to.step(t, frame(l, f)));
@@ -284,7 +284,7 @@ fn an_orphan_that_is_released_reaches_its_releaser() {
     // a's second change overtakes, c brings the first.
     let _ = inject(&mut b, la, 4, Message::Changes { doc: d.clone(), bytes: second.clone() });
     let mut keep = Default::default();
-    c.r.library.apply(&d, guard::changes(Collection::Todos, &first).unwrap(), &mut keep).unwrap();
+    c.r.library.apply(&d, guard::changes(Collection::Todos, &first).unwrap(), DeviceId([7; 32]), &mut keep).unwrap();
     let out = inject(&mut b, lc, 5, Message::Changes { doc: d.clone(), bytes: first });
     let to_c: VecDeque<_> = said(&out, lc).into();
     talk(&mut b, &mut c, lc, 5, VecDeque::new(), to_c, 5_000);
@@ -549,7 +549,7 @@ fn an_orphan_and_crossing_frames_fall_silent() {
         let (_, second) = member_chunk(77, 5);
         let foreign = guard::changes(Collection::Todos, &second).unwrap();
         let mut keep = Default::default();
-        b.r.library.apply(&d, foreign, &mut keep).unwrap();
+        b.r.library.apply(&d, foreign, DeviceId([7; 32]), &mut keep).unwrap();
         if seed % 2 == 0 {
             b.add(3, "w", None);
         }

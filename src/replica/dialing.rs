@@ -16,7 +16,7 @@ const CONFIGURED: &str = "static:";
 const STUCK_MS: Millis = 3 * 60 * 1000;
 /// How long after this machine woke or moved its links end because of that.
 const MOVING_MS: Millis = 5_000;
-/// Instances of mDNS that are remembered.
+/// Instances of mDNS that are remembered: as many as `network` tells of, of those that know a secret of the fleet.
 const SIGHTINGS_MAX: usize = 256;
 
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,8 @@ impl Dialing {
 
     /// mDNS, or the configuration, shows one of our fleet; which one is learnt when it is dialled.
     pub fn sighted(&mut self, instance: String, addresses: Vec<String>, now: Millis) {
-        if self.sightings.len() < SIGHTINGS_MAX || self.sightings.contains_key(&instance) {
+        let has_room = self.sightings.len() < SIGHTINGS_MAX || instance.starts_with(CONFIGURED);
+        if has_room || self.sightings.contains_key(&instance) {
             let spread = self.chance() % 200;
             let again = self.sightings.get(&instance).is_some_and(|target| target.addresses == addresses);
             if again {

@@ -3,7 +3,8 @@
 //! Every document begins with the same genesis change, so that two devices that make it apart can merge it. A fact is one
 //! `Str` in the map of the first byte of its name's hash. Foreign changes are applied to a clone inside `catch_unwind` and
 //! swapped in on success: automerge panics are a fact of operation (RELIABILITY 8), and must cost one document of one peer.
-//! Changes whose dependencies have not come wait here, bounded, and never in automerge's own unbounded queue.
+//! Changes whose dependencies have not come wait here, and never in automerge's own unbounded queue; how many may is
+//! [`super::waiting`]'s.
 //!
 //! What we write is built beside the library ([`writing`]) and shown to it when somebody has to look into the document: to
 //! say it, to change it, to save it. Until then it is *ahead*; in every other respect it is in the document at once.
@@ -17,7 +18,6 @@ use automerge::sync::{ChunkList, Message as SyncMessage, State as SyncState, Syn
 use automerge::{ActorId, Automerge, Change, ChangeHash, LoadOptions, ObjId, OnPartialLoad, ReadDoc};
 
 use crate::model::fact::FactKey;
-use crate::model::limits::{ORPHAN_BYTES_MAX, ORPHANS_MAX};
 use crate::model::message::Head;
 
 use super::chunks;
@@ -208,7 +208,7 @@ impl Document {
     /// is as before.
     ///
     /// # Errors
-    /// [`Damaged`] when too many changes wait, or automerge refuses or panics on one.
+    /// [`Damaged`] when automerge refuses or panics on one.
     pub fn apply(&mut self, foreign: Vec<Checked>) -> Result<Applied, Damaged> {
         self.settle();
         let mut waiting = self.orphans.clone();
@@ -221,10 +221,6 @@ impl Document {
             }
         }
         let ready = lineage::ready(&self.doc, &mut waiting);
-        let orphan_bytes: usize = waiting.values().map(|c| c.change().raw_bytes().len()).sum();
-        if waiting.len() > ORPHANS_MAX || orphan_bytes > ORPHAN_BYTES_MAX {
-            return Err(Damaged("more changes wait for their dependencies than are held".into()));
-        }
         let unfit = ready.unfit.iter().find(|(hash, _)| came.contains(hash)).map(|(_, why)| why.to_string());
         // What has waited for long, perhaps for what nobody has, is no reason to ask again.
         let missing = came.iter().any(|hash| waiting.contains_key(hash));
@@ -319,6 +315,17 @@ impl Document {
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.changes <= 1 && self.orphans.is_empty()
+    }
+
+    /// The changes that wait for a dependency, and how many bytes each has.
+    #[must_use]
+    pub fn waiting(&self) -> BTreeMap<ChangeHash, usize> {
+        self.orphans.iter().map(|(hash, change)| (*hash, change.change().raw_bytes().len())).collect()
+    }
+
+    /// Lets some of those go.
+    pub fn let_go(&mut self, hashes: &BTreeSet<ChangeHash>) {
+        self.orphans.retain(|hash, _| !hashes.contains(hash));
     }
 
     /// How many changes it has.

@@ -15,6 +15,8 @@ use super::machine::Replica;
 
 /// The front of the index rows that remember which documents were written again.
 pub(super) const WRITTEN_AGAIN: &str = "written-again/";
+/// What the first message takes beside its entries, at most.
+const MEMBERS_FRAMING: usize = 64;
 /// Strangers on the network that are shown.
 const STRANGERS_MAX: usize = 64;
 
@@ -67,7 +69,9 @@ impl Replica {
             return;
         }
         self.make_room_at(&link, now, out);
-        link.say(&Message::Members(self.log.belonging(&self.fleet.id)), out);
+        // It may not know us, or may have slept: what fits into the message that it takes from anybody shows who we are.
+        let told = self.log.told(&self.fleet.id, &[self.me.device, device], MEMBERS_BYTES_MAX - MEMBERS_FRAMING);
+        link.say(&Message::Members(told), out);
         self.links.insert(id, link);
     }
 
@@ -90,7 +94,9 @@ impl Replica {
         let Some(mut link) = self.links.remove(&id) else { return };
         link.hear(bytes.len(), now.boot_ms);
         let limit = match link.stage {
-            Stage::Proving => MEMBERS_BYTES_MAX + self.log.belonging(&self.fleet.id).iter().map(Vec::len).sum::<usize>(),
+            // By its key it is a member: what it says first may be long because of what happened while we slept.
+            Stage::Proving if self.is_member(&link.device) => MESSAGE_BYTES_MAX,
+            Stage::Proving => MEMBERS_BYTES_MAX + self.log.bytes(&self.fleet.id),
             Stage::Greeting | Stage::Comparing | Stage::Open => MESSAGE_BYTES_MAX,
         };
         let ended = match link.ear.hear(bytes, limit) {

@@ -4,13 +4,15 @@ use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{Asker, Collection, DeviceId};
 use crate::model::input::{LinkAction, Welcome};
+use crate::model::limits::ENTRIES_BYTES_MAX;
 use crate::model::message::Bye;
 use crate::model::reply::{Code, Keys, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
-use crate::rules::members::{self, Log};
+use crate::rules::members;
 
 use super::machine::{Replica, found};
+use super::proving::keep_secrets;
 use super::saved;
 use super::window::Window;
 
@@ -44,6 +46,11 @@ impl Replica {
     /// A joiner knows our ticket's secret or our code: it becomes a member.
     pub(super) fn joining(&mut self, (pairing, asker): (u64, Asker), device: DeviceId, name: &str, now: Now, out: &mut Effects) {
         let fleet = self.fleet.id;
+        if let Err(why) = self.may_invite() {
+            self.window.end(asker, Reply::Refused(why.clone()), out);
+            out.tell.push(LinkAction::TurnAway { pairing, why });
+            return;
+        }
         if self.log.is_removed(&fleet, &device.0) {
             let why = Refusal::new(Code::PairMismatch, "this device was removed from the fleet")
                 .because("a removed key stays out for ever")
@@ -58,9 +65,17 @@ impl Replica {
             self.write("fleet", &[saved::member(&entry)], out);
             self.learn_changed(now);
         }
+        if !self.is_member(&device) {
+            let why = Refusal::new(Code::NotPermitted, "this device cannot let others in: an entry of it does not count")
+                .because("who let it in wrote too much")
+                .fix("pair with another device of the fleet");
+            self.window.end(asker, Reply::Refused(why.clone()), out);
+            out.tell.push(LinkAction::TurnAway { pairing, why });
+            return;
+        }
         self.blocked.remove(&device);
         self.showing.meet(device, name);
-        let entries = self.log.belonging(&fleet);
+        let entries = self.log.told(&fleet, &[device, self.me.device], ENTRIES_BYTES_MAX);
         let welcome = Welcome { fleet: self.fleet.clone(), entries, name: self.my_name(), addresses: self.listening.clone() };
         let welcome = postcard::to_stdvec(&welcome).expect("plain data is written without failing");
         out.tell.push(LinkAction::Admit { pairing, welcome });
@@ -84,9 +99,12 @@ impl Replica {
         };
         if !is_ours {
             (self.fleet, self.fleet_changed) = (welcome.fleet, true);
+            keep_secrets(&mut self.fleet.secrets);
             out.tell.push(LinkAction::Fleet(self.fleet.clone()));
         }
-        self.write_members(&welcome.entries, out);
+        let mut log = self.log.clone();
+        log.hear(&welcome.entries);
+        self.write_members(&log.belonging(&self.fleet.id), out);
         self.learn_changed(now);
         self.members_changed(now);
         self.dialing.told(&device, &welcome.addresses);
@@ -98,15 +116,14 @@ impl Replica {
 
     /// Writes those entries into the fleet document that are not known.
     pub(super) fn write_members(&mut self, entries: &[Vec<u8>], out: &mut Effects) {
-        let known = self.log.entries();
-        let facts: Vec<_> = entries.iter().filter(|entry| !known.contains(entry)).map(|entry| saved::member(entry)).collect();
+        let facts: Vec<_> = entries.iter().filter(|entry| !self.log.knows(entry)).map(|entry| saved::member(entry)).collect();
         self.write("fleet", &facts, out);
     }
 
     /// Keeps the fleet, and the entries that make its members, in a file of their own when either changed.
     pub(super) fn keep_fleet(&mut self, out: &mut Effects) {
         if std::mem::take(&mut self.fleet_changed) {
-            let bytes = saved::fleet(&self.fleet, &self.log.belonging(&self.fleet.id));
+            let bytes = saved::fleet(&self.fleet, &self.log.told(&self.fleet.id, &[self.me.device], ENTRIES_BYTES_MAX));
             if self.fleet_kept != bytes {
                 self.fleet_kept.clone_from(&bytes);
                 out.keep.push(Keep::Fleet { bytes });
@@ -118,12 +135,9 @@ impl Replica {
     fn check(&self, inviter: DeviceId, welcome: &[u8]) -> Result<Welcome, Refusal> {
         let unproved = || Refusal::new(Code::PairMismatch, "the other side did not prove that it let us in").fix("make a new ticket");
         let welcome: Welcome = postcard::from_bytes(welcome).map_err(|_| unproved())?;
-        let mut log = Log::default();
         // What we know already counts, too: the inviter may not have heard yet that it was removed.
-        for entry in self.log.entries().iter().chain(&welcome.entries) {
-            // What is no entry proves nothing.
-            let _ = log.learn(entry);
-        }
+        let mut log = self.log.clone();
+        log.hear(&welcome.entries);
         let fleet = welcome.fleet.id;
         if log.is_removed(&fleet, &inviter.0) {
             return Err(Refusal::new(Code::PairMismatch, "that device was removed from its fleet, and does not know it yet")

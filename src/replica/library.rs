@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use automerge::ChangeHash;
 use automerge::sync::{Message as SyncMessage, State as SyncState};
 
 use crate::model::batch::{Batch, Keep, Shelf};
@@ -17,7 +18,9 @@ use crate::model::time::Millis;
 use super::document::{Applied, Damaged, Document};
 use super::facts::Facts;
 use super::guard::Checked;
+use super::saved;
 use super::tidying;
+use super::waiting::Waiting;
 
 /// How many heartbeat documents a device may be ahead of what we know of it: 100 000 are 200 million changes.
 const HEARTBEATS_AHEAD_MAX: u64 = 100_000;
@@ -35,7 +38,7 @@ pub struct Fresh {
 
 /// All documents of this device.
 pub struct Library {
-    me: DeviceId,
+    pub(super) me: DeviceId,
     life: Life,
     pub(super) documents: BTreeMap<DocId, Document>,
     pub(super) facts: Facts,
@@ -45,9 +48,12 @@ pub struct Library {
     pub(super) looked_for: BTreeSet<FactKey>,
     damaged: Vec<(DocId, Damaged)>,
     outlived: Vec<DocId>,
+    waiting: Waiting,
     /// What stands for every document that is not there; never written.
     blank: Document,
     pub(super) closed: BTreeSet<DocId>,
+    /// The least number of the document that beats of a name are written to.
+    pub(super) from: BTreeMap<String, u64>,
     /// Documents to be saved afresh, and when the next step of that is due.
     pub(super) untidy: BTreeSet<DocId>,
     pub(super) tidy_due: Option<Millis>,
@@ -71,8 +77,10 @@ impl Library {
             looked_for: BTreeSet::new(),
             damaged: Vec::new(),
             outlived: Vec::new(),
+            waiting: Waiting::default(),
             blank: Document::born([0xbb; 16]),
             closed: BTreeSet::new(),
+            from: BTreeMap::new(),
             untidy: BTreeSet::new(),
             tidy_due: None,
             unsaved: BTreeSet::new(),
@@ -225,22 +233,34 @@ impl Library {
         for id in old {
             let Some(mut document) = self.documents.remove(&id) else { continue };
             keep.push(Keep::Drop { doc: id.clone() });
+            let _ = self.waiting.note(&id, BTreeMap::new(), self.me);
             document.settle();
             let keys = document.keys();
-            keys.iter().for_each(|key| self.facts.forget(key));
+            let device = id.beats_of().and_then(|device| device.parse().ok());
+            keys.iter().for_each(|key| self.facts.forget(key, device.as_ref()));
             // Beats that stayed here once stand in documents of both kinds.
             let left: Vec<DocId> = self.documents.keys().filter(|left| left.beats_of() == id.beats_of()).cloned().collect();
             left.iter().for_each(|id| self.join(id, keys.clone()));
+            // What later kinds say may stand anywhere.
+            let others: Vec<FactKey> = keys.iter().filter(|key| matches!(key, FactKey::Other(_))).cloned().collect();
+            let all: Vec<DocId> = self.documents.keys().filter(|_| !others.is_empty()).cloned().collect();
+            all.iter().for_each(|id| self.join(id, others.clone()));
             self.changed.extend(keys);
             self.outlived.push(id);
         }
     }
 
-    /// Takes foreign changes of one document, keeps what is new, and says what is fresh.
+    /// Takes changes of one document that came from a device, keeps what is new, and says what is fresh.
     ///
     /// # Errors
     /// [`Damaged`] when they cannot be taken; then nothing has changed.
-    pub fn apply(&mut self, id: &DocId, foreign: Vec<Checked>, keep: &mut Batch) -> Result<(Applied, Option<Fresh>), Damaged> {
+    pub fn apply(
+        &mut self,
+        id: &DocId,
+        foreign: Vec<Checked>,
+        from: DeviceId,
+        keep: &mut Batch,
+    ) -> Result<(Applied, Option<Fresh>), Damaged> {
         if foreign.is_empty() {
             return Ok((Applied::default(), None));
         }
@@ -250,10 +270,14 @@ impl Library {
         let document = self.own(id);
         let born = document.changes() == 1;
         let applied = document.apply(foreign);
+        let waiting = document.waiting();
         if born && document.is_blank() {
             self.documents.remove(id);
         }
-        let applied = applied?;
+        let mut applied = applied?;
+        if self.bound_waiting(id, waiting, from) {
+            applied.unfit.get_or_insert_with(|| "more changes wait for their dependencies than are held of one device".into());
+        }
         if applied.changes == 0 {
             return Ok((applied, None));
         }
@@ -267,6 +291,19 @@ impl Library {
         }
         let fresh = Fresh { doc: id.clone(), chunk: applied.chunk.clone(), changes: applied.changes };
         Ok((applied, Some(fresh)))
+    }
+
+    /// Holds what waits in its bounds; true when it is what came that was let go.
+    fn bound_waiting(&mut self, id: &DocId, waiting: BTreeMap<ChangeHash, usize>, from: DeviceId) -> bool {
+        let over = self.waiting.note(id, waiting, from);
+        for (id, hashes) in &over {
+            let Some(document) = self.documents.get_mut(id) else { continue };
+            document.let_go(hashes);
+            if document.is_blank() {
+                self.documents.remove(id);
+            }
+        }
+        over.contains_key(id)
     }
 
     pub(super) fn is_own_heartbeats(&self, id: &DocId) -> bool {
@@ -289,8 +326,8 @@ impl Library {
     fn join(&mut self, id: &DocId, keys: Vec<FactKey>) {
         let Some(document) = self.documents.get_mut(id) else { return };
         document.settle();
-        for key in keys.into_iter().filter(|key| key.belongs_to(id.collection())) {
-            for value in document.values(&key) {
+        for key in keys {
+            for value in document.values(&key).into_iter().filter(|value| saved::may_stand_in(id, &key, value)) {
                 if self.facts.join(&key, &value) {
                     self.changed.insert(key.clone());
                 }
@@ -303,8 +340,8 @@ impl Library {
     pub fn facts_from_scratch(&self) -> Facts {
         let mut facts = Facts::default();
         for (id, document) in &self.documents {
-            for key in document.keys().into_iter().filter(|key| key.belongs_to(id.collection())) {
-                for value in document.values(&key) {
+            for key in document.keys() {
+                for value in document.values(&key).into_iter().filter(|value| saved::may_stand_in(id, &key, value)) {
                     facts.join(&key, &value);
                 }
             }

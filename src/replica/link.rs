@@ -339,7 +339,7 @@ impl Link {
             self.talking.insert(doc.clone(), Talk { state: SyncState::new(), said: None, at: now.boot_ms });
         }
         let carried = !foreign.is_empty();
-        let (applied, fresh) = match library.apply(doc, foreign, &mut out.keep) {
+        let (applied, fresh) = match library.apply(doc, foreign, self.device, &mut out.keep) {
             Ok(applied) => applied,
             Err(damaged) => return Took::hold(damaged),
         };
@@ -366,7 +366,7 @@ impl Link {
             Ok(foreign) => foreign,
             Err(unfit) => return Took::hold(unfit),
         };
-        let (applied, fresh) = match library.apply(doc, foreign, &mut out.keep) {
+        let (applied, fresh) = match library.apply(doc, foreign, self.device, &mut out.keep) {
             Ok(applied) => applied,
             Err(damaged) => return Took::hold(damaged),
         };

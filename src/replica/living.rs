@@ -20,7 +20,6 @@ use crate::model::time::{Millis, Now};
 use crate::model::tool::Root;
 use crate::model::view::AgentKey;
 
-use super::facts::Joined;
 use super::following::{At, Following};
 use super::machine::Replica;
 use super::saved;
@@ -230,7 +229,7 @@ impl Replica {
         let at = self.past_ends(sight.session, sight.state, at, now);
         let kept = |field: fn(&Beat) -> &Option<Foreign>| before.as_ref().and_then(|before| field(before).clone());
         let same = before.as_ref().filter(|before| before.state == sight.state);
-        let written = self.library.facts().get(&FactKey::Beat(key.session, key.agent.clone())).map_or(0, Joined::rev);
+        let written = self.library.facts().rev(&FactKey::Beat(key.session, key.agent.clone()), &self.me.device);
         let beat = Beat {
             rev: before.as_ref().map_or(0, |before| before.rev).max(written) + 1,
             device: self.me.device,
@@ -309,7 +308,7 @@ impl Replica {
 
     /// The revision of what is written of that agent, 0 when nothing is.
     fn written(&self, beat: &Beat) -> u64 {
-        self.library.facts().get(&FactKey::Beat(beat.session, agent_key(&beat.agent))).map_or(0, Joined::rev)
+        self.library.facts().rev(&FactKey::Beat(beat.session, agent_key(&beat.agent)), &self.me.device)
     }
 
     /// What was counted since a beat was last written is in no document: a crash forgets it, and the rows of the files do not.

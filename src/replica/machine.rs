@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ed25519_dalek::SigningKey;
 
 use crate::model::batch::{Keep, Shelf};
+use crate::model::beat::Beat;
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
@@ -98,10 +99,14 @@ pub struct Replica {
     pub(super) written_again: BTreeSet<String>,
     outdone: BTreeSet<FactKey>,
     outdone_beats: BTreeSet<AgentKey>,
+    /// Beats of ours that somebody gave a number which none of ours will reach, with what was known before.
+    pub(super) planted: BTreeMap<AgentKey, Beat>,
     healing: bool,
     pub(super) fleet_changed: bool,
     pub(super) fleet_kept: Vec<u8>,
     pub(super) acts: u64,
+    /// The counter of our life when it began, before others raised it.
+    pub(super) counter_opened: u64,
     opened: Millis,
     now: Millis,
     slept: Millis,
@@ -149,6 +154,8 @@ impl Replica {
             written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
             outdone: BTreeSet::new(),
             outdone_beats: BTreeSet::new(),
+            planted: BTreeMap::new(),
+            counter_opened: life.counter,
             healing: false,
             fleet_changed: false,
             fleet_kept: shelf.fleet().unwrap_or_default(),
@@ -303,15 +310,13 @@ impl Replica {
 
     /// Learns the facts that changed, our own and foreign ones alike.
     pub(super) fn learn_changed(&mut self, now: Now) {
-        let mut members = false;
+        let (mut members, mut entries) = (false, Vec::new());
         for key in self.library.take_changed() {
             if let FactKey::Session(session) = &key {
                 self.note_strange(*session, self.foreign);
             }
-            for entry in self.showing.learn(&key, self.library.facts()) {
-                members |= self.log.learn(&entry).unwrap_or(false);
-                self.fleet_changed |= members;
-            }
+            self.notice_planted(&key);
+            entries.extend(self.showing.learn(&key, self.library.facts()));
             members |= matches!(key, FactKey::Device(_));
             if let FactKey::Session(session) = &key {
                 self.learn_staying(session);
@@ -321,10 +326,13 @@ impl Replica {
             }
             self.notice_outdone(&key);
             if let (FactKey::Act(_), Some(joined)) = (&key, self.library.facts().get(&key)) {
-                self.raise_clock(joined.shown().to_owned(), now);
+                let acts: Vec<String> = joined.values().map(str::to_owned).collect();
+                acts.iter().for_each(|act| self.raise_clock(act, now));
             }
         }
-        if members {
+        let is_longer = self.log.learn_all(entries);
+        self.fleet_changed |= is_longer;
+        if members || is_longer {
             self.members_changed(now);
         }
     }
@@ -356,6 +364,7 @@ impl Replica {
     }
 
     fn heal(&mut self, now: Now, out: &mut Effects) {
+        self.outlive_planted(now, out);
         std::mem::take(&mut self.outdone_beats).iter().for_each(|key| self.insist(key, out));
         if std::mem::take(&mut self.healing) {
             self.introduce(out);

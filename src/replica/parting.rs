@@ -7,7 +7,7 @@ use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
 use crate::model::id::{DeviceId, LinkId};
 use crate::model::input::LinkAction;
-use crate::model::limits::NAME_BYTES_MAX;
+use crate::model::limits::{MESSAGE_BYTES_MAX, NAME_BYTES_MAX};
 use crate::model::member::ChoiceFact;
 use crate::model::message::{Bye, Message};
 use crate::model::reply::{Code, Refusal, Reply};
@@ -18,8 +18,11 @@ use crate::rules::members;
 
 use super::link::Stage;
 use super::machine::Replica;
-use super::proving::SECRETS_MAX;
+use super::proving::keep_secrets;
 use super::saved;
+
+/// Bytes of entries that are told to a member.
+const TOLD_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 2;
 
 impl Replica {
     /// The members besides us are dialled where they say they listen.
@@ -31,17 +34,26 @@ impl Replica {
         let gone: Vec<DeviceId> = self.presences.heard().keys().filter(|device| !members.contains_key(device)).copied().collect();
         gone.iter().for_each(|device| self.forget_presence(device));
         let out_of_it = !members.contains_key(&self.me.device) && !self.log.heads(&self.fleet.id).is_empty();
-        let removed = self.log.is_removed(&self.fleet.id, &self.me.device.0);
-        self.warn("removed", out_of_it, || Warning {
-            what: if removed {
-                "this device was removed from its fleet; it gets nothing new".into()
-            } else {
-                "who let this device in was removed from the fleet, and that counts: it gets nothing new".into()
-            },
-            fix: Some(
-                if removed { "hubless down, hubless rekey, hubless up; then pair again" } else { "hubless leave, then pair again" }.into(),
-            ),
-        });
+        let (why, fix) = self.out_of_it();
+        self.warn("removed", out_of_it, || Warning { what: format!("{why}; it gets nothing new"), fix: Some(fix.into()) });
+    }
+
+    /// Why this device is no member any more, and what mends it.
+    fn out_of_it(&self) -> (&'static str, &'static str) {
+        if self.log.is_removed(&self.fleet.id, &self.me.device.0) {
+            ("this device was removed from its fleet", "hubless down, hubless rekey, hubless up; then pair again")
+        } else {
+            ("who let this device in was removed from the fleet, and that counts", "hubless leave, then pair again")
+        }
+    }
+
+    /// Only a member lets others in.
+    pub(super) fn may_invite(&self) -> Result<(), Refusal> {
+        if self.is_member(&self.me.device) {
+            return Ok(());
+        }
+        let (why, fix) = self.out_of_it();
+        Err(Refusal::new(Code::NotPermitted, "this device is no member of its fleet any more, and lets nobody in").because(why).fix(fix))
     }
 
     /// Shuts a device out for ever. What it says from now on is heard by nobody who knows; what it has, it keeps.
@@ -60,6 +72,13 @@ impl Replica {
         let name = self.showing.view.device_name(&device).plain();
         let parents = self.log.parents(&self.fleet.id, &self.me.device.0);
         let (hash, entry) = members::remove(&self.me.signing, &parents, device);
+        // What is answered is what follows from the log, and from nothing else.
+        let mut log = self.log.clone();
+        if log.learn(&entry).is_err() || !log.is_removed(&self.fleet.id, &device.0) {
+            return Err(Refusal::new(Code::NotPermitted, format!("{name} was not removed: an entry of this device does not count"))
+                .because("who let this device in wrote too much")
+                .fix("do it on another device"));
+        }
         let mut facts = vec![saved::member(&entry)];
         if forget {
             facts.push((FactKey::Choice(self.unique()), saved::json(&ChoiceFact::Forget { device })));
@@ -69,7 +88,7 @@ impl Replica {
         self.add_secret(&hash);
         out.tell.push(LinkAction::Fleet(self.fleet.clone()));
         self.hang_up_on(device, now, out);
-        self.tell_secrets(None, out);
+        self.tell_secrets(None, Some(device), out);
         out.note.push(Note::Removed { device: name.clone() });
         Ok(Reply::Removed { device, name })
     }
@@ -80,15 +99,13 @@ impl Replica {
         seed.update(self.me.signing.as_bytes()).update(hash);
         seed.update(&self.life.counter.to_le_bytes()).update(&self.life.nonce.to_le_bytes());
         self.fleet.secrets.push(*seed.finalize().as_bytes());
-        // The first stays: whoever slept through everything announces with it.
-        let over = self.fleet.secrets.len().saturating_sub(SECRETS_MAX);
-        self.fleet.secrets.drain(1..=over);
+        keep_secrets(&mut self.fleet.secrets);
         self.fleet_changed = true;
     }
 
     /// The last thing that a removed device hears is that it is one.
     fn hang_up_on(&mut self, device: DeviceId, now: Now, out: &mut Effects) {
-        let log = self.log.belonging(&self.fleet.id);
+        let log = self.log.told(&self.fleet.id, &[device], TOLD_BYTES_MAX);
         let ids: Vec<LinkId> = self.links.values().filter(|link| link.device == device).map(|link| link.id).collect();
         for mut link in ids.into_iter().filter_map(|id| self.links.remove(&id)).collect::<Vec<_>>() {
             if link.stage > Stage::Proving {
@@ -100,10 +117,11 @@ impl Replica {
         }
     }
 
-    /// Tells every member that is linked, but the one it came from, who is out and what the secrets are.
-    pub(super) fn tell_secrets(&mut self, but: Option<LinkId>, out: &mut Effects) {
+    /// Tells every member that is linked, but the one it came from, who is out (first this one) and what the secrets are.
+    pub(super) fn tell_secrets(&mut self, but: Option<LinkId>, first: Option<DeviceId>, out: &mut Effects) {
         let members = self.log.members(&self.fleet.id);
-        let (log, secrets) = (self.log.belonging(&self.fleet.id), self.fleet.secrets.clone());
+        let log = self.log.told(&self.fleet.id, first.as_slice(), TOLD_BYTES_MAX);
+        let secrets = self.fleet.secrets.clone();
         let others = self.links.values_mut().filter(|link| link.stage > Stage::Proving && Some(link.id) != but);
         for link in others.filter(|link| members.contains_key(&link.device)) {
             link.say(&Message::Members(log.clone()), out);
@@ -115,10 +133,7 @@ impl Replica {
     pub(super) fn hear_members(&mut self, entries: &[Vec<u8>], now: Now, out: &mut Effects) -> Result<(), Bye> {
         let fleet = self.fleet.id;
         let mut log = self.log.clone();
-        for entry in entries {
-            // What is no entry says nothing.
-            let _ = log.learn(entry);
-        }
+        log.hear(entries);
         self.write_members(&log.belonging(&fleet), out);
         self.learn_changed(now);
         if self.is_member(&self.me.device) { Ok(()) } else { Err(Bye::Left) }

@@ -165,11 +165,14 @@ impl Presences {
             return false;
         }
         let before = self.heard.get(&presence.device);
-        let known = |heard: &Heard| heard.direct.is_some_and(|at| now.saturating_sub(at) < REACHABLE_MS) || heard.order >= order;
+        let said = now.saturating_sub(presence.age_ms);
+        // A number that somebody made up mutes the device only until it would have gone out of reach.
+        let is_over = |heard: &Heard| !heard.reachable(now) && said > heard.said;
+        let is_direct = |heard: &Heard| heard.direct.is_some_and(|at| now.saturating_sub(at) < REACHABLE_MS);
+        let known = |heard: &Heard| is_direct(heard) || (heard.order >= order && !is_over(heard));
         if !direct && before.is_some_and(known) {
             return false;
         }
-        let said = now.saturating_sub(presence.age_ms);
         let unbroken = before.filter(|heard| heard.reachable(said)).map(|heard| heard.since);
         let alive = |living: &Living| {
             let beat = living.beat.0.clone();

@@ -4,17 +4,22 @@ use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::DeviceId;
 use crate::model::input::LinkAction;
-use crate::model::limits::{BLOCKED_MS, COUNT_MAX};
+use crate::model::limits::{BLOCKED_MS, LIVES_AHEAD_MAX};
 use crate::model::message::{Bye, Hello, Message, VERSIONS};
 use crate::model::time::Now;
 use crate::model::view::Warning;
 
 use super::link::{Link, Stage};
 use super::machine::Replica;
-use super::saved;
+
+/// The first secret stays, for whoever slept through everything announces with it; of the others the newest.
+pub(super) fn keep_secrets(secrets: &mut Vec<[u8; 32]>) {
+    let over = secrets.len().saturating_sub(SECRETS_MAX);
+    secrets.drain(1..=over);
+}
 
 /// Secrets of a fleet that are remembered.
-pub(super) const SECRETS_MAX: usize = 64;
+const SECRETS_MAX: usize = 64;
 /// New secrets that one link may tell; each removal of a device makes one.
 const SECRETS_OF_A_LINK_MAX: usize = 8;
 /// What mends two machines with one key.
@@ -25,16 +30,10 @@ impl Replica {
     pub(super) fn prove(&mut self, link: &mut Link, entries: &[Vec<u8>], now: Now, out: &mut Effects) -> Result<(), Bye> {
         let fleet = self.fleet.id;
         let mut log = self.log.clone();
-        for entry in entries {
-            // What is no entry proves nothing; what does prove is judged below.
-            let _ = log.learn(entry);
-        }
+        log.hear(entries);
         let of_us = log.is_removed(&fleet, &self.me.device.0) && !self.log.is_removed(&fleet, &self.me.device.0);
         if log.proves(&fleet, &link.device.0) || of_us {
-            let known = self.log.entries();
-            let new: Vec<Vec<u8>> = log.belonging(&fleet).into_iter().filter(|entry| !known.contains(entry)).collect();
-            let facts: Vec<_> = new.iter().map(|entry| saved::member(entry)).collect();
-            self.write("fleet", &facts, out);
+            self.write_members(&log.belonging(&fleet), out);
             self.learn_changed(now);
         }
         if !self.is_member(&self.me.device) {
@@ -63,7 +62,12 @@ impl Replica {
 
     /// Hears a device's life, and what it knows of ours: a restored store takes the next life, a clone is named.
     pub(super) fn notice_life(&mut self, device: DeviceId, hello: &Hello, now: Now, out: &mut Effects) -> Result<(), Bye> {
-        if hello.your_life > self.life.counter && hello.your_life < COUNT_MAX {
+        let is_likely = hello.your_life <= self.counter_opened.saturating_add(LIVES_AHEAD_MAX);
+        if hello.your_life > self.life.counter && !is_likely {
+            let name = self.showing.view.device_name(&device).plain();
+            let what = format!("{name} says that this device is in its life {}, which cannot be", hello.your_life);
+            self.warn(&format!("life/{device}"), true, || Warning { what, fix: Some(format!("look at {name}: `hubless devices`")) });
+        } else if hello.your_life > self.life.counter {
             self.life.counter = hello.your_life + 1;
             out.keep.push(Keep::Life { counter: self.life.counter });
             self.presences.renew(self.life);
@@ -129,10 +133,9 @@ impl Replica {
             }
         }
         if self.fleet.secrets.len() > before {
-            let over = self.fleet.secrets.len().saturating_sub(SECRETS_MAX);
-            self.fleet.secrets.drain(1..=over);
+            keep_secrets(&mut self.fleet.secrets);
             out.tell.push(LinkAction::Fleet(self.fleet.clone()));
-            self.tell_secrets(Some(link.id), out);
+            self.tell_secrets(Some(link.id), None, out);
         }
     }
 }

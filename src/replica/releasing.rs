@@ -73,12 +73,12 @@ impl Replica {
         for (id, facts) in self.library.local() {
             let Some(name) = id.base().strip_prefix(LOCAL) else { continue };
             for (key, joined) in facts.iter() {
-                // A later one was told: by us, or by a member in our name.
-                let is_outdone = !key.is_once() && self.library.facts().get(key).is_none_or(|counts| counts.shown() != joined.shown());
-                if !is_outdone {
-                    let value = joined.shown().to_owned();
-                    let deed = saved::read(key, &value).as_ref().and_then(deed_at);
-                    all.push(Local { name: name.to_owned(), key: key.clone(), value, deed });
+                // Not what is outdone by a later one that was told: by us, or by a member in our name.
+                let counts =
+                    |value: &&str| key.is_once() || self.library.facts().get(key).is_some_and(|all| all.values().any(|one| one == *value));
+                for value in joined.values().filter(counts) {
+                    let deed = saved::read(key, value).as_ref().and_then(deed_at);
+                    all.push(Local { name: name.to_owned(), key: key.clone(), value: value.to_owned(), deed });
                 }
             }
         }

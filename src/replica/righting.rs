@@ -7,27 +7,11 @@ use crate::model::effects::Effects;
 use crate::model::id::SessionId;
 use crate::model::limits::SKEW_SHOWN_MS;
 use crate::model::session::EndFact;
-use crate::model::time::{Now, Stamp};
+use crate::model::time::Now;
 
 use super::machine::Replica;
 
-/// How far our own stamps may be ahead of our clock before they are somebody's forgery: ten years, for a clock that was wrong.
-const OWN_AHEAD_MAX_MS: i64 = 10 * 366 * 24 * 60 * 60 * 1000;
-
 impl Replica {
-    /// Our own stamps are never passed by a clock that went back; another's pull ours along only so far.
-    pub(super) fn raise_clock(&mut self, act: String, now: Now) {
-        #[derive(serde::Deserialize)]
-        struct Stamped {
-            at: Stamp,
-            by: crate::model::todo::By,
-        }
-        if let Ok(Stamped { at, by }) = serde_json::from_str(&act) {
-            let ours = by.device == self.me.device && at.ms <= now.wall_ms.saturating_add(OWN_AHEAD_MAX_MS);
-            self.hlc = if ours { self.hlc.max(at) } else { self.hlc.raised_by(at, now.wall_ms) };
-        }
-    }
-
     /// Sets right what a wrong clock said, at the start and when the clock goes back.
     pub(super) fn notice_clock(&mut self, now: Now, out: &mut Effects) {
         let before = self.living.wall.replace(now.wall_ms);

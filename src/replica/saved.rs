@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::model::beat::Beat;
 use crate::model::fact::FactKey;
-use crate::model::id::{ActId, DeviceId, SessionId};
+use crate::model::id::{ActId, DeviceId, DocId, SessionId};
 use crate::model::limits::COUNT_MAX;
 use crate::model::member::{ChoiceFact, DeviceFact, Fleet};
 use crate::model::session::{EndFact, SessionFact};
@@ -67,6 +67,22 @@ pub fn read(key: &FactKey, value: &str) -> Option<Noun> {
             (seen.round <= COUNT_MAX).then_some(Noun::Todo(TodoFact::Seen(*item, seen)))?
         }
     })
+}
+
+/// Whether that document may say this: facts of its own collection, and beats of its own device.
+#[must_use]
+pub fn may_stand_in(doc: &DocId, key: &FactKey, value: &str) -> bool {
+    let is_its_own = || match read(key, value) {
+        Some(Noun::Beat(beat)) => doc.beats_of() == Some(&beat.device.to_string()),
+        _ => true,
+    };
+    key.belongs_to(doc.collection()) && (!matches!(key, FactKey::Beat(..)) || is_its_own())
+}
+
+/// Whether others take it for a fact: its name is one, and its value reads as what the name says.
+#[must_use]
+pub fn is_fact(key: &FactKey, value: &str) -> bool {
+    key.to_string().parse().as_ref() == Ok(key) && (matches!(key, FactKey::Other(_)) || read(key, value).is_some())
 }
 
 /// Writes a todo fact under its name.

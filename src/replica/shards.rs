@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use crate::model::batch::{Batch, Keep};
 use crate::model::fact::FactKey;
 use crate::model::id::{Collection, DocId};
-use crate::model::limits::{HEARTBEAT_CHANGES_MAX, OWN_CHANGE_OPS_MAX, SHARD_BYTES_MAX};
+use crate::model::limits::{COUNT_MAX, HEARTBEAT_CHANGES_MAX, OWN_CHANGE_OPS_MAX, SHARD_BYTES_MAX};
 
 use super::document::Document;
 use super::facts::Facts;
 use super::library::{Fresh, Library};
-use super::{tidying, writing};
+use super::{facts, tidying, writing};
 
 impl Library {
     /// Writes facts that belong together into the writer's shard of `shard`, keeps them, and says what is fresh.
@@ -31,6 +31,11 @@ impl Library {
     /// become one change. `true`: no document said anything of it; who gives it is to learn it too. Else it is among what changed.
     pub fn gather(&mut self, shard: &str, key: &FactKey, value: String) -> bool {
         if !self.gathered.contains_key(shard) && self.writable(shard).is_none() {
+            return false;
+        }
+        // A counter that is used up, by whoever wrote its last value: what is no fact replaces none.
+        let is_beyond = matches!(key, FactKey::Rank(_, round, _) if *round > COUNT_MAX);
+        if is_beyond || (!key.is_once() && facts::rev_of(key, &value).is_none()) {
             return false;
         }
         let known = self.facts.get(key).is_some();
@@ -88,7 +93,7 @@ impl Library {
             (false, 1) => DocId::parse(name),
             (false, _) => DocId::parse(&format!("{name}.{k}")),
         };
-        let mut k = if heartbeats { self.newest_heartbeats(name) } else { 1 };
+        let mut k = if heartbeats { self.newest_heartbeats(name).max(self.from.get(name).copied().unwrap_or(0)) } else { 1 };
         while !heartbeats && id(k + 1).is_some_and(|next| self.documents.contains_key(&next)) {
             k += 1;
         }
@@ -100,6 +105,12 @@ impl Library {
         let id_k = id(k)?;
         let full = self.closed.contains(&id_k) || self.documents.get(&id_k).is_some_and(full);
         if full { id(k + 1).or(Some(id_k)) } else { Some(id_k) }
+    }
+
+    /// From now on beats of that name go so far beyond the newest document that, once one is written there, nobody reads any that
+    /// is there now.
+    pub fn outlive_by_the_next(&mut self, name: &str) {
+        self.from.insert(name.to_owned(), self.newest_heartbeats(name) + 2);
     }
 
     /// The document that the next write into `shard` goes to, as far as it is there.
@@ -160,8 +171,11 @@ impl Library {
         let name = id.base().to_owned();
         let Some(document) = self.settled(id) else { return Vec::new() };
         let keys = document.keys();
-        let told = self.joined(|other| other.is_local() == id.is_local());
-        let values = |key: FactKey| told.get(&key).map(|joined| (key, joined.shown().to_owned()));
+        let (told, me) = (self.joined(|other| other.is_local() == id.is_local()), self.me);
+        let values = |key: FactKey| {
+            let value = told.get(&key)?.of(&me)?.to_owned();
+            Some((key, value))
+        };
         let mut facts: Vec<_> = keys.into_iter().filter_map(values).collect();
         facts.sort_by_cached_key(|(key, _)| writing::item(key));
         self.closed.insert(id.clone());
@@ -174,7 +188,6 @@ mod tests {
     use quickcheck::quickcheck;
 
     use super::super::genesis;
-    use super::super::samples::{rank, seen};
     use super::*;
     use crate::model::batch::Kept;
     use crate::model::id::{DeviceId, Life};
@@ -184,8 +197,8 @@ mod tests {
     }
 
     fn fact(n: u8, value: usize) -> (FactKey, String) {
-        let key = if n.is_multiple_of(3) { rank(u64::from(n % 9)) } else { seen(u64::from(n % 9)) };
-        (key, format!("{{\"rev\":{value}}}"))
+        let once = n.is_multiple_of(3);
+        (FactKey::Other(format!("{}/{}", if once { "x" } else { "x~" }, n % 9)), format!("{{\"rev\":{value}}}"))
     }
 
     quickcheck! {

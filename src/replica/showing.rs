@@ -144,8 +144,8 @@ impl Showing {
     /// Learns the joined values of one fact. Gives the nouns that are not shown here: membership entries.
     pub fn learn(&mut self, key: &FactKey, facts: &Facts) -> Vec<Vec<u8>> {
         let mut entries = Vec::new();
-        if let (FactKey::Beat(session, agent), None) = (key, facts.get(key)) {
-            self.forget_beat(*session, agent);
+        if let FactKey::Beat(session, agent) = key {
+            self.forget_beats(*session, agent, |device| facts.get(key).is_some_and(|joined| joined.of(device).is_some()));
         }
         for value in facts.get(key).into_iter().flat_map(super::facts::Joined::values) {
             match saved::read(key, value) {
@@ -193,8 +193,9 @@ impl Showing {
     }
 
     /// A beat's document was outlived: unless its agent lives, its row is gone.
-    fn forget_beat(&mut self, session: SessionId, agent: &str) {
-        let gone: Vec<AgentKey> = self.rows.get(&session).into_iter().flatten().filter(|key| key.agent == agent).cloned().collect();
+    fn forget_beats(&mut self, session: SessionId, agent: &str, is_said: impl Fn(&DeviceId) -> bool) {
+        let rows = self.rows.get(&session).into_iter().flatten();
+        let gone: Vec<AgentKey> = rows.filter(|key| key.agent == agent && !is_said(&key.device)).cloned().collect();
         for key in gone {
             self.beats.remove(&key);
             self.stale_agents.insert(self.shown_key(&key));

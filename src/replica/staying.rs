@@ -76,8 +76,9 @@ impl Staying {
     pub(super) fn open(me: &Identity, local: &Facts) -> Staying {
         let (exclude, names) = (me.exclude.clone(), me.agents.clone());
         let (mut said, mut selves) = (BTreeMap::new(), BTreeSet::from([me.device]));
-        for (key, joined) in local.iter().filter(|_| !exclude.is_empty()) {
-            let Some(noun) = saved::read(key, joined.shown()) else { continue };
+        let values = local.iter().filter(|_| !exclude.is_empty()).flat_map(|(key, joined)| joined.values().map(move |value| (key, value)));
+        for (key, value) in values {
+            let Some(noun) = saved::read(key, value) else { continue };
             selves.extend(writer(&noun));
             if let Noun::Session(id, fact) = noun {
                 said.insert(id, fact);

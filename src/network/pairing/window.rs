@@ -16,7 +16,10 @@ use tokio::time::timeout;
 use super::chances::{Chances, Over};
 use super::code::Code;
 use super::proof::{self, Ends, Exchange, Side};
-use super::words::{self, FromInviter, FromJoiner, No, STEP_MAX, Unheard, WELCOME_BYTES_MAX, WORD_BYTES_MAX, Way, hear, say};
+use super::talks::Talk;
+use super::words::{
+    self, FIRST_WORD_MAX, FromInviter, FromJoiner, No, STEP_MAX, Unheard, WELCOME_BYTES_MAX, WORD_BYTES_MAX, Way, hear, hear_within, say,
+};
 use crate::model::id::{Asker, DeviceId};
 use crate::model::input::{Input, PeerEvent};
 use crate::model::limits::NAME_BYTES_MAX;
@@ -83,8 +86,8 @@ pub(crate) struct Window {
 
 impl Window {
     /// Serves one who came.
-    pub(crate) async fn serve(&self, mut stream: Stream, joiner: DeviceId) {
-        match self.converse(&mut stream, joiner).await {
+    pub(crate) async fn serve(&self, mut stream: Stream, joiner: DeviceId, talk: Talk) {
+        match self.converse(&mut stream, joiner, &talk).await {
             Ok(()) => tracing::info!("{joiner:?} was given the fleet"),
             Err(Refused::Said(no)) => {
                 tracing::info!("pairing with {joiner:?} refused: {no:?}");
@@ -92,19 +95,16 @@ impl Window {
             }
             Err(Refused::Broken(why)) => tracing::info!("pairing with {joiner:?} broke off: {why}"),
         }
-        let _ = timeout(STEP_MAX, async {
-            let _ = stream.close().await;
-            let mut rest = [0; 64];
-            while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
-        })
-        .await;
+        drop(talk);
+        see_off(stream).await;
     }
 
-    async fn converse(&self, stream: &mut Stream, joiner: DeviceId) -> Result<(), Refused> {
+    async fn converse(&self, stream: &mut Stream, joiner: DeviceId, talk: &Talk) -> Result<(), Refused> {
         let ends = Ends { inviter: self.me, joiner };
-        let (FromJoiner::Hello(hello), heard) = hear(stream, WORD_BYTES_MAX).await? else {
+        let (FromJoiner::Hello(hello), heard) = hear_within(FIRST_WORD_MAX, stream, WORD_BYTES_MAX).await? else {
             return Err(Refused::Broken("no hello".to_owned()));
         };
+        talk.began();
         if !hello.is_of(&ends.inviter, &ends.joiner) {
             lock(&self.chances).relayed();
             self.tell_tries().await;
@@ -209,6 +209,22 @@ impl Window {
     pub(crate) async fn tell_over(&self, why: Refusal) {
         let _ = self.inbox.send(Input::Peer(PeerEvent::WindowOver { asker: self.asker, why })).await;
     }
+}
+
+/// One who came when there was room for no more hears so.
+pub(crate) async fn turn_back(mut stream: Stream) {
+    let _ = say(&mut stream, &FromInviter::No(No::Busy)).await;
+    see_off(stream).await;
+}
+
+/// Closes a stream and waits a moment for the other to have read it.
+async fn see_off(mut stream: Stream) {
+    let _ = timeout(STEP_MAX, async {
+        let _ = stream.close().await;
+        let mut rest = [0; 64];
+        while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+    })
+    .await;
 }
 
 /// Why a conversation ended before its end.

@@ -18,8 +18,9 @@ use super::beacon;
 use super::chances::{Chances, WRONG_MAX};
 use super::code::Code;
 use super::joining::Joins;
+use super::talks::Talks;
 use super::ticket::{self, Ticket};
-use super::window::{Decision, Desk, Window, lock};
+use super::window::{Decision, Desk, Window, lock, turn_back};
 use super::words::{self, STEP_MAX};
 use crate::model::id::Asker;
 use crate::model::input::PeerEvent;
@@ -33,8 +34,9 @@ use crate::network::{identity, interfaces, listening};
 pub(crate) const WINDOW: Duration = Duration::from_secs(180);
 /// How long it stays after that to say that it is over.
 const AFTERWARDS: Duration = Duration::from_secs(60);
-/// Conversations at once; all but one of them hear *busy*, or why the window is over.
-const TALKS_MAX: usize = 8;
+/// Streams at once, those among them that are only waited for to read our last word. The connections' own limits come first: 16,
+/// of 8 streams each.
+const SEEN_OFF_MAX: usize = 128;
 
 /// The windows.
 pub(crate) struct Windows {
@@ -171,23 +173,33 @@ impl Attending {
     }
 
     async fn let_come(&self, mut swarm: Swarm<Behaviour>) {
-        let talks = Arc::new(Semaphore::new(TALKS_MAX));
+        let talks = Talks::default();
+        let seen_off = Arc::new(Semaphore::new(SEEN_OFF_MAX));
         loop {
             let SwarmEvent::Behaviour(BehaviourEvent::Doorman(Opened { peer, stream: Opening::Theirs(stream), .. })) =
                 swarm.select_next_some().await
             else {
                 continue;
             };
-            let (Some(joiner), Ok(talk)) = (identity::device_of(&peer), Arc::clone(&talks).try_acquire_owned()) else {
+            let (Some(joiner), Ok(leave)) = (identity::device_of(&peer), Arc::clone(&seen_off).try_acquire_owned()) else {
                 continue;
             };
-            let (window, open) = (Arc::clone(&self.window), self.open.clone());
+            let (window, open, talk) = (Arc::clone(&self.window), self.open.clone(), talks.begin());
             self.tasks.spawn(async move {
+                let done = async {
+                    match talk {
+                        Some((talk, displaced)) => tokio::select! {
+                            () = displaced.cancelled() => {}
+                            () = window.serve(stream, joiner, talk) => {}
+                        },
+                        None => turn_back(stream).await,
+                    }
+                };
                 tokio::select! {
                     () = open.cancelled() => {}
-                    () = window.serve(stream, joiner) => {}
+                    () = done => {}
                 }
-                drop(talk);
+                drop(leave);
             });
         }
     }

@@ -14,6 +14,8 @@ use crate::network::frames;
 pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/hubless/pair/1");
 /// How long either side waits for the other's next word, and the inviter for the core's decision.
 pub(crate) const STEP_MAX: Duration = Duration::from_secs(10);
+/// How long the inviter waits for a joiner's first word, which it says as it comes.
+pub(crate) const FIRST_WORD_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a word before the welcome.
 pub(crate) const WORD_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of the welcome: the fleet's secrets and its whole membership log.
@@ -120,7 +122,16 @@ pub(crate) async fn say(to: &mut Stream, word: &impl Serialize) -> Result<Vec<u8
 
 /// Hears one word; gives it and its bytes.
 pub(crate) async fn hear<T: for<'a> Deserialize<'a>>(from: &mut Stream, max: usize) -> Result<(T, Vec<u8>), Unheard> {
-    let frame = timeout(STEP_MAX, frames::read(from, max)).await.map_err(|_| Unheard::Late)?;
+    hear_within(STEP_MAX, from, max).await
+}
+
+/// The same, waiting so long.
+pub(crate) async fn hear_within<T: for<'a> Deserialize<'a>>(
+    within: Duration,
+    from: &mut Stream,
+    max: usize,
+) -> Result<(T, Vec<u8>), Unheard> {
+    let frame = timeout(within, frames::read(from, max)).await.map_err(|_| Unheard::Late)?;
     let frame = frame.map_err(|e| Unheard::Broken(e.to_string()))?.ok_or_else(|| Unheard::Broken("it hung up".to_owned()))?;
     let word = postcard::from_bytes(&frame).map_err(|_| Unheard::Broken("what it said could not be read".to_owned()))?;
     Ok((word, frame))
