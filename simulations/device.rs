@@ -7,6 +7,7 @@ use hubless::model::id::{DeviceId, Life, LinkId};
 use hubless::model::input::{Input, PeerEvent};
 use hubless::model::leaving::Exclude;
 use hubless::model::member::Fleet;
+use hubless::model::peering::Peering;
 use hubless::model::time::Now;
 use hubless::replica::{Identity, Replica};
 
@@ -59,6 +60,8 @@ pub(crate) struct Device {
     /// Whether it is a clone, and whether it is gone for good.
     pub(crate) is_clone: bool,
     pub(crate) retired: bool,
+    /// What is configured for the others.
+    pub(crate) peering: Peering,
     pub(crate) watch: Watch,
     pub(crate) chance: Chance,
 }
@@ -74,6 +77,9 @@ impl Device {
             not_seen_after_ms: 7_200_000,
             exclude: Exclude::default(),
             stale_after_ms: 300_000,
+            peering: self.peering.clone(),
+            paced: false,
+            local: |_| 0,
         }
     }
 }
@@ -107,6 +113,7 @@ impl World {
             blocked: BTreeMap::new(),
             is_clone: false,
             retired: false,
+            peering: Peering::default(),
             watch: Watch::default(),
             chance,
         });

@@ -52,6 +52,7 @@ impl Trace {
 pub(crate) fn input(input: &Input) -> String {
     match input {
         Input::Tick => "tick".into(),
+        Input::Shelved(doc, bytes) => format!("on disk {doc} {:?} b", bytes.as_ref().map(Vec::len)),
         Input::Stopping => "stopping".into(),
         Input::Ask(asker, ask) => format!("ask {} {}", asker.0, ask_word(ask)),
         Input::Source(event) => match event {
@@ -101,6 +102,8 @@ fn ask_word(ask: &Ask) -> String {
         Ask::Ping { .. } => "ping".into(),
         Ask::Rescan => "rescan".into(),
         Ask::Pause { source, rests } => format!("pause {source} {rests}"),
+        Ask::Rest { device, rests } => format!("rest {device:?} {rests}"),
+        Ask::Check { device, task } => format!("check {device:?} {task:?}"),
         Ask::Export => "export".into(),
     }
 }
@@ -119,5 +122,8 @@ pub(crate) fn message(message: &Message) -> String {
         Message::Secrets(secrets) => format!("Secrets {}", secrets.len()),
         Message::Held { doc } => format!("Held {doc}"),
         Message::Bye(why) => format!("Bye {why:?}"),
+        Message::Terms(terms) => format!("Terms gives {} takes {}", terms.gives, terms.takes),
+        Message::Look { n, .. } => format!("Look {n}"),
+        Message::Holding { n, docs } => format!("Holding {n} of {}", docs.len()),
     }
 }

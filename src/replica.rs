@@ -25,7 +25,10 @@ pub mod saved;
 pub mod showing;
 
 mod answers;
+mod checking;
+pub mod content;
 mod duties;
+mod flow;
 mod gathering;
 mod hearing;
 mod joining;
@@ -35,8 +38,10 @@ mod proving;
 mod runs;
 #[cfg(test)]
 mod samples;
+mod saying;
 mod shards;
 mod staying;
+mod tally;
 mod tidying;
 mod ways;
 mod window;

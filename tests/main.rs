@@ -23,6 +23,7 @@ mod replaced;
 mod reports;
 mod sources;
 mod support;
+mod syncing;
 mod todo_verbs;
 mod two_daemons;
 

@@ -35,6 +35,9 @@ pub(crate) fn identity(seed: u8) -> Identity {
         not_seen_after_ms: 7_200_000,
         exclude: Exclude::default(),
         stale_after_ms: 300_000,
+        peering: Default::default(),
+        paced: false,
+        local: |_| 0,
     }
 }
 

@@ -6,7 +6,7 @@ use super::agents::Agents;
 use super::beat::Beat;
 use super::begin::{self, Init, Up};
 use super::context::Context;
-use super::devices::{Devices, Sync};
+use super::devices::Devices;
 use super::doctor;
 use super::export::Export;
 use super::globals::Globals;
@@ -19,6 +19,7 @@ use super::projects::Projects;
 use super::sessions::Sessions;
 use super::sources::Sources;
 use super::status::Status;
+use super::sync::Sync;
 use super::todos::Todos;
 
 /// One picture of all your coding agents on all your machines, without a hub.
@@ -91,6 +92,7 @@ impl Line {
             Verb::Status(status) => return status.run(&context),
             Verb::Beat(beat) => return beat.run(&context),
             Verb::Doctor => return doctor::run(&context),
+            Verb::Sync(sync) => return sync.run(&context),
             Verb::Init(init) => init.run(context),
             Verb::Up(up) => up.run(&context),
             Verb::Down => begin::down(&context),
@@ -104,7 +106,6 @@ impl Line {
             Verb::Sources(sources) => sources.run(&context),
             Verb::Todos(todos) => todos.run(&context),
             Verb::Hooks(hooks) => hooks.run(&context),
-            Verb::Sync(sync) => sync.run(&context),
             Verb::Export(export) => export.run(&context),
             Verb::Version => begin::version(&context),
             Verb::Help(_) => Ok(()),
@@ -115,7 +116,8 @@ impl Line {
     /// A flag that stands anywhere still has no meaning everywhere; passing over it would hide a mistake.
     fn fits(&self) -> Result<(), Trouble> {
         let (filters, rows) = match &self.verb {
-            Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) | Verb::Sync(_) => (true, true),
+            Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) => (true, true),
+            Verb::Sync(sync) => (true, sync.is_list()),
             Verb::Status(_) => (true, false),
             Verb::Devices(_) | Verb::Doctor => (false, true),
             Verb::Sources(sources) => (false, sources.is_list()),
@@ -252,6 +254,11 @@ mod tests {
             "x hooks uninstall all --yes",
             "x hooks status",
             "x sync status",
+            "x sync pause mac",
+            "x sync list --device mac",
+            "x sync run --dry-run --spoke mac",
+            "x sync verify --repair",
+            "x sync resume",
             "x sources",
             "x sources status --limit 0",
             "x sources rescan",

@@ -74,6 +74,9 @@ pub struct DeviceFact {
     /// Its sources that rest, by their words.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub paused: BTreeSet<String>,
+    /// The devices with which it exchanges no documents, by their ids; `*`: all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rests: BTreeSet<String>,
 }
 
 /// `choice/<unique>`, once: a decision that holds on every device.

@@ -101,6 +101,9 @@ mod tests {
                 not_seen_after_ms: 7_200_000,
                 exclude: Exclude::default(),
                 stale_after_ms: 300_000,
+                peering: Default::default(),
+                paced: false,
+                local: |_| 0,
             };
             let mut kept = Kept::default();
             let (replica, out) = Replica::open(me, Life { counter: 1, nonce: 7 }, now(0), &kept);
