@@ -68,6 +68,7 @@ pub(crate) fn input(input: &Input) -> String {
         },
         Input::Peer(event) => match event {
             PeerEvent::Listening { addresses } => format!("listening {addresses:?}"),
+            PeerEvent::Around(around) => format!("around: {} interfaces", around.used.len()),
             PeerEvent::Sighted { instance, ours, .. } => format!("sighted {instance} {ours}"),
             PeerEvent::Gone { instance } => format!("gone {instance}"),
             PeerEvent::Up { link, device, .. } => format!("up {} to {}", link.0, device.short()),
