@@ -151,12 +151,14 @@ fn bandwidth_is_kept_on_a_real_link_and_presence_does_not_wait_for_it() {
     let before = heard(&b);
     let begun = Since::now();
     anna.json(&["sync", "resume"]);
-    eventually(SOON, "it has begun", || (held() > 0).then_some(()));
+    until(&a, "bert", "documents go", |device| {
+        device["link"].is_object() && device["flow"]["theyTake"] == true && device["flow"]["gives"] == true
+    });
     anna.run(&["beat", "sam", "busy"]);
     let asked = Since::now();
     eventually(SOON, "presence", || b.rows("/api/v3/agents").into_iter().find(|agent| agent["agent"] == "sam"));
     let presence = asked.elapsed();
-    assert!(held() < 80, "the rest is still on its way");
+    assert!(held() < 80, "documents are still on their way, {presence:?} after the beat");
     eventually(SOON * 2, "all of it", || (held() == 80).then_some(()));
     let took = begun.elapsed();
     eventually(SOON, "what was heard is counted", || (heard(&b) > before + 800_000).then_some(()));
