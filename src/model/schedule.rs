@@ -297,7 +297,7 @@ mod tests {
         }
 
         fn no_text_makes_it_panic(text: String) -> bool {
-            text.parse::<Schedule>().is_ok_and(|schedule| schedule.next(0, |m| m).is_none()) == false
+            !text.parse::<Schedule>().is_ok_and(|schedule| schedule.next(0, |m| m).is_none())
         }
     }
 }

@@ -114,7 +114,7 @@ mod tests {
             for n in &b {
                 two.put(&[item(*n)]);
             }
-            same && (content(&one) == content(&two)) == !news
+            same && (content(&one) == content(&two)) != news
         }
     }
 }

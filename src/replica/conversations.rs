@@ -96,9 +96,12 @@ pub(super) fn pair(a: &mut Node, b: &mut Node) {
 
 /// Frames said on a link, in order.
 pub(super) fn said(out: &Effects, link: LinkId) -> Vec<Vec<u8>> {
-    let of = |t: &LinkAction| match t {
-        LinkAction::Say { link: l, frames } | LinkAction::Pour { link: l, frames } => (*l == link).then(|| frames.clone()),
-        _ => None,
+    let of = |t: &LinkAction| {
+        if let LinkAction::Say { link: l, frames } | LinkAction::Pour { link: l, frames } = t {
+            (*l == link).then(|| frames.clone())
+        } else {
+            None
+        }
     };
     out.tell.iter().filter_map(of).flatten().collect()
 }
@@ -999,10 +1002,10 @@ fn a_peer_that_takes_nothing_is_owed_in_our_documents_and_not_in_a_queue() {
         let text = format!("{n} {}", "x".repeat(15_000));
         let what = TodoDeed::Add { content: text.as_str().into(), project: None, priority: None };
         let out = a.step(2_100 + n, Input::Ask(Asker(1), Ask::Todo(TodoAsk { what, agent: None, key: None })));
-        let frames = out.tell.iter().filter_map(|t| match t {
-            LinkAction::Say { frames, .. } | LinkAction::Pour { frames, .. } => Some(frames),
-            _ => None,
-        });
+        let frames = out
+            .tell
+            .iter()
+            .filter_map(|t| if let LinkAction::Say { frames, .. } | LinkAction::Pour { frames, .. } = t { Some(frames) } else { None });
         said += frames.flatten().map(Vec::len).sum::<usize>();
     }
     assert!(said > UNSENT_BYTES_MAX / 2, "it was told at first: {said}");

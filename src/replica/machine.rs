@@ -181,7 +181,6 @@ impl Replica {
         replica.showing.set_stale_after(replica.me.stale_after_ms);
         replica.living = Living::open(&replica.me.device, &replica.reading.following);
         replica.name_damaged(&mut out);
-        replica.library.outlive_all(&mut out.keep);
         replica.learn_changed(now);
         replica.learn_all_staying();
         replica.showing.take_new_sessions();
@@ -191,7 +190,6 @@ impl Replica {
         }
         replica.write_members(&entries, &mut out);
         replica.rest_again();
-        replica.keep_resting();
         replica.reading.drop_void(&mut out);
         replica.reading.list(now, &mut out);
         replica.introduce(&mut out);
@@ -307,11 +305,13 @@ impl Replica {
         self.reading.list(now, out);
     }
 
+    /// What does not load is set aside and named, and what was outlived is dropped.
     fn name_damaged(&mut self, out: &mut Effects) {
         for (doc, damaged) in self.library.damaged().to_vec() {
             out.keep.push(Keep::SetAside { doc: doc.clone() });
             out.note.push(Note::SetAside { what: format!("document {doc}: {damaged}") });
         }
+        self.library.outlive_all(&mut out.keep);
     }
 
     /// Writes facts that belong together into the shard of that name.
