@@ -7,6 +7,7 @@ use hubless::model::id::{DeviceId, Life, LinkId};
 use hubless::model::input::{Input, PeerEvent};
 use hubless::model::leaving::Exclude;
 use hubless::model::member::{AgentName, Fleet};
+use hubless::model::peering::Peering;
 use hubless::model::time::Now;
 use hubless::replica::{Identity, Replica};
 
@@ -59,6 +60,8 @@ pub(crate) struct Device {
     /// Whether it is a clone, and whether it is gone for good.
     pub(crate) is_clone: bool,
     pub(crate) retired: bool,
+    /// What is configured for the others.
+    pub(crate) peering: Peering,
     pub(crate) watch: Watch,
     pub(crate) chance: Chance,
     /// What stays here.
@@ -85,6 +88,9 @@ impl Device {
             stale_after_ms: 300_000,
             agents: self.names(),
             keywords: std::sync::Arc::default(),
+            peering: self.peering.clone(),
+            paced: false,
+            local: |_| 0,
         }
     }
 }
@@ -118,6 +124,7 @@ impl World {
             blocked: BTreeMap::new(),
             is_clone: false,
             retired: false,
+            peering: Peering::default(),
             watch: Watch::default(),
             chance,
             exclude: Exclude::default(),

@@ -175,6 +175,9 @@ impl World {
             | Message::Pong { .. }
             | Message::Secrets(_)
             | Message::Held { .. }
+            | Message::Terms(_)
+            | Message::Look { .. }
+            | Message::Holding { .. }
             | Message::Bye(_) => return Ok(()),
         };
         self.stir(d, "Sync or Changes")?;
@@ -203,6 +206,8 @@ impl World {
             | Reply::Pong { .. }
             | Reply::Rescanning
             | Reply::Paused { .. }
+            | Reply::Resting { .. }
+            | Reply::Checked(_)
             | Reply::Document(_)
             | Reply::Refused(_) => true,
         };

@@ -1,6 +1,7 @@
 //! Scenarios told by hand: what once went wrong somewhere, or would be worst. Each ends as every plan does: all faults over,
 //! all devices equal.
 
+mod flow;
 mod links;
 mod lists;
 mod todos;

@@ -53,6 +53,7 @@ pub(crate) fn input(input: &Input) -> String {
     match input {
         Input::Written(name, trouble) => format!("written {name} {trouble:?}"),
         Input::Tick => "tick".into(),
+        Input::Shelved(doc, bytes) => format!("on disk {doc} {:?} b", bytes.as_ref().map(Vec::len)),
         Input::Stopping => "stopping".into(),
         Input::Ask(asker, ask) => format!("ask {} {}", asker.0, ask_word(ask)),
         Input::Source(event) => match event {
@@ -68,6 +69,7 @@ pub(crate) fn input(input: &Input) -> String {
         },
         Input::Peer(event) => match event {
             PeerEvent::Listening { addresses } => format!("listening {addresses:?}"),
+            PeerEvent::Around(around) => format!("around: {} interfaces", around.used.len()),
             PeerEvent::Sighted { instance, ours, .. } => format!("sighted {instance} {ours}"),
             PeerEvent::Gone { instance } => format!("gone {instance}"),
             PeerEvent::Up { link, device, .. } => format!("up {} to {}", link.0, device.short()),
@@ -102,6 +104,8 @@ fn ask_word(ask: &Ask) -> String {
         Ask::Ping { .. } => "ping".into(),
         Ask::Rescan => "rescan".into(),
         Ask::Pause { source, rests } => format!("pause {source} {rests}"),
+        Ask::Rest { device, rests } => format!("rest {device:?} {rests}"),
+        Ask::Check { device, task } => format!("check {device:?} {task:?}"),
         Ask::Export => "export".into(),
     }
 }
@@ -120,5 +124,8 @@ pub(crate) fn message(message: &Message) -> String {
         Message::Secrets(secrets) => format!("Secrets {}", secrets.len()),
         Message::Held { doc } => format!("Held {doc}"),
         Message::Bye(why) => format!("Bye {why:?}"),
+        Message::Terms(terms) => format!("Terms gives {} takes {}", terms.gives, terms.takes),
+        Message::Look { n, .. } => format!("Look {n}"),
+        Message::Holding { n, docs } => format!("Holding {n} of {}", docs.len()),
     }
 }

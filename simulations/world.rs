@@ -231,7 +231,7 @@ impl World {
 
     /// The mirror of `daemon/perform.rs`.
     pub(crate) fn perform(&mut self, d: usize, turn: Effects) -> Result<(), Broken> {
-        let Effects { keep, look, tell, reply, note } = turn;
+        let Effects { keep, inspect, look, tell, reply, note } = turn;
         let armed = self.devices[d].armed.filter(|(moment, _)| match moment {
             Moment::BeforeKeep | Moment::AmidKeep | Moment::AfterKeep => !keep.is_empty(),
             Moment::AmidTell => !tell.is_empty(),
@@ -270,6 +270,10 @@ impl World {
         for line in note {
             self.count_note(&line);
             self.trace.line(self.time, d, &format!("  {line:?}"));
+        }
+        for doc in inspect {
+            let bytes = self.devices[d].disk.kept.documents.get(&doc).cloned();
+            self.give(d, 100, Input::Shelved(doc, bytes));
         }
         let process = self.devices[d].process;
         for look in look {
@@ -359,7 +363,8 @@ impl World {
     fn carry(&mut self, d: usize, action: LinkAction) -> Result<(), Broken> {
         let process = self.devices[d].process;
         match action {
-            LinkAction::Say { link, frames } => self.say(d, link, frames)?,
+            LinkAction::Say { link, frames } | LinkAction::Pour { link, frames } => self.say(d, link, frames)?,
+            LinkAction::Pace { .. } => {}
             LinkAction::HangUp { link, why } => {
                 self.count(bye_word(why));
                 self.hang_up(d, link);
@@ -392,5 +397,7 @@ fn bye_word(why: Bye) -> &'static str {
         Bye::Clone => "bye: clone",
         Bye::Slept => "bye: slept",
         Bye::Left => "bye: left",
+        Bye::Anew => "bye: anew",
+        Bye::Unwanted => "bye: unwanted",
     }
 }

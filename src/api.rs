@@ -27,6 +27,7 @@ mod routes;
 pub mod spool;
 mod stream;
 mod strips;
+mod syncing;
 mod webhook;
 mod writes;
 

@@ -11,6 +11,7 @@ mod error;
 mod home;
 mod keys;
 mod layers;
+mod peers;
 mod replaced;
 mod setting;
 
@@ -22,6 +23,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::model::leaving::{self, Exclude};
+use crate::model::peering::Peering;
 use crate::model::time::Millis;
 use crate::model::tool::{Root, TOOLS, Tool};
 use crate::{api, network, sources, store};
@@ -30,6 +32,7 @@ pub use agents::{Agents, Complaint};
 pub use error::{Error, Warning};
 pub use home::Home;
 pub use keys::{KEYS, Key, Kind, Value, key};
+pub use peers::PEER_KEYS;
 pub use replaced::{REPLACED, Replaced, replaced};
 pub use setting::{Env, Origin, Setting, Source};
 
@@ -50,6 +53,10 @@ pub struct Config {
     pub tools: Vec<ToolDirectories>,
     /// `sync.exclude`: what stays on this device.
     pub exclude: Setting<Exclude>,
+    /// `sync.bandwidth`: bytes a second to all devices together; 0: no limit.
+    pub bandwidth: Setting<u64>,
+    /// `peers.NAME.*`: what goes to single devices, when and how fast.
+    pub peering: Peering,
     /// `alerts.not_seen_after`, milliseconds: how long a device is out of reach before that is said.
     pub not_seen_after_ms: Setting<Millis>,
     /// `agents.stale_after`, milliseconds: the silence after which an agent is stale, unless twice its interval is longer.
@@ -65,6 +72,7 @@ pub struct Config {
     /// `files.*`: what is written on change, and where.
     pub files: BTreeMap<&'static str, PathBuf>,
     values: Values,
+    peers: peers::Peers,
 }
 
 /// `network.*`.
@@ -140,7 +148,7 @@ impl Config {
         }
         layers.add_env(env)?;
         layers.add_flags(flags)?;
-        let (values, warnings) = layers.finish(|key| default(key, env))?;
+        let (values, peers, warnings) = layers.finish(|key| default(key, env))?;
         let config = Config {
             device_name: text(&values, "device.name"),
             http_port: number(&values, "http.port"),
@@ -153,6 +161,8 @@ impl Config {
             },
             tools: TOOLS.iter().map(|tool| directories(&values, tool, env)).collect::<Result<_, Error>>()?,
             exclude: exclude(&values, env)?,
+            bandwidth: number(&values, "sync.bandwidth"),
+            peering: peers::rules(&peers),
             not_seen_after_ms: number(&values, "alerts.not_seen_after"),
             stale_after_ms: number(&values, "agents.stale_after"),
             session_note: truth(&values, "hooks.session_note"),
@@ -167,6 +177,7 @@ impl Config {
             files: files(&values, env)?,
             home,
             values,
+            peers,
         };
         Ok((config, warnings))
     }
@@ -182,6 +193,13 @@ impl Config {
     /// Every setting in the table's order: its key, its value as it could be written, and who said so.
     pub fn settings(&self) -> impl Iterator<Item = (&'static Key, String, Source)> + '_ {
         KEYS.iter().filter_map(|key| self.values.get(key.name.as_ref()).map(|set| (key, set.value.to_string(), set.source)))
+    }
+
+    /// Every setting of single devices: its whole name, its value as it could be written, and who said so.
+    pub fn peer_settings(&self) -> impl Iterator<Item = (String, String, Source)> + '_ {
+        self.peers.iter().flat_map(|(name, settings)| {
+            settings.iter().map(move |(key, set)| (key.replacen("NAME", name, 1), set.value.to_string(), set.source))
+        })
     }
 
     // ---- The pillars' options are made here and nowhere else ----
@@ -201,6 +219,7 @@ impl Config {
             mdns_port: self.network.mdns_port.value,
             interfaces: self.network.interfaces.value.clone(),
             peers: self.network.peers.value.clone(),
+            bandwidth: Some(self.bandwidth.value).filter(|rate| *rate > 0),
             last_port_file: self.home.data_dir.join("last-port"),
             clock,
         }
@@ -463,8 +482,27 @@ mod tests {
     }
 
     #[test]
+    fn devices_have_rules_from_the_file_and_the_environment() {
+        let file = "[peers.mac-mini]\nenabled = false\nbandwidth = '500 kB/s'\nnope = 1\n[peers.'thinkpad x']\nsend = false\nschedule = '*/15 9-17 * * mon-fri'\n";
+        let env = [("HUBLESS_PEERS_MAC_MINI_ENABLED", "true"), ("HUBLESS_PEERS_ATTIC_RECEIVE", "no")];
+        let (config, warnings) = loaded(file, &env, &[]).expect("loaded");
+        let rule = |name: &str| config.peering.0.get(name).unwrap_or_else(|| panic!("{name}"));
+        assert!(rule("mac-mini").enabled && rule("mac-mini").bandwidth == Some(500_000), "what the environment says comes later");
+        assert!(!rule("thinkpad x").terms.gives && rule("thinkpad x").terms.takes);
+        assert_eq!(rule("thinkpad x").schedule.as_ref().map(ToString::to_string).as_deref(), Some("*/15 9-17 * * mon-fri"));
+        assert!(!rule("attic").terms.takes && config.peering.0.len() == 3);
+        assert!(warnings.len() == 1 && warnings[0].contains("peers.mac-mini.nope"), "{warnings:?}");
+        let settings: Vec<String> = config.peer_settings().map(|(key, value, source)| format!("{key}={value} {}", source.word())).collect();
+        assert!(settings.contains(&"peers.mac-mini.enabled=true env".to_owned()), "{settings:?}");
+        for wrong in ["peers = 1", "[peers]\nx = 1", "[peers.x]\nschedule = 'often'", "[peers.x]\nbandwidth = 100", "[peers.x]\nsend = 'x'"]
+        {
+            assert!(loaded(wrong, &[], &[]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn every_key_can_be_set_in_the_file_and_in_the_environment_alike() {
-        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\nhooks.session_note = false\nagents.stale_after = \"10m\"\nsync.exclude = [\"acme\", \"~/private\", \"agent:mole\"]\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
+        let mut file = "device.name = \"mac mini\"\nhttp.port = 0\nalerts.not_seen_after = \"1h 30m\"\nhooks.session_note = false\nagents.stale_after = \"10m\"\nsync.bandwidth = \"2MB/s\"\nsync.exclude = [\"acme\", \"~/private\", \"agent:mole\"]\n[network]\nport = 65535\nmdns = false\nmdns_port = 5454\ninterfaces = [\"tailscale0\", \"br0\"]\n\
             peers = [\"10.0.0.2:4826\", \"[fe80::1]:1\"]\n[log]\nformat = \"json\"\nlevel = \"trace\"\nmax_size = \"64KiB\"\nmax_files = 1\n\
             [tags]\nkeywords = [\"Auth=OAuth\", \"db\"]\n[files]\ntodos = \"~/todos.json\"\ncoordination = \"/srv/c.json\"\nconflicts = \"\"\nstatus = \"/srv/s.json\"\n"
             .to_owned();
@@ -478,6 +516,7 @@ mod tests {
             ("HUBLESS_NETWORK_INTERFACES", "tailscale0, br0,"),
             ("HUBLESS_NETWORK_PEERS", "10.0.0.2:4826,[fe80::1]:1"),
             ("HUBLESS_HOOKS_SESSION_NOTE", "no"),
+            ("HUBLESS_SYNC_BANDWIDTH", "2000000"),
             ("HUBLESS_SYNC_EXCLUDE", "acme, ~/private, agent:mole"),
             ("HUBLESS_AGENTS_STALE_AFTER", "600s"),
             ("HUBLESS_TAGS_KEYWORDS", "Auth=OAuth, db"),

@@ -6,6 +6,8 @@
 pub mod ask;
 pub mod batch;
 pub mod beat;
+pub mod bucket;
+pub mod checkup;
 pub mod effects;
 pub mod fact;
 pub mod id;
@@ -14,7 +16,9 @@ pub mod leaving;
 pub mod limits;
 pub mod member;
 pub mod message;
+pub mod peering;
 pub mod reply;
+pub mod schedule;
 pub mod session;
 pub mod text;
 pub mod time;

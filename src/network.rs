@@ -17,6 +17,7 @@ mod doorman;
 mod frames;
 pub mod identity;
 mod interfaces;
+mod lanes;
 mod listening;
 mod pairing;
 mod place;
@@ -52,6 +53,8 @@ pub struct Options {
     pub interfaces: Vec<String>,
     /// `host:port` of devices that mDNS does not find.
     pub peers: Vec<String>,
+    /// Bytes a second on all links together; `None`: as fast as they go.
+    pub bandwidth: Option<u64>,
     /// Where the last port is kept for port 0.
     pub last_port_file: PathBuf,
     /// The wall clock, milliseconds since 1970: for the hour of the mDNS token and the end of a ticket.
@@ -79,23 +82,9 @@ pub struct Network {
 impl Network {
     /// Queues a deed; never waits. What is said on a link keeps its order; a link that has ended is said nothing.
     pub fn tell(&self, action: LinkAction) {
-        match action {
-            LinkAction::Say { link, frames } => self.lines.say(link, frames),
-            LinkAction::HangUp { link, why } => self.lines.hang_up(link, why),
-            LinkAction::Dial { .. }
-            | LinkAction::Doubt { .. }
-            | LinkAction::Block { .. }
-            | LinkAction::Fleet(_)
-            | LinkAction::Renew
-            | LinkAction::Invite { .. }
-            | LinkAction::CloseWindow { .. }
-            | LinkAction::Admit { .. }
-            | LinkAction::TurnAway { .. }
-            | LinkAction::Join { .. } => {
-                if let Err(mpsc::error::TrySendError::Full(_)) = self.actions.try_send(action) {
-                    tracing::error!("more than {ACTIONS_MAX} deeds wait for the network; one was dropped");
-                }
-            }
+        let Some(action) = self.lines.tell(action) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.actions.try_send(action) {
+            tracing::error!("more than {ACTIONS_MAX} deeds wait for the network; one was dropped");
         }
     }
 }
@@ -116,7 +105,7 @@ pub fn start(
     stop: CancellationToken,
 ) -> Result<Network, Error> {
     let port = listening::choose(options.port, &options.last_port_file)?;
-    let lines = Arc::new(streams::Lines::default());
+    let lines = Arc::new(streams::Lines::new(options.bandwidth));
     let (actions, todo) = mpsc::channel(ACTIONS_MAX);
     let place = place::Place {
         port,
@@ -200,6 +189,7 @@ pub(crate) mod testbed {
             mdns_port: 5353,
             interfaces: vec![],
             peers: vec![],
+            bandwidth: None,
             last_port_file: dir.path().join("port"),
             clock: || NOW_MS,
         }

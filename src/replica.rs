@@ -27,7 +27,10 @@ pub mod showing;
 pub mod strange;
 
 mod answers;
+mod checking;
+pub mod content;
 mod duties;
+mod flow;
 mod gathering;
 mod hearing;
 mod joining;
@@ -42,8 +45,10 @@ mod righting;
 mod runs;
 #[cfg(test)]
 mod samples;
+mod saying;
 mod shards;
 mod staying;
+mod tally;
 mod tidying;
 mod waiting;
 mod ways;

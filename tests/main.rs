@@ -26,6 +26,7 @@ mod rude;
 mod service;
 mod sources;
 mod support;
+mod syncing;
 mod todo_verbs;
 mod two_daemons;
 mod views;

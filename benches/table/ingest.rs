@@ -37,6 +37,9 @@ pub(crate) fn identity(seed: u8) -> Identity {
         stale_after_ms: 300_000,
         agents: std::collections::BTreeMap::new(),
         keywords: std::sync::Arc::default(),
+        peering: Default::default(),
+        paced: false,
+        local: |_| 0,
     }
 }
 

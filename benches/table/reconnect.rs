@@ -120,7 +120,7 @@ impl Two {
 
 fn said(turn: &Effects, to: usize, wire: &mut VecDeque<(usize, Vec<u8>)>) {
     for action in &turn.tell {
-        if let LinkAction::Say { frames, .. } = action {
+        if let LinkAction::Say { frames, .. } | LinkAction::Pour { frames, .. } = action {
             wire.extend(frames.iter().map(|frame| (to, frame.clone())));
         }
         assert!(!matches!(action, LinkAction::HangUp { .. }), "the two get along: {action:?}");

@@ -40,9 +40,12 @@ pub(crate) fn device(id: DeviceId, name: &str) -> DeviceView {
         last_contact_here: None,
         link: None,
         they_miss: None,
+        they_miss_of: Default::default(),
         we_miss: None,
         clock_skew_ms: None,
         last_error: None,
+        flow: Default::default(),
+        bytes_before: (0, 0),
     }
 }
 

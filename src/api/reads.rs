@@ -106,6 +106,7 @@ fn v3(view: &View, now_ms: i64, parts: &[&str], query: &str) -> Result<envelope:
         ["conflicts"] => todos::conflicts(view, query),
         ["note"] => note::note(view, query),
         ["sync"] => devices::sync(view, query),
+        ["sync", "list"] => devices::holdings(view, query),
         ["sync", "matrix"] => Ok(matrix::matrix(view, query)),
         ["timeline"] => timeline::timeline(view, now_ms, query),
         ["sources"] => devices::sources(view, query),
@@ -364,10 +365,12 @@ mod tests {
         let told = ask(&fleet, "/api/v3/devices", "");
         let names = column(&told, "name");
         assert_eq!(names, ["mbp-lena", "mac-mini"], "this device first");
-        let link = json!({"address": "192.168.1.20:41733", "rttMs": 4, "bytesIn": 1200, "bytesOut": 310, "level": true, "skipped": 0});
+        let link = json!({"kind": "LAN", "address": "192.168.1.20:41733", "rttMs": 4, "bytesIn": 1200, "bytesOut": 310, "level": true, "skipped": 0});
         let mini = json!({"device": MINI, "shortId": MINI.short(), "name": "mac-mini", "platform": "linux", "thisDevice": false,
             "member": true, "reachable": true, "address": "192.168.1.20:41733", "link": link, "lastContact": "2026-03-02T14:02:05.000Z",
-            "theyMiss": 0, "weMiss": 0, "clockSkewMs": 40, "lastError": null});
+            "theyMiss": 0, "weMiss": 0, "clockSkewMs": 40, "lastError": null,
+            "flow": {"enabled": true, "paused": false, "schedule": null, "next": null, "gives": true, "takes": true, "theyGive": null,
+                "theyTake": null, "bandwidth": null}});
         assert_eq!(told["data"][1], mini);
         assert_eq!(told["data"][0]["weMiss"], Value::Null);
         for typed in ["mac-mini", "MAC-MINI", "mac%2Dmini", &MINI.short(), &MINI.to_string()] {

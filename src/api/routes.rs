@@ -13,12 +13,12 @@ use super::desk::Desk;
 use super::doorman::{Door, SOCKET_HOST};
 use super::problem::Problem;
 use super::respond::{self, No};
-use super::{compat, fleet, imports, metrics, openapi, page, reads, stream, webhook, writes};
+use super::{compat, fleet, imports, metrics, openapi, page, reads, stream, syncing, webhook, writes};
 use crate::model::text::Foreign;
 use crate::model::view::View;
 
 /// What both doors answer from the view.
-const READS: [&str; 32] = [
+const READS: [&str; 33] = [
     "/v2/syncOverview",
     "/v2/deviceSessions",
     "/v2/agentSessions",
@@ -37,6 +37,7 @@ const READS: [&str; 32] = [
     "/api/v3/conflicts",
     "/api/v3/note",
     "/api/v3/sync",
+    "/api/v3/sync/list",
     "/api/v3/sync/matrix",
     "/api/v3/timeline",
     "/api/v3/sources",
@@ -99,6 +100,10 @@ fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
         .route("/api/v3/devices/{device}/revoke", post(fleet::revoke))
         .route("/api/v3/devices/{device}/rename", post(fleet::rename))
         .route("/api/v3/rescan", post(writes::rescan))
+        .route("/api/v3/sync/pause", post(syncing::pause))
+        .route("/api/v3/sync/resume", post(syncing::resume))
+        .route("/api/v3/sync/run", post(syncing::run))
+        .route("/api/v3/sync/verify", post(syncing::verify))
         .route("/api/v3/sources/{source}/{deed}", post(writes::source))
         .route("/api/v3/export", get(writes::export))
 }

@@ -250,6 +250,8 @@ pub(crate) fn unexpected(reply: &Reply) -> No {
         Reply::Pong { .. } => "pong",
         Reply::Rescanning => "rescanning",
         Reply::Paused { .. } => "paused",
+        Reply::Resting { .. } => "resting",
+        Reply::Checked(_) => "checked",
         Reply::Document(_) => "document",
         Reply::Refused(_) => "refused",
     };

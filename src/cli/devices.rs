@@ -1,15 +1,13 @@
-//! `devices` and `sync`: which devices there are, whether they can be reached, and what each lacks. Unknown is said as
-//! *unknown*, never as 0.
+//! `devices`: which devices there are, whether they can be reached, and what each lacks. Unknown is said as *unknown*, never as 0.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::ages;
-use super::columns;
 use super::context::{Context, percent, target};
 use super::fields;
 use super::members::{Rename, Revoke};
-use super::output::{Form, Out, Tint, bytes, terminal_width};
+use super::output::{Out, Tint};
 use crate::model::limits::SKEW_SHOWN_MS;
 
 /// `hubless devices`.
@@ -101,10 +99,11 @@ fn table(out: Out, rows: &[Value], now_ms: i64) -> String {
             (_, _, true) => "reachable",
             _ => "not reachable",
         };
+        let rests = rests(row, now_ms).map(|why| format!(", {why}")).unwrap_or_default();
         let cells = vec![
             fields::or_dash(row, "name"),
             fields::or_dash(row, "shortId"),
-            state.to_owned(),
+            format!("{state}{rests}"),
             fields::or_dash(row, "address"),
             contact(row, now_ms),
             missing(row, "theyMiss"),
@@ -116,14 +115,14 @@ fn table(out: Out, rows: &[Value], now_ms: i64) -> String {
     out.rows(&["device", "id", "state", "address", "last contact", "they miss", "we miss", "clock"], drawn.collect())
 }
 
-fn contact(row: &Value, now_ms: i64) -> String {
+pub(crate) fn contact(row: &Value, now_ms: i64) -> String {
     if fields::yes(row, "thisDevice") {
         return "-".to_owned();
     }
     ages::ago(now_ms, fields::time(row, "lastContact"))
 }
 
-fn missing(row: &Value, key: &str) -> String {
+pub(crate) fn missing(row: &Value, key: &str) -> String {
     if fields::yes(row, "thisDevice") {
         return "-".to_owned();
     }
@@ -136,71 +135,36 @@ pub(crate) fn skew(row: &Value) -> Option<String> {
     Some(format!("{} {}", ages::span(skew.saturating_abs()), if skew > 0 { "ahead" } else { "behind" }))
 }
 
-/// `hubless sync`.
-#[derive(Debug, Args)]
-pub(crate) struct Sync {
-    #[command(subcommand)]
-    verb: Option<SyncVerb>,
-}
-
-#[derive(Debug, Subcommand)]
-enum SyncVerb {
-    /// How far apart this device and the others are
-    Status,
-}
-
-impl Sync {
-    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
-        match self.verb {
-            Some(SyncVerb::Status) | None => {}
-        }
-        let envelope = context.ask(&target("/api/v3/sync", &[("device", context.globals.device.clone()), ("limit", context.limit())]))?;
-        let sources = context.ask_quietly("/api/v3/sources")?;
-        context.out.show(&envelope, |out| links(out, fields::rows(&envelope), fields::rows(&sources), context.now_ms))
-    }
-}
-
-fn links(out: Out, rows: &[Value], sources: &[Value], now_ms: i64) -> String {
-    let drawn = rows.iter().map(|row| {
-        let link = &row["link"];
-        let way = match (fields::text(link, "address"), fields::number(link, "rttMs")) {
-            (Some(address), Some(rtt)) => format!("{address} {rtt} ms"),
-            (Some(address), None) => address,
-            (None, _) => "none".to_owned(),
-        };
-        let cells = vec![
-            fields::or_dash(row, "name"),
-            way,
-            ages::ago(now_ms, fields::time(row, "lastContact")),
-            missing(row, "theyMiss"),
-            missing(row, "weMiss"),
-            format!("{} / {}", bytes(fields::count(row, "bytesIn")), bytes(fields::count(row, "bytesOut"))),
-            row["lastError"].get("why").map_or_else(|| "-".to_owned(), |_| fields::or_dash(&row["lastError"], "why")),
-        ];
-        (Tint::Plain, cells)
-    });
-    let mut text = out.rows(&["device", "link", "last contact", "they miss", "we miss", "in / out", "last error"], drawn.collect());
-    if out.form == Form::Table {
-        if rows.is_empty() {
-            text = "this device is alone: hubless pair\n".to_owned();
-        }
-        for row in rows {
-            text.extend(skipped(row).map(|what| format!("{what}\n")));
-        }
-        let all: Vec<String> = sources.iter().map(|source| watched(source, now_ms)).collect();
-        let all = if all.is_empty() { vec!["none yet".to_owned()] } else { all };
-        let parts: Vec<String> =
-            all.into_iter().enumerate().map(|(n, one)| if n == 0 { format!("watchers: {one}") } else { one }).collect();
-        text.push_str(&(columns::folded(&parts, "   ", usize::from(terminal_width())) + "\n"));
-    }
-    text
-}
-
 /// `thinkpad says what this version does not know (3 messages skipped)`; `None` when nothing was skipped.
 pub(crate) fn skipped(device: &Value) -> Option<String> {
     let n = device["link"].get("skipped").and_then(Value::as_u64).filter(|n| *n > 0)?;
     let messages = if n == 1 { "message" } else { "messages" };
     Some(format!("{} says what this version does not know ({n} {messages} skipped)", fields::or_dash(device, "name")))
+}
+
+/// Why documents do not go between this device and another, or not now; `None` when they do. Times as a person reads them.
+pub(crate) fn rests(device: &Value, now_ms: i64) -> Option<String> {
+    let flow = &device["flow"];
+    let no = |key: &str| flow.get(key).and_then(Value::as_bool) == Some(false);
+    if flow.is_null() {
+        return None;
+    }
+    let why = match () {
+        () if no("enabled") => "disabled here (peers.NAME.enabled)".to_owned(),
+        () if fields::yes(flow, "paused") => "paused here".to_owned(),
+        () if fields::time(flow, "next").is_some() => {
+            let next = fields::time(flow, "next").map(|at| ages::moment(now_ms, at, &jiff::tz::TimeZone::system()));
+            format!("scheduled, next {}", next.unwrap_or_default())
+        }
+        () if no("gives") && no("takes") => "nothing is exchanged (peers.NAME.send, .receive)".to_owned(),
+        () if no("gives") => "nothing is sent (peers.NAME.send)".to_owned(),
+        () if no("takes") => "nothing is received (peers.NAME.receive)".to_owned(),
+        () if no("theyGive") && no("theyTake") => "it exchanges nothing now: paused or scheduled there".to_owned(),
+        () if no("theyGive") => "it sends nothing".to_owned(),
+        () if no("theyTake") => "it receives nothing".to_owned(),
+        () => return None,
+    };
+    Some(why)
 }
 
 /// `claude-todos ✓ 3s`, `claude-todos off (no /home/lena/.claude/todos)`.
@@ -221,6 +185,7 @@ pub(crate) fn watched(source: &Value, now_ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::Form;
 
     const NOW: i64 = 1_772_460_131_000;
 
@@ -240,22 +205,6 @@ mod tests {
         assert_eq!(table(out(Form::Plain), &rows, NOW), expected);
         assert_eq!(skew(&json!({"clockSkewMs": 1999})), None);
         assert_eq!(skew(&json!({"clockSkewMs": i64::MIN})).map(|s| s.ends_with("behind")), Some(true));
-    }
-
-    #[test]
-    fn links_show_their_way_and_amounts() {
-        let rows =
-            [json!({"name": "mac-mini", "link": {"address": "192.168.1.20:4826", "rttMs": 4}, "lastContact": ages::exact(NOW - 6000),
-                           "theyMiss": 0, "weMiss": 0, "bytesIn": 1_200_000, "bytesOut": 310_000, "lastError": null})];
-        let expected = "mac-mini\t192.168.1.20:4826 4 ms\t6s ago\t0\t0\t1.2 MB / 310 kB\t-\n";
-        assert_eq!(links(out(Form::Plain), &rows, &[], NOW), expected);
-        let newer = [json!({"name": "thinkpad", "link": {"skipped": 1}})];
-        assert!(
-            links(out(Form::Table), &newer, &[], NOW).contains("\nthinkpad says what this version does not know (1 message skipped)\n")
-        );
-        let sources = [json!({"source": "claude-todos", "present": false, "base": "/x"})];
-        let alone = links(out(Form::Table), &[], &sources, NOW);
-        assert_eq!(alone, "this device is alone: hubless pair\nwatchers: claude-todos off (no /x)\n");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::fields;
 use super::output::{Form, Out, Tint, counted};
 use super::problem::{CHECK_SAYS_NO, of_daemon};
-use super::{ages, devices, hooks};
+use super::{ages, devices, doctor_network, hooks};
 use crate::daemon::offline;
 use crate::model::text::Foreign;
 
@@ -210,6 +210,10 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
         ));
     }
     out.extend(fields::list(data, "ways").iter().map(|way| way_runs(way, now_ms)));
+    out.extend(doctor_network::found(data).into_iter().map(|(name, what, fix)| match fix {
+        Some(fix) => Check::remark(name, what, fix),
+        None => Check::fine(name, what),
+    }));
     for device in fields::list(data, "devices").iter().filter(|device| !fields::yes(device, "thisDevice")) {
         let name = fields::or_dash(device, "name");
         if fields::yes(device, "reachable") {
@@ -222,6 +226,14 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
                 format!("{name} is not reachable, last contact {last}{why}"),
                 "hubless devices ping it from there",
             ));
+        }
+        if let Some(why) = devices::rests(device, now_ms) {
+            let fix = if why.starts_with("paused here") {
+                format!("hubless sync resume {name}")
+            } else {
+                "nothing, if it is meant so".to_owned()
+            };
+            out.push(Check::remark("device.flow", format!("{name}: {why}"), fix));
         }
         if let Some(what) = devices::skipped(device) {
             out.push(Check::remark("device.version", what, "update hubless on this device"));

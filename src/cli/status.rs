@@ -96,7 +96,7 @@ fn screen(out: Out, envelope: &Value, now_ms: i64) -> String {
     let data = &envelope["data"];
     let mut text = verdict(out, envelope, now_ms) + "\n";
     text.push_str(&agents::table(out, fields::list(data, "agents"), now_ms));
-    for problem in problems(data) {
+    for problem in problems(data, now_ms) {
         text.push_str(&format!("{}\n", out.tint(Tint::Warn, &format!("! {problem}"))));
     }
     let next = next(data);
@@ -140,12 +140,15 @@ fn step(all: &[Value], now_ms: i64) -> Option<String> {
 }
 
 /// Each thing that is not as it should be, in words.
-fn problems(data: &Value) -> Vec<String> {
+fn problems(data: &Value, now_ms: i64) -> Vec<String> {
     let mut out = Vec::new();
     for device in fields::list(data, "devices").iter().filter(|device| !fields::yes(device, "thisDevice")) {
         let name = fields::or_dash(device, "name");
         if let Some(misses) = fields::number(device, "theyMiss").filter(|misses| *misses > 0) {
             out.push(format!("{name} misses {}", counted(misses.unsigned_abs(), "change")));
+        }
+        if let Some(why) = devices::rests(device, now_ms) {
+            out.push(format!("{name}: {why}"));
         }
         if let Some(skew) = devices::skew(device) {
             out.push(format!("clock of {name} is {skew}; ages are by this device's clock"));
@@ -215,7 +218,7 @@ fn lines(data: &Value, now_ms: i64) -> String {
             text.push_str(&format!("{}\n", agents::line(row, now_ms)));
         }
     }
-    for problem in problems(data) {
+    for problem in problems(data, now_ms) {
         text.push_str(&format!("! {problem}\n"));
     }
     text
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn a_stranger_in_reach_comes_with_the_command() {
         let data = json!({"devices": [{"device": "a", "thisDevice": true}], "strangers": [{"address": "192.168.1.9:4826"}]});
-        assert!(problems(&data)[0].contains("192.168.1.9:4826 and not paired: hubless pair"));
+        assert!(problems(&data, 0)[0].contains("192.168.1.9:4826 and not paired: hubless pair"));
         assert_eq!(next(&json!({"devices": [{}]})), ["hubless pair"]);
         assert_eq!((quoted("sam"), quoted("it's me")), ("sam".into(), "'it'\\''s me'".into()));
     }

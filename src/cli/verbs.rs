@@ -7,7 +7,7 @@ use super::beat::Beat;
 use super::begin::{self, Init, Up};
 use super::completions::Completions;
 use super::context::Context;
-use super::devices::{Devices, Sync};
+use super::devices::Devices;
 use super::doctor;
 use super::export::Export;
 use super::globals::Globals;
@@ -24,6 +24,7 @@ use super::sessions::Sessions;
 use super::settings::Settings;
 use super::sources::Sources;
 use super::status::Status;
+use super::sync::Sync;
 use super::todos::Todos;
 use super::watch::Watch;
 
@@ -124,6 +125,7 @@ impl Line {
             Verb::Watch(watch) => return watch.run(&context),
             Verb::Service(service) => return service.run(&context),
             Verb::Doctor => return doctor::run(&context),
+            Verb::Sync(sync) => return sync.run(&context),
             Verb::Init(init) => init.run(context),
             Verb::Up(up) => up.run(&context),
             Verb::Down => begin::down(&context),
@@ -137,7 +139,6 @@ impl Line {
             Verb::Sources(sources) => sources.run(&context),
             Verb::Todos(todos) => todos.run(&context),
             Verb::Hooks(hooks) => hooks.run(&context),
-            Verb::Sync(sync) => sync.run(&context),
             Verb::Export(export) => export.run(&context),
             Verb::Open(open) => open.run(&context),
             Verb::Version => begin::version(&context),
@@ -149,7 +150,8 @@ impl Line {
     /// A flag that stands anywhere still has no meaning everywhere; passing over it would hide a mistake.
     fn fits(&self) -> Result<(), Trouble> {
         let (filters, rows) = match &self.verb {
-            Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) | Verb::Sync(_) | Verb::Watch(_) => (true, true),
+            Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) | Verb::Watch(_) => (true, true),
+            Verb::Sync(sync) => (true, sync.is_list()),
             Verb::Status(_) => (true, false),
             Verb::Devices(_) | Verb::Doctor => (false, true),
             Verb::Sources(sources) => (false, sources.is_list()),
@@ -307,6 +309,11 @@ mod tests {
             "x hooks uninstall all --yes",
             "x hooks status",
             "x sync status",
+            "x sync pause mac",
+            "x sync list --device mac",
+            "x sync run --dry-run --spoke mac",
+            "x sync verify --repair",
+            "x sync resume",
             "x sources",
             "x sources status --limit 0",
             "x sources rescan",

@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use crate::model::leaving::Exclude;
+use crate::model::limits::BANDWIDTH_MIN;
+use crate::model::schedule::Schedule;
 use crate::model::tool::{TOOLS, Tool};
 
 /// One setting.
@@ -23,7 +25,7 @@ pub struct Key {
 }
 
 impl Key {
-    const fn new(name: &'static str, default: &'static str, kind: Kind, what: &'static str) -> Key {
+    pub(super) const fn new(name: &'static str, default: &'static str, kind: Kind, what: &'static str) -> Key {
         Key { name: Cow::Borrowed(name), default: Cow::Borrowed(default), kind, what }
     }
 
@@ -68,6 +70,10 @@ pub enum Kind {
     Size,
     /// 1 to 1000.
     Count,
+    /// Bytes a second, as a number or as `2MB/s`; 0: no limit.
+    Rate,
+    /// Five fields of cron.
+    Schedule,
     /// One of these words.
     Word(&'static [&'static str]),
 }
@@ -85,6 +91,7 @@ pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
     ];
     keys.extend(TOOLS.iter().flat_map(of_tool));
     keys.extend([
+        Key::new("sync.bandwidth", "0", Kind::Rate, "bytes a second to all devices together; 0: no limit"),
         Key::new("sync.exclude", "", Kind::Patterns, "projects, directories and agents that stay on this device"),
         Key::new("agents.stale_after", "5m", Kind::Span, "an agent that is silent for so long, and for twice its interval, is stale"),
         Key::new("alerts.not_seen_after", "2h", Kind::Span, "say so when a device is out of reach for so long"),
@@ -189,6 +196,8 @@ impl Kind {
             Kind::Span => "a span of time such as “2h” or “1h 30m”".to_owned(),
             Kind::Size => "a size such as “10 MiB”, or a number of bytes".to_owned(),
             Kind::Count => "a number from 1 to 1000".to_owned(),
+            Kind::Rate => format!("0, or a rate such as “2MB/s”, at least {} kB/s", BANDWIDTH_MIN / 1000),
+            Kind::Schedule => "five fields of cron: minute hour day month weekday, such as “*/15 * * * *”".to_owned(),
             Kind::Word(words) => format!("one of {}", words.join(", ")),
         }
     }
@@ -203,7 +212,7 @@ impl Kind {
     pub(super) fn read(self, value: &toml::Value) -> Option<Value> {
         match (self, value) {
             (Kind::Truth, toml::Value::Boolean(truth)) => Some(Value::Truth(*truth)),
-            (Kind::Port | Kind::Size | Kind::Count, toml::Value::Integer(n)) => self.bounded(u64::try_from(*n).ok()?),
+            (Kind::Port | Kind::Size | Kind::Count | Kind::Rate, toml::Value::Integer(n)) => self.bounded(u64::try_from(*n).ok()?),
             (Kind::Texts | Kind::Patterns | Kind::Addresses | Kind::Keywords, toml::Value::Array(array)) => {
                 let list: Option<Vec<String>> = array.iter().map(|text| text.as_str().map(str::to_owned)).collect();
                 self.listed(list?)
@@ -212,7 +221,10 @@ impl Kind {
                 let list: Option<Vec<String>> = array.iter().map(directory).collect();
                 self.listed(list?)
             }
-            (Kind::Name | Kind::Path | Kind::File | Kind::Span | Kind::Size | Kind::Word(_), toml::Value::String(text)) => self.parse(text),
+            (
+                Kind::Name | Kind::Path | Kind::File | Kind::Span | Kind::Size | Kind::Rate | Kind::Schedule | Kind::Word(_),
+                toml::Value::String(text),
+            ) => self.parse(text),
             (_, _) => None,
         }
     }
@@ -241,6 +253,8 @@ impl Kind {
                 (ms > 0).then_some(Value::Span(ms))
             }
             Kind::Size => self.bounded(bytes(text)?),
+            Kind::Rate => self.bounded(bytes(text.strip_suffix("/s").unwrap_or(text))?),
+            Kind::Schedule => text.parse::<Schedule>().is_ok().then(|| Value::Text(text.to_owned())),
             Kind::Word(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
         }
     }
@@ -250,6 +264,7 @@ impl Kind {
             Kind::Port => n <= u64::from(u16::MAX),
             Kind::Count => (1..=1000).contains(&n),
             Kind::Size => n > 0,
+            Kind::Rate => n == 0 || n >= BANDWIDTH_MIN,
             Kind::Name
             | Kind::Truth
             | Kind::Texts
@@ -260,6 +275,7 @@ impl Kind {
             | Kind::Keywords
             | Kind::Directories
             | Kind::Span
+            | Kind::Schedule
             | Kind::Word(_) => false,
         };
         is_right.then_some(Value::Number(n))
@@ -280,6 +296,8 @@ impl Kind {
             | Kind::Span
             | Kind::Size
             | Kind::Count
+            | Kind::Rate
+            | Kind::Schedule
             | Kind::Word(_) => true,
         };
         is_right.then_some(Value::List(list))

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::error::{Error, Warning};
 use super::keys::{KEYS, Key, Value, key};
+use super::peers::{self, PEER_KEYS, Peers};
 use super::replaced::replaced;
 use super::setting::{Env, Origin, Setting, Source};
 
@@ -16,6 +17,7 @@ pub(super) type Values = BTreeMap<&'static str, Setting<Value>>;
 #[derive(Debug, Default)]
 pub(super) struct Layers {
     values: Values,
+    peers: Peers,
     warnings: Vec<Warning>,
 }
 
@@ -28,6 +30,10 @@ impl Layers {
 
     fn walk(&mut self, origin: &Origin, prefix: &str, table: &toml::Table) -> Result<(), Error> {
         for (name, value) in table {
+            if prefix.is_empty() && name == "peers" {
+                self.walk_peers(origin, value)?;
+                continue;
+            }
             let path = format!("{prefix}{name}");
             let is_section = KEYS.iter().any(|key| key.name.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.')));
             match (key(&path), value) {
@@ -71,10 +77,49 @@ impl Layers {
         self.warnings.push(Warning { origin: origin.clone(), key: name.to_owned(), nearest: None, said: Some(said) });
     }
 
+    /// `[peers.NAME]`: a table for each device.
+    fn walk_peers(&mut self, origin: &Origin, said: &toml::Value) -> Result<(), Error> {
+        let no_table = |path: String, value: &toml::Value| {
+            let (origin, expected) = (origin.clone(), format!("a table: [{path}]"));
+            Error::WrongValue { origin, key: path, expected, got: shown(value) }
+        };
+        let devices = said.as_table().ok_or_else(|| no_table("peers.NAME".to_owned(), said))?;
+        for (name, settings) in devices {
+            let settings = settings.as_table().ok_or_else(|| no_table(format!("peers.{name}"), settings))?;
+            for (last, value) in settings {
+                let path = format!("peers.{name}.{last}");
+                match peers::key(last) {
+                    Some(key) => {
+                        let read = key.kind.read(value).ok_or_else(|| Error::WrongValue {
+                            origin: origin.clone(),
+                            key: path,
+                            expected: key.kind.expected(),
+                            got: shown(value),
+                        })?;
+                        peers::set(&mut self.peers, name, key, read, Source::File);
+                    }
+                    None => {
+                        let nearest = nearest(&path, PEER_KEYS.iter().map(|key| key.name.replace("NAME", name)));
+                        self.warnings.push(Warning { origin: origin.clone(), key: path, nearest, said: None });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// An empty variable counts as unset, but for lists, where it is the empty list.
     pub(super) fn add_env(&mut self, env: &Env) -> Result<(), Error> {
         for (variable, text) in env.iter().filter(|(variable, _)| variable.starts_with("HUBLESS_")) {
             let origin = Origin::Variable(variable.clone());
+            if let Some((name, key)) = peers::of_variable(variable) {
+                match key.kind.parse(text) {
+                    Some(value) => peers::set(&mut self.peers, &name, key, value, Source::Env),
+                    None if text.is_empty() => {}
+                    None => return Err(wrong(&origin, key, format!("“{text}”"))),
+                }
+                continue;
+            }
             match KEYS.iter().find(|key| key.variable() == *variable) {
                 Some(key) => match key.kind.parse(text) {
                     Some(value) => self.set(key, value, Source::Env),
@@ -125,7 +170,10 @@ impl Layers {
     }
 
     /// Every key with its value; `default` is asked for those that nobody set.
-    pub(super) fn finish(mut self, default: impl Fn(&'static Key) -> Result<String, Error>) -> Result<(Values, Vec<Warning>), Error> {
+    pub(super) fn finish(
+        mut self,
+        default: impl Fn(&'static Key) -> Result<String, Error>,
+    ) -> Result<(Values, Peers, Vec<Warning>), Error> {
         for key in KEYS.iter() {
             if !self.values.contains_key(key.name.as_ref()) {
                 let text = default(key)?;
@@ -133,7 +181,7 @@ impl Layers {
                 self.values.insert(&key.name, Setting { value, source: Source::Default });
             }
         }
-        Ok((self.values, self.warnings))
+        Ok((self.values, self.peers, self.warnings))
     }
 }
 

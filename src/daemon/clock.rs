@@ -38,6 +38,14 @@ pub fn wall_ms() -> i64 {
     millis(clock_gettime(ClockId::Realtime)).saturating_add(test_offset_ms())
 }
 
+/// Minutes by which local time is ahead of UTC at a moment, in the time zone of the daemon (`TZ`, else the system's).
+#[must_use]
+pub fn ahead_of_utc_min(wall_ms: i64) -> i64 {
+    static ZONE: OnceLock<jiff::tz::TimeZone> = OnceLock::new();
+    let zone = ZONE.get_or_init(jiff::tz::TimeZone::system);
+    jiff::Timestamp::from_millisecond(wall_ms).map_or(0, |at| i64::from(zone.to_offset(at).seconds()).div_euclid(60))
+}
+
 /// Waits until the boot clock shows `boot_ms`, at once if it already does; for ever if there is no deadline. Late by at most
 /// a second after the machine slept.
 pub async fn sleep_until(boot_ms: Option<Millis>) {

@@ -8,6 +8,7 @@ use crate::model::member::Fleet;
 use crate::network::identity::DeviceKey;
 use crate::replica::Identity;
 
+use super::clock;
 use super::error::Error;
 
 /// Who we are, as the replica needs it.
@@ -22,6 +23,9 @@ pub(super) fn of(config: &Config, key: &DeviceKey) -> Identity {
         stale_after_ms: config.stale_after_ms.value,
         agents: config.agents.names.clone(),
         keywords: config.keywords.clone(),
+        peering: config.peering.clone(),
+        paced: config.bandwidth.value > 0,
+        local: clock::ahead_of_utc_min,
     }
 }
 

@@ -4,6 +4,7 @@
 //! told, its askers hear that it may have been taken, and a new replica is opened from disk as soon as that goes again.
 //! Until then everything that was kept can still be read.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::batch::Shelf;
 use crate::model::effects::Effects;
 use crate::model::id::Life;
 use crate::model::input::{Input, LinkAction};
@@ -45,6 +47,8 @@ pub(super) struct Turns {
     fleet: Fleet,
     /// How many turns there were: it goes on while the loop does.
     count: watch::Sender<u64>,
+    /// Documents that were read back from disk, for the next turns.
+    shelved: VecDeque<Input>,
 }
 
 impl Turns {
@@ -53,7 +57,7 @@ impl Turns {
         let (pair, effects) = Pair::open(me.clone(), store)?;
         let (shown, fleet) = (pair.replica.view(), pair.replica.fleet().clone());
         let count = watch::Sender::new(0);
-        Ok((Turns { me, options, pair: Some(pair), again: Instant::now(), shown, fleet, count }, effects))
+        Ok((Turns { me, options, pair: Some(pair), again: Instant::now(), shown, fleet, shelved: VecDeque::new(), count }, effects))
     }
 
     /// How many turns there were, for who watches that there are more.
@@ -75,6 +79,10 @@ impl Turns {
     pub(super) async fn run(mut self, first: Effects, hands: Hands, mut inbox: mpsc::Receiver<Input>, stop: CancellationToken) {
         hands.perform(first, &self.shown);
         loop {
+            if let Some(input) = self.shelved.pop_front() {
+                self.turn(input, &mut inbox, &hands);
+                continue;
+            }
             let deadline = self.pair.as_ref().and_then(|pair| pair.replica.deadline());
             let input = tokio::select! {
                 biased;
@@ -108,6 +116,11 @@ impl Turns {
         }
         match pair.keep(&turn) {
             Ok(()) => {
+                let read = |doc| {
+                    let bytes = pair.store.document(&doc);
+                    Input::Shelved(doc, bytes)
+                };
+                self.shelved.extend(std::mem::take(&mut turn.inspect).into_iter().map(read));
                 self.shown = pair.replica.view();
                 hands.perform(turn, &self.shown);
             }
@@ -119,6 +132,7 @@ impl Turns {
     fn fail(&mut self, error: &store::Error, turn: Effects, hands: &Hands) {
         tracing::error!(%error, "the store does not keep; nothing is acknowledged until it does");
         self.pair = None;
+        self.shelved.clear();
         self.again = Instant::now() + REOPEN_AFTER;
         self.warn(&error.to_string(), hands);
         for (asker, _) in turn.reply {
@@ -184,6 +198,6 @@ fn storage(why: &str) -> Refusal {
 fn refuse(input: Input, hands: &Hands) {
     match input {
         Input::Ask(asker, _) => hands.api.reply(asker, Reply::Refused(storage("the store does not keep"))),
-        Input::Source(_) | Input::Peer(_) | Input::Written(..) | Input::Tick | Input::Stopping => {}
+        Input::Source(_) | Input::Peer(_) | Input::Shelved(..) | Input::Written(..) | Input::Tick | Input::Stopping => {}
     }
 }

@@ -73,6 +73,20 @@ pub enum Ask {
         /// Whether it is to rest.
         rests: bool,
     },
+    /// Documents are no longer exchanged with a device, or they are again; presence goes on.
+    Rest {
+        /// A device's name or id, or the beginning of its id; `None`: all of them.
+        device: Option<String>,
+        /// Whether it is to rest.
+        rests: bool,
+    },
+    /// Documents are exchanged or compared now, with one device or with all.
+    Check {
+        /// A device's name or id, or the beginning of its id; `None`: all of them.
+        device: Option<String>,
+        /// What is to be done.
+        task: super::checkup::Task,
+    },
     /// One automerge document with maps `sessions`, `heartbeats`, `todos`.
     Export,
 }

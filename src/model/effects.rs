@@ -1,7 +1,7 @@
 //! All that a replica can ask of the world, in the order in which it must happen: known, kept, shown, told.
 
 use super::batch::Batch;
-use super::id::Asker;
+use super::id::{Asker, DocId};
 use super::input::{LinkAction, RelPath};
 use super::reply::Reply;
 use super::time::Millis;
@@ -13,6 +13,8 @@ use super::tool::Root;
 pub struct Effects {
     /// On disk before anything below happens.
     pub keep: Batch,
+    /// Which documents to read back from disk, after all that was kept.
+    pub inspect: Vec<DocId>,
     /// What to look at.
     pub look: Vec<Look>,
     /// What to do on the network.
@@ -27,6 +29,7 @@ impl Effects {
     /// Adds a later step's effects, so that a turn is kept once.
     pub fn absorb(&mut self, later: Effects) {
         self.keep.absorb(later.keep);
+        self.inspect.extend(later.inspect);
         self.look.extend(later.look);
         self.tell.extend(later.tell);
         self.reply.extend(later.reply);

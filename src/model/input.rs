@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::ask::Ask;
-use super::id::{Asker, DeviceId, LinkId};
+use super::id::{Asker, DeviceId, DocId, LinkId};
 use super::message::Bye;
 use super::time::Millis;
 use super::tool::Root;
@@ -19,6 +19,8 @@ pub enum Input {
     Ask(Asker, Ask),
     /// A file that is written on change was written, or not: its name, and why not, in the system's words.
     Written(&'static str, Option<String>),
+    /// What lies on disk of a document, read back because `Effects::inspect` asked; `None`: it cannot be read.
+    Shelved(DocId, Option<Vec<u8>>),
     /// The deadline has come.
     Tick,
     /// The daemon is about to stop: last beats are written, peers are told.
@@ -171,6 +173,8 @@ pub enum PeerEvent {
         /// Where.
         addresses: Vec<String>,
     },
+    /// The network was looked at.
+    Around(super::view::AroundView),
     /// mDNS shows another hubless.
     Sighted {
         /// Its random name of this life.
@@ -288,6 +292,21 @@ pub enum LinkAction {
         link: LinkId,
         /// `kind` and body each.
         frames: Vec<Vec<u8>>,
+    },
+    /// Says the frames of one message, in this order, behind all that was poured before: what is said goes ahead of it, and it keeps to
+    /// the pace.
+    Pour {
+        /// On which link.
+        link: LinkId,
+        /// `kind` and body each.
+        frames: Vec<Vec<u8>>,
+    },
+    /// From now on no more than so many bytes a second go on the link, besides the limit of all together.
+    Pace {
+        /// Which link.
+        link: LinkId,
+        /// Bytes a second.
+        bandwidth: u64,
     },
     /// Says all that is waiting, then ends the link.
     HangUp {

@@ -134,3 +134,11 @@ pub const REDIAL_LOST_MS: Millis = 2_000;
 pub const LOST_MS: Millis = 10 * 60 * 1000;
 /// A skew of clocks that is shown.
 pub const SKEW_SHOWN_MS: i64 = 2_000;
+/// Bytes of one frame of what is poured on a link whose pace is limited: presence waits for no more than that.
+pub const PACED_FRAME_BYTES: usize = 16 * 1024;
+/// A message about documents of more bytes than that is poured, and goes behind what is small.
+pub const SMALL_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of presence told to one link since the other last answered; beyond, only the newest is owed.
+pub const PRESENCE_UNHEARD_MAX: u64 = 256 * 1024;
+/// The least pace that can be set, bytes a second: a frame takes four seconds at it.
+pub const BANDWIDTH_MIN: u64 = 4_000;

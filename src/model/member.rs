@@ -77,6 +77,9 @@ pub struct DeviceFact {
     /// How its person calls its agents, by `beat::agent_key` of what their tools and reports call them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub agents: BTreeMap<String, AgentName>,
+    /// The devices with which it exchanges no documents, by their ids; `*`: all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rests: BTreeSet<String>,
 }
 
 impl DeviceFact {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::beat::Beat;
 use super::id::{DeviceId, DocId, FleetId, Life};
 use super::limits::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
+use super::peering::Terms;
 use super::time::Millis;
 
 /// The versions of this protocol that we speak, oldest first.
@@ -68,6 +69,35 @@ pub enum Message {
     },
     /// The last word, with its reason.
     Bye(Bye),
+    /// What we do with documents on this link; before `Hello`, and only where it is not everything.
+    Terms(Terms),
+    /// What do you hold? A person wants to know.
+    Look {
+        /// To be repeated in the answer.
+        n: u64,
+        /// The heads of what the asker holds, so that the other can count what lies between.
+        heads: Vec<DocHeads>,
+    },
+    /// The answer.
+    Holding {
+        /// Of the `Look`.
+        n: u64,
+        /// Every document that may leave the device and holds something.
+        docs: Vec<Holding>,
+    },
+}
+
+/// One document, as a device holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Which, and its heads.
+    pub at: DocHeads,
+    /// A hash of what it says: its facts, not its history.
+    pub content: [u8; 32],
+    /// How many changes it has.
+    pub changes: u64,
+    /// How many of those the asker lacks; `None` when its heads are not all known.
+    pub ahead: Option<u64>,
 }
 
 /// What a device is and holds.
@@ -169,6 +199,12 @@ pub enum Bye {
     /// It was told to leave, or we left.
     #[error("it left the fleet")]
     Left,
+    /// What goes on this link changes: it is opened anew at once.
+    #[error("it opens the link anew, on other terms")]
+    Anew,
+    /// It is set to keep no link with this device.
+    #[error("it is set to keep no link with this device (peers.NAME.enabled there)")]
+    Unwanted,
 }
 
 /// What could not be read.
@@ -200,6 +236,9 @@ impl Message {
             Message::Secrets(_) => 9,
             Message::Held { .. } => 10,
             Message::Bye(_) => 11,
+            Message::Terms(_) => 12,
+            Message::Look { .. } => 13,
+            Message::Holding { .. } => 14,
         }
     }
 
@@ -216,6 +255,9 @@ impl Message {
             Message::Secrets(secrets) => postcard::to_stdvec(secrets),
             Message::Held { doc } => postcard::to_stdvec(doc),
             Message::Bye(why) => postcard::to_stdvec(why),
+            Message::Terms(terms) => postcard::to_stdvec(terms),
+            Message::Look { n, heads } => postcard::to_stdvec(&(n, heads)),
+            Message::Holding { n, docs } => postcard::to_stdvec(&(n, docs)),
         };
         body.expect("postcard writes plain data into memory without failing")
     }
@@ -223,8 +265,14 @@ impl Message {
     /// The message as frames, in the order in which they must go.
     #[must_use]
     pub fn frames(&self) -> Vec<Vec<u8>> {
+        self.frames_of(FRAME_BYTES_MAX)
+    }
+
+    /// The same in frames of at most so many bytes, so that others may go between them sooner.
+    #[must_use]
+    pub fn frames_of(&self, max: usize) -> Vec<Vec<u8>> {
         let (kind, body) = (self.kind(), self.body());
-        let room = FRAME_BYTES_MAX - FRAME_HEAD_BYTES;
+        let room = max.clamp(2 * FRAME_HEAD_BYTES, FRAME_BYTES_MAX) - FRAME_HEAD_BYTES;
         if body.len() <= room {
             return vec![frame(kind, &body)];
         }
@@ -261,6 +309,15 @@ impl Message {
             9 => Message::Secrets(take(body)?),
             10 => Message::Held { doc: take(body)? },
             11 => Message::Bye(take(body)?),
+            12 => Message::Terms(take(body)?),
+            13 => {
+                let (n, heads) = take(body)?;
+                Message::Look { n, heads }
+            }
+            14 => {
+                let (n, docs) = take(body)?;
+                Message::Holding { n, docs }
+            }
             _ => return Ok(None),
         }))
     }

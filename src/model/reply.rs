@@ -87,6 +87,17 @@ pub enum Reply {
         /// Whether they rest now.
         paused: bool,
     },
+    /// Documents are not exchanged with these devices, or they are again.
+    Resting {
+        /// Which, by their names.
+        devices: Vec<String>,
+        /// Whether that holds for devices that are paired later, too.
+        all: bool,
+        /// Whether they rest now.
+        rests: bool,
+    },
+    /// What `Ask::Check` came to.
+    Checked(super::checkup::Checked),
     /// An automerge document.
     Document(Vec<u8>),
     /// No, and why.

@@ -47,6 +47,10 @@ pub struct View {
     pub keywords: Arc<[(String, String)]>,
     /// The ways by which it is learnt what the tools do here; none is there that has not run since the start.
     pub ways: OrdMap<Way, WayView>,
+    /// What is held of each collection; `local/…` is what stays on this device.
+    pub holdings: OrdMap<String, HoldingView>,
+    /// The network around this device, once it was looked at.
+    pub around: Option<AroundView>,
     /// What is wrong here and now.
     pub warnings: OrdMap<String, Warning>,
 }
@@ -70,6 +74,8 @@ impl View {
             staying: Arc::default(),
             keywords: Arc::default(),
             ways: OrdMap::new(),
+            holdings: OrdMap::new(),
+            around: None,
             warnings: OrdMap::new(),
         }
     }
@@ -104,12 +110,44 @@ pub struct DeviceView {
     pub link: Option<LinkView>,
     /// Changes of ours that it lacks; `None` when that cannot be known.
     pub they_miss: Option<u64>,
+    /// Those changes by collection, as far as they are known one by one.
+    pub they_miss_of: std::collections::BTreeMap<super::id::Collection, u64>,
     /// Changes of its that we lack; `None` when that cannot be known.
     pub we_miss: Option<u64>,
     /// Its clock minus ours; `None` while not measured.
     pub clock_skew_ms: Option<i64>,
     /// The last failure to reach it: when, by our clock, and why.
     pub last_error: Option<(i64, String)>,
+    /// What of documents goes to it and comes from it, and when.
+    pub flow: FlowView,
+    /// Bytes heard and said on all links with it since this daemon started, but for the one that is up.
+    pub bytes_before: (u64, u64),
+}
+
+/// What of documents goes to a device and comes from it, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowView {
+    /// Whether there may be a link with it.
+    pub enabled: bool,
+    /// Whether a person paused it here.
+    pub paused: bool,
+    /// Whether its own side takes part; `None` while there is no link.
+    pub theirs: Option<super::peering::Terms>,
+    /// What this side does now.
+    pub ours: super::peering::Terms,
+    /// When documents are exchanged, if not always.
+    pub schedule: Option<String>,
+    /// When that is next, milliseconds since 1970; `None` when it is now, or nothing is scheduled.
+    pub next: Option<i64>,
+    /// Bytes a second to it, if that is limited.
+    pub bandwidth: Option<u64>,
+}
+
+impl Default for FlowView {
+    fn default() -> FlowView {
+        let all = super::peering::Terms::ALL;
+        FlowView { enabled: true, paused: false, theirs: None, ours: all, schedule: None, next: None, bandwidth: None }
+    }
 }
 
 impl DeviceView {
@@ -118,6 +156,34 @@ impl DeviceView {
     pub fn shown_name(&self) -> Foreign {
         if self.has_twin { Foreign::new(format!("{} ({})", self.name.json(), self.id.short())) } else { self.name.clone() }
     }
+}
+
+/// What is held of one collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HoldingView {
+    /// Documents.
+    pub documents: u64,
+    /// Changes in them.
+    pub changes: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+}
+
+/// The network around this device, as it was last looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AroundView {
+    /// Interfaces with an address that are used.
+    pub used: Vec<String>,
+    /// Those that are passed over, since their names are those of containers, bridges and tunnels.
+    pub skipped: Vec<String>,
+    /// Whether mDNS is switched on.
+    pub mdns: bool,
+    /// Answers about hubless that mDNS has brought, our own among them.
+    pub heard: u64,
+    /// Whether our own announcement came back to us.
+    pub echoed: bool,
+    /// Why mDNS does not work, if it does not.
+    pub error: Option<String>,
 }
 
 /// A link that is up.

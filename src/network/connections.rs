@@ -8,7 +8,8 @@ use libp2p::swarm::ConnectionId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::streams::{Cut, Queue};
+use super::lanes::Queue;
+use super::streams::Cut;
 use crate::model::id::{DeviceId, LinkId};
 
 /// One connection that has been made.

@@ -18,6 +18,7 @@ use super::interfaces;
 use crate::model::id::base32;
 use crate::model::input::{Input, PeerEvent};
 use crate::model::member::Fleet;
+use crate::model::view::AroundView;
 
 /// What we announce ourselves as.
 const SERVICE: &str = "_hubless._tcp.local.";
@@ -27,6 +28,8 @@ const TOKEN_BYTES: usize = 10;
 const SIGHTED_MAX: usize = 128;
 /// How often it is looked whether the hour has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// After so many of those what is merely counted is told again.
+const TOLD_EVERY: u32 = 12;
 /// How long looking up one name may take, and when one that failed is looked up again.
 const LOOKUP_MAX: Duration = Duration::from_secs(5);
 const LOOKUP_AGAIN: Duration = Duration::from_secs(60);
@@ -65,8 +68,21 @@ impl Discovery {
                 }
             });
         }
+        if !plan.mdns {
+            let (inbox, around) = (inbox.clone(), surroundings(&plan.interfaces, false));
+            tasks.spawn(async move { drop(inbox.send(Input::Peer(PeerEvent::Around(around))).await) });
+        }
         if plan.mdns {
-            let around = Around { plan: plan.clone(), port, secrets: fleet.secrets.clone(), inbox: inbox.clone(), seen: BTreeMap::new() };
+            let around = Around {
+                plan: plan.clone(),
+                port,
+                secrets: fleet.secrets.clone(),
+                inbox: inbox.clone(),
+                seen: BTreeMap::new(),
+                told: None,
+                heard: 0,
+                echoed: false,
+            };
             tasks.spawn(around.run(stop.clone()));
         }
         Discovery(stop)
@@ -159,12 +175,25 @@ fn name() -> Option<String> {
     Some(data_encoding::HEXLOWER.encode(&bytes))
 }
 
+/// Our interfaces, used and passed over.
+fn surroundings(wanted: &[String], mdns: bool) -> AroundView {
+    let mut names: Vec<String> = interfaces::all().into_iter().map(|interface| interface.name).collect();
+    names.sort();
+    names.dedup();
+    let (skipped, used) = names.into_iter().partition(|name| interfaces::is_skipped(name, wanted));
+    AroundView { used, skipped, mdns, ..AroundView::default() }
+}
+
 struct Around {
     plan: Plan,
     port: u16,
     secrets: Vec<[u8; 32]>,
     inbox: mpsc::Sender<Input>,
     seen: BTreeMap<String, (Kind, Vec<String>)>,
+    /// What was said of the network around, and how many ticks ago.
+    told: Option<(AroundView, u32)>,
+    heard: u64,
+    echoed: bool,
 }
 
 impl Around {
@@ -174,7 +203,11 @@ impl Around {
         };
         let daemon = match ServiceDaemon::new_with_port(self.plan.mdns_port) {
             Ok(daemon) => daemon,
-            Err(why) => return tracing::warn!("no mDNS, devices are found by their last addresses only: {why}"),
+            Err(why) => {
+                tracing::warn!("no mDNS, devices are found by their last addresses only: {why}");
+                let around = AroundView { error: Some(why.to_string()), ..surroundings(&self.plan.interfaces, true) };
+                return drop(self.inbox.send(Input::Peer(PeerEvent::Around(around))).await);
+            }
         };
         let wanted = self.plan.interfaces.clone();
         let skipped = IfPredicate::new(move |interface| interfaces::is_skipped(&interface.name, &wanted));
@@ -212,9 +245,29 @@ impl Around {
                         Ok(event) => if self.heard(event, instance).await.is_none() { return },
                         Err(_) => break,
                     },
-                    _ = clock.tick() => self.announce(daemon, instance, host, &mut announced),
+                    _ = clock.tick() => {
+                        self.announce(daemon, instance, host, &mut announced);
+                        self.tell_around().await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Says what is around, when it has changed; mere numbers once a minute.
+    async fn tell_around(&mut self) {
+        let around = AroundView { heard: self.heard, echoed: self.echoed, ..surroundings(&self.plan.interfaces, true) };
+        let (is_news, ticks) = match &self.told {
+            None => (true, 0),
+            Some((told, ticks)) => {
+                (AroundView { heard: told.heard, ..around.clone() } != *told || (*ticks >= TOLD_EVERY && around != *told), ticks + 1)
+            }
+        };
+        if is_news {
+            let _ = self.inbox.send(Input::Peer(PeerEvent::Around(around.clone()))).await;
+            self.told = Some((around, 0));
+        } else if let Some((_, since)) = &mut self.told {
+            *since = ticks;
         }
     }
 
@@ -258,6 +311,8 @@ impl Around {
     }
 
     fn sighted(&mut self, found: &ResolvedService, own: &str) -> Option<PeerEvent> {
+        self.heard += 1;
+        self.echoed |= instance_of(&found.fullname) == Some(own);
         let instance = instance_of(&found.fullname).filter(|i| *i != own)?;
         if found.port == 0 || found.txt_properties.get_property_val_str("v") != Some("1") {
             return None;

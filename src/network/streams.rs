@@ -5,157 +5,81 @@
 //! writes and reads at once: a core that is slow to hear slows the other end down through the stream's window, and never
 //! keeps this end from saying.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::io::{AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use libp2p::Stream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::frames;
+use super::lanes::{Ending, Pace, Queue};
 use crate::model::id::{DeviceId, LinkId};
-use crate::model::input::{Input, PeerEvent};
-use crate::model::limits::{FRAME_BYTES_MAX, UNSENT_BYTES_MAX};
-use crate::model::message::Bye;
+use crate::model::input::{Input, LinkAction, PeerEvent};
+use crate::model::limits::FRAME_BYTES_MAX;
 
-/// Bytes that may wait on one link. The core keeps to `UNSENT_BYTES_MAX` and the largest message; this only bounds a core that does not.
-const QUEUED_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Bytes that are put together for one write.
-const WRITE_BYTES: usize = 256 * 1024;
-/// After so many bytes an emptied queue is worth telling: well before the core stops for lack of room.
-const ROOM_EVERY_BYTES: usize = UNSENT_BYTES_MAX / 4;
 /// How long the last words of a link may take to be written.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(1_000);
 /// How long the other end has to close after that, so that what is on its way to it is not lost in a reset.
 const LINGER_MAX: Duration = Duration::from_millis(400);
 
-/// The queues of all links that are up.
-#[derive(Debug, Default)]
-pub(crate) struct Lines(Mutex<BTreeMap<LinkId, Arc<Queue>>>);
+/// The queues of all links that are up, and the pace of them together.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    queues: Mutex<BTreeMap<LinkId, Arc<Queue>>>,
+    pace: Pace,
+}
 
 impl Lines {
-    /// Queues frames; a link that is down is said nothing, its `Down` is on the way to the core.
-    pub(crate) fn say(&self, link: LinkId, frames: Vec<Vec<u8>>) {
-        if let Some(queue) = self.locked().get(&link) {
-            queue.say(frames);
-        }
+    /// None yet; all together say at most so many bytes a second.
+    pub(crate) fn new(bandwidth: Option<u64>) -> Lines {
+        Lines { queues: Mutex::default(), pace: Pace::of(bandwidth) }
     }
 
-    /// Lets a link end after what was said.
-    pub(crate) fn hang_up(&self, link: LinkId, why: Bye) {
-        if let Some(queue) = self.locked().get(&link) {
-            queue.end(Ending::Said(why));
+    /// A queue for a link that begins.
+    pub(crate) fn queue(&self) -> Arc<Queue> {
+        Arc::new(Queue::new(self.pace.clone()))
+    }
+
+    /// Does what concerns one link alone; a link that is down is told nothing, its `Down` is on the way to the core. Gives back what is
+    /// not for a link.
+    pub(crate) fn tell(&self, action: LinkAction) -> Option<LinkAction> {
+        let on = |link: LinkId, then: &dyn Fn(&Queue)| {
+            let queue = self.locked().get(&link).cloned();
+            queue.iter().for_each(|queue| then(queue));
+        };
+        match action {
+            LinkAction::Say { link, frames } => {
+                if let Some(queue) = self.locked().get(&link) {
+                    queue.say(frames);
+                }
+            }
+            LinkAction::Pour { link, frames } => {
+                if let Some(queue) = self.locked().get(&link) {
+                    queue.pour(frames);
+                }
+            }
+            LinkAction::Pace { link, bandwidth } => on(link, &|queue| queue.set_pace(bandwidth)),
+            LinkAction::HangUp { link, why } => on(link, &|queue| queue.hang_up(why)),
+            other @ (LinkAction::Dial { .. }
+            | LinkAction::Doubt { .. }
+            | LinkAction::Block { .. }
+            | LinkAction::Fleet(_)
+            | LinkAction::Renew
+            | LinkAction::Invite { .. }
+            | LinkAction::CloseWindow { .. }
+            | LinkAction::Admit { .. }
+            | LinkAction::TurnAway { .. }
+            | LinkAction::Join { .. }) => return Some(other),
         }
+        None
     }
 
     fn locked(&self) -> MutexGuard<'_, BTreeMap<LinkId, Arc<Queue>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why nothing more may be said.
-#[derive(Debug, Clone, Copy)]
-enum Ending {
-    /// The core hung up.
-    Said(Bye),
-    /// More was said than may wait, or a frame larger than any may be.
-    Flooded,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    frames: VecDeque<Vec<u8>>,
-    bytes: usize,
-    since_room: usize,
-    end: Option<Ending>,
-}
-
-/// What waits to be written on one link.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    waiting: Mutex<Waiting>,
-    more: Notify,
-    ending: CancellationToken,
-}
-
-impl Queue {
-    /// Whether it has been hung up.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending.is_cancelled()
-    }
-
-    /// Lets it end after what was said, as the core would.
-    pub(crate) fn hang_up(&self, why: Bye) {
-        self.end(Ending::Said(why));
-    }
-
-    fn say(&self, frames: Vec<Vec<u8>>) {
-        let mut waiting = self.locked();
-        if waiting.end.is_some() {
-            return;
-        }
-        for frame in frames {
-            waiting.bytes += frame.len();
-            if frame.len() > FRAME_BYTES_MAX || waiting.bytes > QUEUED_BYTES_MAX {
-                drop(waiting);
-                return self.end(Ending::Flooded);
-            }
-            waiting.frames.push_back(frame);
-        }
-        drop(waiting);
-        self.more.notify_one();
-    }
-
-    fn end(&self, why: Ending) {
-        let mut waiting = self.locked();
-        if matches!(why, Ending::Flooded) {
-            waiting.frames.clear();
-        }
-        waiting.end.get_or_insert(why);
-        drop(waiting);
-        self.ending.cancel();
-        self.more.notify_one();
-    }
-
-    /// The next bytes to write into `out`, or why there will be none.
-    async fn next(&self, out: &mut Vec<u8>) -> Option<Ending> {
-        out.clear();
-        loop {
-            {
-                let mut waiting = self.locked();
-                while out.len() < WRITE_BYTES
-                    && let Some(frame) = waiting.frames.pop_front()
-                {
-                    waiting.bytes -= frame.len();
-                    waiting.since_room += frame.len();
-                    frames::append(out, &frame);
-                }
-                if !out.is_empty() {
-                    return None;
-                }
-                if waiting.end.is_some() {
-                    return waiting.end;
-                }
-            }
-            self.more.notified().await;
-        }
-    }
-
-    /// Whether all that was said was written, and so much that it is worth telling.
-    fn has_room(&self) -> bool {
-        let mut waiting = self.locked();
-        let room = waiting.frames.is_empty() && waiting.since_room >= ROOM_EVERY_BYTES;
-        if room {
-            waiting.since_room = 0;
-        }
-        room
-    }
-
-    fn locked(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -29,7 +29,7 @@ use super::doorman::{Opened, Opening};
 use super::identity;
 use super::pairing::{Joins, Wanted, Windows};
 use super::place::Place;
-use super::streams::{Cut, Link, Queue};
+use super::streams::{Cut, Link};
 use super::{interfaces, listening};
 use crate::model::id::{DeviceId, LinkId};
 use crate::model::input::{Input, LinkAction, PeerEvent};
@@ -124,8 +124,7 @@ impl Switchboard {
     async fn act(&mut self, action: LinkAction) {
         match action {
             LinkAction::Dial { device, addresses } => self.dial(device, addresses).await,
-            LinkAction::Say { link, frames } => self.place.lines.say(link, frames),
-            LinkAction::HangUp { link, why } => self.place.lines.hang_up(link, why),
+            LinkAction::Say { .. } | LinkAction::Pour { .. } | LinkAction::Pace { .. } | LinkAction::HangUp { .. } => {} // done by `Lines::tell`
             LinkAction::Doubt { link } => self.links.values_mut().filter(|l| l.link == link).for_each(|l| l.doubted = true),
             LinkAction::Block { device, for_ms } => self.block(device, for_ms),
             LinkAction::Fleet(fleet) => {
@@ -272,7 +271,7 @@ impl Switchboard {
             older.cut.make("a newer stream replaced it");
         }
         self.last_link += 1;
-        let (id, queue, cut) = (LinkId(self.last_link), Arc::new(Queue::default()), Cut::default());
+        let (id, queue, cut) = (LinkId(self.last_link), self.place.lines.queue(), Cut::default());
         let (done, after) = oneshot::channel();
         let link = Link {
             id,

@@ -70,6 +70,11 @@ impl Replica {
                 Ok(Reply::Rescanning)
             }
             Ask::Pause { source, rests } => self.pause(&source, rests, out),
+            Ask::Rest { device, rests } => self.rest(device.as_deref(), rests, out),
+            Ask::Check { device, task } => match self.begin_check(asker, device.as_deref(), task, now, out) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
             Ask::Export => Ok(Reply::Document(self.export())),
         };
         out.reply.push((asker, reply.unwrap_or_else(Reply::Refused)));

@@ -42,6 +42,9 @@ fn identity(n: u8) -> Identity {
         stale_after_ms: 300_000,
         agents: std::collections::BTreeMap::new(),
         keywords: std::sync::Arc::default(),
+        peering: Default::default(),
+        paced: false,
+        local: |_| 0,
     }
 }
 
@@ -95,7 +98,13 @@ pub(super) fn pair(a: &mut Node, b: &mut Node) {
 
 /// Frames said on a link, in order.
 pub(super) fn said(out: &Effects, link: LinkId) -> Vec<Vec<u8>> {
-    let of = |t: &LinkAction| if let LinkAction::Say { link: l, frames } = t { (*l == link).then(|| frames.clone()) } else { None };
+    let of = |t: &LinkAction| {
+        if let LinkAction::Say { link: l, frames } | LinkAction::Pour { link: l, frames } = t {
+            (*l == link).then(|| frames.clone())
+        } else {
+            None
+        }
+    };
     out.tell.iter().filter_map(of).flatten().collect()
 }
 
@@ -995,7 +1004,10 @@ fn a_peer_that_takes_nothing_is_owed_in_our_documents_and_not_in_a_queue() {
         let text = format!("{n} {}", "x".repeat(15_000));
         let what = TodoDeed::Add { content: text.as_str().into(), project: None, priority: None };
         let out = a.step(2_100 + n, Input::Ask(Asker(1), Ask::Todo(TodoAsk { what, agent: None, key: None })));
-        let frames = out.tell.iter().filter_map(|t| if let LinkAction::Say { frames, .. } = t { Some(frames) } else { None });
+        let frames = out
+            .tell
+            .iter()
+            .filter_map(|t| if let LinkAction::Say { frames, .. } | LinkAction::Pour { frames, .. } = t { Some(frames) } else { None });
         said += frames.flatten().map(Vec::len).sum::<usize>();
     }
     assert!(said > UNSENT_BYTES_MAX / 2, "it was told at first: {said}");
@@ -1118,4 +1130,89 @@ fn what_cannot_be_read_is_read_three_times_more_and_then_its_former_value_stays(
     assert_eq!(asked(&a.step(2_050, Input::Tick)), 1);
     read_once(&mut a, 2_050, FileStat { ino: 4, ..stat() }, LIST);
     assert!(a.r.deadline() > Some(now(3_000).boot_ms), "what could be read is not tried again");
+}
+
+/// What a later version may say: kinds that nobody knows, on their own and in parts, reasons and fields behind those that are known.
+fn later() -> Vec<Vec<u8>> {
+    let part = |kind: u16, last: bool, body: &[u8]| {
+        let mut frame = vec![0xff, 0];
+        frame.extend(postcard::to_stdvec(&(kind, last, body)).unwrap());
+        frame
+    };
+    vec![vec![15, 0, 1, 2, 3], vec![0xff, 0x7f], part(999, false, &[1; 100]), part(999, true, &[2; 100]), vec![77, 1]]
+}
+
+#[test]
+fn messages_of_a_later_version_end_no_link_and_are_counted() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    a.add(2, "x", None);
+    let l = LinkId(1);
+    let (mut to_a, mut to_b) = up(&mut a, &mut b, l, 3);
+    let mut skipped = 0;
+    // Behind every message that comes, at every stage but before the proof.
+    for n in 0..200 {
+        let Some(first) = to_b.pop_front() else {
+            let Some(frame_of_b) = to_a.pop_front() else { break };
+            to_b.extend(said(&a.step(4, frame(l, frame_of_b)), l));
+            continue;
+        };
+        to_a.extend(said(&b.step(4, frame(l, first)), l));
+        for strange in later() {
+            skipped += 1;
+            to_a.extend(said(&b.step(4 + n, frame(l, strange)), l));
+        }
+        if let Some(frame_of_b) = to_a.pop_front() {
+            to_b.extend(said(&a.step(4, frame(l, frame_of_b)), l));
+        }
+    }
+    assert!(skipped > 20 && b.r.links.contains_key(&l), "the link goes on");
+    assert!(b.r.is_level() && a.r.is_level(), "and both hold the same");
+    let unknown = b.r.links[&l].unknown;
+    assert_eq!(unknown, skipped / 5 * 4, "each whole one is counted");
+}
+
+#[test]
+fn a_peer_without_a_version_in_common_is_told_why() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let l = LinkId(1);
+    let (_, to_b) = up(&mut a, &mut b, l, 3);
+    for f in to_b {
+        let _ = b.step(3, frame(l, f));
+    }
+    let hello = |versions: Vec<u16>| {
+        Message::Hello(Hello {
+            versions,
+            fleet: a.r.fleet.id,
+            life: Life { counter: 1, nonce: 1 },
+            wall_ms: 0,
+            all: [0; 32],
+            addresses: vec![],
+            your_life: 0,
+        })
+    };
+    let out = inject(&mut b, l, 4, hello(vec![2, 3]));
+    let mut ear = Ear::default();
+    let heard: Vec<_> = said(&out, l).iter().map(|f| ear.hear(f, 1 << 20)).collect();
+    assert!(heard.contains(&Ok(Heard::Whole(Message::Bye(Bye::Version)))), "{heard:?}");
+    // One that speaks this version and later ones is heard.
+    let (mut c, mut d) = (Node::new(1), Node::new(2));
+    pair(&mut c, &mut d);
+    let (_, to_d) = up(&mut c, &mut d, l, 3);
+    for f in to_d {
+        let _ = d.step(3, frame(l, f));
+    }
+    let fleet = d.r.fleet.id;
+    let later = Hello {
+        versions: vec![1, 2, 3],
+        fleet,
+        life: Life { counter: 1, nonce: 1 },
+        wall_ms: 0,
+        all: [0; 32],
+        addresses: vec![],
+        your_life: 0,
+    };
+    let _ = inject(&mut d, l, 4, Message::Hello(later));
+    assert!(d.r.links.contains_key(&l));
 }

@@ -16,6 +16,8 @@ const CONFIGURED: &str = "static:";
 const STUCK_MS: Millis = 3 * 60 * 1000;
 /// How long after this machine woke or moved its links end because of that.
 const MOVING_MS: Millis = 5_000;
+/// How long after a link was to be opened anew its end puts nothing off.
+const ANEW_MS: Millis = 2_000;
 /// Instances of mDNS that are remembered: as many as `network` tells of, of those that know a secret of the fleet.
 const SIGHTINGS_MAX: usize = 256;
 
@@ -26,6 +28,8 @@ struct Target {
     due: Millis,
     /// Until when it counts as lost a moment ago: it is probably near, and only the way to it is not.
     lost_until: Millis,
+    /// Until when its link ends because it is opened anew.
+    anew: Millis,
 }
 
 /// The dials that are due.
@@ -73,7 +77,7 @@ impl Dialing {
             if again {
                 return; // it is shown anew every minute or two; that is no news
             }
-            self.sightings.insert(instance, Target { addresses, wait: 0, due: now + spread, lost_until: 0 });
+            self.sightings.insert(instance, Target { addresses, wait: 0, due: now + spread, ..Target::default() });
         }
         // It may be any of those that are dialled in vain.
         let spread = self.chance() % 200;
@@ -105,6 +109,14 @@ impl Dialing {
         }
     }
 
+    /// The link ends to be opened anew, on other terms: the lower id dials at once, the higher soon.
+    pub fn anew(&mut self, device: &DeviceId, now: Millis) {
+        let first = self.first_wait(device);
+        if let Some(target) = self.devices.get_mut(device) {
+            (target.wait, target.due, target.anew) = (0, now + 100 + first / 4, now + ANEW_MS);
+        }
+    }
+
     /// A link to the device ended (`lost`: without a word): dial again soon, the lower id first.
     pub fn down(&mut self, device: &DeviceId, lasted: bool, lost: bool, now: Millis) {
         let first = self.first_wait(device);
@@ -115,7 +127,7 @@ impl Dialing {
         target.wait = if lasted { 0 } else { (target.wait * 2).clamp(REDIAL_MIN_MS, longest) };
         let due = now + first + target.wait;
         // Whoever moved or woke dials at once, and its old links end after that.
-        target.due = if now < self.moving_until { target.due.min(due) } else { due };
+        target.due = if now < self.moving_until.max(target.anew) { target.due.min(due) } else { due };
     }
 
     /// The machine woke, or its addresses changed: everybody, now.

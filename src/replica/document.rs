@@ -39,6 +39,8 @@ pub struct Said {
     pub pieces: Vec<Vec<u8>>,
     /// The sync message, encoded.
     pub message: Vec<u8>,
+    /// Whether there are changes in it, or before it.
+    pub carries: bool,
 }
 
 /// A document that does not load, or a foreign change that cannot be taken.
@@ -261,6 +263,13 @@ impl Document {
         (0..=u8::MAX).flat_map(|bucket| doc.keys(genesis::bucket_object(bucket))).filter_map(|key| key.parse().ok()).collect()
     }
 
+    /// Whether it has that change.
+    #[must_use]
+    pub fn has(&self, change: &Head) -> bool {
+        let hash = ChangeHash(*change);
+        self.ahead.iter().any(|ahead| ahead.hash() == hash) || self.doc.get_change_meta_by_hash(&hash).is_some()
+    }
+
     /// Its heads, sorted.
     #[must_use]
     pub fn heads(&self) -> Vec<Head> {
@@ -336,7 +345,20 @@ impl Document {
 
     /// The next words of one talk; `None`: nothing to say until something changes or is heard.
     pub fn say(&self, talk: &mut SyncState) -> Option<Said> {
+        self.next(talk, true)
+    }
+
+    /// The next words of one talk in which nothing of ours is given: what is held here, and what is wanted.
+    pub fn ask(&self, talk: &mut SyncState) -> Option<Said> {
+        self.next(talk, false)
+    }
+
+    fn next(&self, talk: &mut SyncState, gives: bool) -> Option<Said> {
         let mut message = self.whole().generate_sync_message(talk)?;
+        if !gives {
+            message.changes = ChunkList::empty();
+        }
+        let carries = message.changes.iter().next().is_some();
         // Without flags the other side never answers with its whole document in one compressed chunk (version 2).
         message.flags = None;
         message.need.extend(self.doc.get_missing_deps(&[]));
@@ -355,7 +377,7 @@ impl Document {
             }
             message.changes = ChunkList::empty();
         }
-        Some(Said { pieces, message: message.encode() })
+        Some(Said { pieces, message: message.encode(), carries })
     }
 
     /// Hears a sync message, whose changes have been applied already.

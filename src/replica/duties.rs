@@ -11,10 +11,11 @@ use crate::model::id::DeviceId;
 use crate::model::input::LinkAction;
 use crate::model::member::DeviceFact;
 use crate::model::message::Message;
+use crate::model::peering::Terms;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now};
-use crate::model::view::{DeviceView, LinkView, Warning, Way, WayView};
+use crate::model::view::{DeviceView, LinkView, SessionState, SessionView, Warning, Way, WayView};
 
 use super::facts::Joined;
 use super::link::Stage;
@@ -25,6 +26,8 @@ use super::saved;
 impl Replica {
     pub(super) fn do_what_is_due(&mut self, now: Now, out: &mut Effects) {
         self.end_links(now, out);
+        self.work_at_checks(now, out);
+        self.change_terms(now, out);
         for link in self.links.values_mut() {
             link.tick(now, &mut self.library, out);
         }
@@ -68,15 +71,11 @@ impl Replica {
         self.presences.told(now.boot_ms);
         let frame = Message::Presence(self.presence(now));
         for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
-            if link.has_room() {
-                link.say(&frame, out);
-            } else {
-                link.presence_owed = true;
-            }
+            link.say_presence(&frame, out);
         }
     }
 
-    fn others(&self) -> impl Iterator<Item = DeviceId> {
+    pub(super) fn others(&self) -> impl Iterator<Item = DeviceId> {
         let members = self.log.members(&self.fleet.id);
         let me = self.me.device;
         members.into_keys().filter(move |device| *device != me)
@@ -119,6 +118,24 @@ impl Replica {
         }
     }
 
+    /// New sessions, and a listing that was read to its end, are worth a line in the log.
+    pub(super) fn note_news(&mut self, out: &mut Effects) {
+        for id in self.showing.take_new_sessions() {
+            let Some(session) = self.showing.session(&id) else { continue };
+            let device = self.showing.view.device_name(&session.device).plain();
+            out.note.push(Note::NewSession { device, session: id.short(6), tool: Foreign::new(&*session.tool).plain() });
+        }
+        if std::mem::take(&mut self.consolidate) {
+            let (todos, sessions) = (self.shown.todos.len(), self.shown.sessions.len());
+            out.note.push(Note::Consolidated { todos, sessions });
+        }
+        if self.found_active == Some(false) {
+            self.found_active = Some(true);
+            let is_active = |session: &&Arc<SessionView>| matches!(session.state, SessionState::Agent(state) if state.is_active());
+            out.note.push(Note::Active { sessions: self.shown.sessions.values().filter(is_active).count() });
+        }
+    }
+
     /// Brings devices, sources, strangers and warnings up to date in the view.
     pub(super) fn show_devices(&mut self, now: Now) -> bool {
         let members = self.log.members(&self.fleet.id);
@@ -138,7 +155,7 @@ impl Replica {
             self.showing.view.devices.remove(&device);
             changed = true;
         }
-        changed | self.show_rest()
+        changed | self.show_holdings() | self.show_rest()
     }
 
     /// Says of ourselves what has changed: name, platform, addresses, sources that rest, how our agents are called.
@@ -151,8 +168,8 @@ impl Replica {
             _ => self.listening.clone(),
         };
         let (name, platform) = (Foreign::new(&*self.me.name), Foreign::new(&*self.me.platform));
-        let (paused, agents) = (self.reading.following.paused(), self.staying.told_names());
-        let fact = DeviceFact { rev, name, platform, addresses, paused, agents };
+        let (paused, agents, rests) = (self.reading.following.paused(), self.staying.told_names(), self.flow.rests.clone());
+        let fact = DeviceFact { rev, name, platform, addresses, paused, agents, rests };
         if said != Some(&fact) {
             let fact = DeviceFact { rev: rev + 1, ..fact };
             self.write("fleet", &[(key, saved::json(&fact))], out);
@@ -231,7 +248,19 @@ impl Replica {
                 level,
                 unknown: link.shown_unknown,
             }),
-            they_miss: if own || level { Some(0) } else { self.behind.get(&device).copied().filter(|_| link.is_none()) },
+            they_miss: match link {
+                _ if own || level => Some(0),
+                Some(link) if link.flow() != Terms::NONE => None,
+                Some(_) | None => self.missed(&device),
+            },
+            they_miss_of: self
+                .behind
+                .get(&device)
+                .filter(|_| link.is_none_or(|link| link.flow() == Terms::NONE))
+                .cloned()
+                .unwrap_or_default(),
+            flow: self.flow_view(&device, link),
+            bytes_before: self.bytes_before.get(&device).copied().unwrap_or_default(),
             we_miss: (own || level).then_some(0),
             clock_skew_ms: link.and_then(|link| link.measured.map(|(_, skew)| skew)),
             last_error: self.errors.get(&device).cloned(),

@@ -6,12 +6,15 @@ use crate::model::id::{DeviceId, DocId, LinkId};
 use crate::model::input::{LinkAction, PeerEvent};
 use crate::model::limits::{MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, REDIAL_MAX_MS, SILENT_MS};
 use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
+use crate::model::peering::Terms;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::time::{Millis, Now};
 use crate::model::view::Warning;
 
-use super::link::{Link, Measured, Stage, Took};
+use super::link::{Link, Stage, Took};
 use super::machine::Replica;
+use super::saying::Measured;
+use super::tally::Missed;
 
 /// The front of the index rows that remember which documents were written again.
 pub(super) const WRITTEN_AGAIN: &str = "written-again/";
@@ -30,6 +33,12 @@ impl Replica {
                 }
                 self.listening = addresses;
                 self.introduce(out);
+            }
+            PeerEvent::Around(around) => {
+                if self.showing.view.around.as_ref() != Some(&around) {
+                    self.showing.view.around = Some(around);
+                    self.showing.view.seq += 1;
+                }
             }
             PeerEvent::Sighted { instance, ours: true, addresses } => {
                 self.sightings.remove(&instance);
@@ -64,8 +73,13 @@ impl Replica {
 
     fn link_up(&mut self, id: LinkId, device: DeviceId, address: String, now: Now, out: &mut Effects) {
         let mut link = Link::up(id, device, address, now.boot_ms);
-        if self.blocked.get(&device).is_some_and(|until| *until > now.boot_ms) {
-            link.hang_up(Bye::Untrusted, out);
+        let shut = if self.blocked.get(&device).is_some_and(|until| *until > now.boot_ms) {
+            Some(Bye::Untrusted)
+        } else {
+            self.is_unwanted(&device).then_some(Bye::Unwanted)
+        };
+        if let Some(why) = shut {
+            link.hang_up(why, out);
             return;
         }
         self.make_room_at(&link, now, out);
@@ -101,7 +115,10 @@ impl Replica {
         };
         let ended = match link.ear.hear(bytes, limit) {
             Ok(Heard::Whole(message)) => self.hear_message(&mut link, message, now, out).err(),
-            Ok(Heard::More) => None,
+            Ok(Heard::More) => {
+                link.documents_heard = now.boot_ms;
+                None
+            }
             Ok(Heard::Unknown) => {
                 link.unknown += 1;
                 None
@@ -134,11 +151,13 @@ impl Replica {
                 Ok(())
             }
             (Stage::Open, Message::Sync { doc, first, bytes }) if !doc.is_local() => {
+                link.documents_heard = now.boot_ms;
                 let heard = link.hear_sync(&doc, first, &bytes, now, &mut self.library, out);
                 self.took(link, &doc, heard, out);
                 Ok(())
             }
             (Stage::Open, Message::Changes { doc, bytes }) if !doc.is_local() => {
+                link.documents_heard = now.boot_ms;
                 let heard = link.hear_changes(&doc, &bytes, now, &mut self.library, out);
                 self.took(link, &doc, heard, out);
                 Ok(())
@@ -161,6 +180,24 @@ impl Replica {
                 self.hear_held(link, doc, out);
                 Ok(())
             }
+            (_, Message::Terms(terms)) => {
+                // They hold for the whole link; what comes later changes nothing.
+                if link.stage == Stage::Greeting {
+                    link.theirs = terms;
+                }
+                Ok(())
+            }
+            // Who does not know what terms are goes on as if there were none.
+            (Stage::Open, Message::Heads(_)) if link.mine != Terms::ALL => Ok(()),
+            (Stage::Open, Message::Look { n, heads }) => {
+                self.hear_look(link, n, heads);
+                Ok(())
+            }
+            (_, Message::Holding { n, docs }) => {
+                self.hear_holding(link, n, docs, now);
+                Ok(())
+            }
+            (_, Message::Look { .. }) => Ok(()),
             (_, Message::Hello(_) | Message::Heads(_) | Message::Sync { .. } | Message::Changes { .. }) => Err(Bye::Garbled),
         }
     }
@@ -225,11 +262,7 @@ impl Replica {
             self.showing.presence_changed(&presence.device, &self.presences);
             let handed_on = Message::Presence(presence.clone());
             for other in self.links.values_mut().filter(|other| other.stage >= Stage::Comparing && other.device != presence.device) {
-                if other.has_room() {
-                    other.say(&handed_on, out);
-                } else {
-                    other.presence_owed = true;
-                }
+                other.say_presence(&handed_on, out);
             }
         }
         Ok(())
@@ -268,15 +301,22 @@ impl Replica {
         if link.stage > Stage::Proving {
             let device = self.showing.view.device_name(&link.device).plain();
             out.note.push(Note::Link { device, up: false, detail: why.to_owned() });
-            if link.is_level() && link.is_confirmed() {
-                self.behind.insert(link.device, 0);
-            } else {
-                self.behind.remove(&link.device);
-            }
+            self.forget_level(link);
         }
         let lasted = link.stage == Stage::Open && now.boot_ms.saturating_sub(link.since) >= REDIAL_MAX_MS;
         let lost = link.stage == Stage::Open && !link.farewell;
         self.dialing.down(&link.device, lasted, lost, now.boot_ms);
+    }
+
+    /// What is known of how far apart the two are, now that their link is gone. A link that let nothing through has changed nothing.
+    fn forget_level(&mut self, link: &Link) {
+        if link.is_level() && link.is_confirmed() {
+            self.behind.insert(link.device, Missed::new());
+        } else if link.flow() != Terms::NONE {
+            self.behind.remove(&link.device);
+        }
+        let (heard, said) = self.bytes_before.get(&link.device).copied().unwrap_or_default();
+        self.bytes_before.insert(link.device, (heard + link.bytes.0, said + link.bytes.1));
     }
 
     /// How long a silent link is waited for.

@@ -2,16 +2,17 @@
 
 use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
-use crate::model::id::{Asker, Collection, DeviceId};
+use crate::model::id::{Asker, Collection, DeviceId, FleetId, Life};
 use crate::model::input::{LinkAction, Welcome};
 use crate::model::limits::ENTRIES_BYTES_MAX;
+use crate::model::member::Fleet;
 use crate::model::message::Bye;
 use crate::model::reply::{Code, Keys, Refusal, Reply};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::rules::members;
 
-use super::machine::{Replica, found};
+use super::machine::{Identity, Replica};
 use super::proving::keep_secrets;
 use super::saved;
 use super::window::Window;
@@ -164,4 +165,19 @@ impl Replica {
         out.tell.push(LinkAction::Fleet(self.fleet.clone()));
         Reply::Left
     }
+}
+
+/// A fleet of this device alone. The secrets come out of the device's key, which is random, and of this life.
+pub(super) fn found(me: &Identity, life: Life) -> (Fleet, Vec<Vec<u8>>) {
+    let mut seed = blake3::Hasher::new_derive_key("hubless 1 fleet");
+    seed.update(me.signing.as_bytes());
+    seed.update(&life.counter.to_le_bytes());
+    seed.update(&life.nonce.to_le_bytes());
+    let mut bytes = [0; 48];
+    seed.finalize_xof().fill(&mut bytes);
+    let (mut nonce, mut secret) = ([0; 16], [0; 32]);
+    nonce.copy_from_slice(&bytes[..16]);
+    secret.copy_from_slice(&bytes[16..]);
+    let (hash, entry) = members::genesis(&me.signing, nonce);
+    (Fleet { id: FleetId(hash), secrets: vec![secret] }, vec![entry])
 }

@@ -167,7 +167,7 @@ impl Library {
     }
 
     /// All documents.
-    pub fn iter(&self) -> impl Iterator<Item = (&DocId, &Document)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&DocId, &Document)> {
         self.documents.iter()
     }
 
@@ -190,6 +190,11 @@ impl Library {
         let document = self.documents.get_mut(id)?;
         document.settle();
         Some(document)
+    }
+
+    /// A fresh save of a document that reads back as what is here; `None` when there is none.
+    pub(super) fn saved(&mut self, id: &DocId) -> Option<Vec<u8>> {
+        self.documents.get_mut(id)?.save()
     }
 
     pub(super) fn newest_heartbeats(&self, name: &str) -> u64 {

@@ -9,21 +9,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::sync::State as SyncState;
 
 use crate::model::effects::Effects;
-use crate::model::id::{Asker, DeviceId, DocId, LinkId};
-use crate::model::input::LinkAction;
-use crate::model::limits::{CONFIRM_MS, DOUBT_BYTES_MAX, DOUBT_MS, PING_EVERY_MS, UNSENT_BYTES_MAX};
-use crate::model::message::{Bye, DocHeads, Ear, Head, Hello, Message};
+use crate::model::id::{DeviceId, DocId, LinkId};
+use crate::model::limits::UNSENT_BYTES_MAX;
+use crate::model::message::{DocHeads, Ear, Head, Hello, Message};
+use crate::model::peering::Terms;
 use crate::model::time::{Millis, Now};
 use crate::model::view::Warning;
 
 use super::document::Said;
 use super::guard;
 use super::library::{Fresh, Library, digest};
+use super::saying::Ping;
 
 /// A talk in which nothing was heard for so long begins afresh; a safety net that the simulation never needs.
 const TALK_AGAIN_MS: Millis = 60_000;
-/// Pings without an answer that are remembered.
-const PINGS_MAX: usize = 64;
 
 /// How far a link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,24 +41,14 @@ struct Talk {
     state: SyncState,
     said: Option<blake3::Hash>,
     at: Millis,
+    /// Whether the other waits for a word, although there may be nothing left to say.
+    owes_answer: bool,
 }
 
-/// A ping that was sent.
-struct Ping {
-    at: Now,
-    /// How many messages about documents had been said.
-    after: u64,
-    askers: Vec<Asker>,
-}
-
-/// What a pong tells.
-pub struct Measured {
-    /// There and back.
-    pub rtt_ms: Millis,
-    /// The other's wall clock minus ours.
-    pub skew_ms: i64,
-    /// Who asked for it.
-    pub askers: Vec<Asker>,
+impl Talk {
+    fn begun(now: Now) -> Talk {
+        Talk { state: SyncState::new(), said: None, at: now.boot_ms, owes_answer: false }
+    }
 }
 
 /// What came of one message about a document.
@@ -117,17 +106,29 @@ pub struct Link {
     pub farewell: bool,
     /// Whether the network was told that this link is doubted.
     pub doubted: bool,
+    /// What we do with documents on this link, and what the other does; neither changes while it is up.
+    pub mine: Terms,
+    /// As `mine`, of the other.
+    pub theirs: Terms,
+    /// Whether the network keeps it to a pace.
+    pub paced: bool,
+    /// When something about documents was last heard, a part of it too, by our boot clock.
+    pub documents_heard: Millis,
     /// Messages about documents that were said, and that are known to have come.
-    told: (u64, u64),
+    pub(super) told: (u64, u64),
     /// Bytes said since something was heard.
-    unheard: u64,
-    credit: i64,
+    pub(super) unheard: u64,
+    /// Bytes of presence said since a pong came.
+    pub(super) presence_unheard: u64,
+    pub(super) credit: i64,
     sent: Vec<DocHeads>,
     talking: BTreeMap<DocId, Talk>,
     dirty: BTreeSet<DocId>,
-    pings: BTreeMap<u64, Ping>,
-    pinged: u64,
-    ping_due: Millis,
+    /// Documents of which something may still wait behind the pace.
+    pub(super) poured: BTreeSet<DocId>,
+    pub(super) pings: BTreeMap<u64, Ping>,
+    pub(super) pinged: u64,
+    pub(super) ping_due: Millis,
 }
 
 impl Link {
@@ -153,35 +154,22 @@ impl Link {
             secrets: 0,
             farewell: false,
             doubted: false,
+            mine: Terms::ALL,
+            theirs: Terms::ALL,
+            paced: false,
+            documents_heard: 0,
             told: (0, 0),
             unheard: 0,
+            presence_unheard: 0,
             credit: UNSENT_BYTES_MAX as i64,
             sent: Vec::new(),
             talking: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            poured: BTreeSet::new(),
             pings: BTreeMap::new(),
             pinged: 0,
             ping_due: now,
         }
-    }
-
-    /// Says one message, room or not; what is large asks [`Link::has_room`] first.
-    pub fn say(&mut self, message: &Message, out: &mut Effects) {
-        let frames = message.frames();
-        let bytes: usize = frames.iter().map(Vec::len).sum();
-        self.credit -= bytes as i64;
-        self.bytes.1 += bytes as u64;
-        self.unheard += bytes as u64;
-        if matches!(message, Message::Changes { .. } | Message::Sync { .. }) {
-            self.told.0 += 1;
-        }
-        out.tell.push(LinkAction::Say { link: self.id, frames });
-    }
-
-    /// Ends the link after what was said.
-    pub fn hang_up(&mut self, why: Bye, out: &mut Effects) {
-        self.say(&Message::Bye(why), out);
-        out.tell.push(LinkAction::HangUp { link: self.id, why });
     }
 
     /// Whether more may be said now.
@@ -193,13 +181,19 @@ impl Link {
     /// Whether both hold the same, as far as this link knows.
     #[must_use]
     pub fn is_level(&self) -> bool {
-        self.stage == Stage::Open && self.talking.is_empty() && self.dirty.is_empty() && self.held.is_empty()
+        self.is_settled() && self.flow() == Terms::ALL && self.held.is_empty()
     }
 
-    /// Whether the other is known to have got all that it was told.
+    /// Whether nothing is left to be said of documents, as far as this link lets them through.
     #[must_use]
-    pub fn is_confirmed(&self) -> bool {
-        self.told.0 == self.told.1
+    pub fn is_settled(&self) -> bool {
+        self.stage == Stage::Open && self.talking.is_empty() && self.dirty.is_empty()
+    }
+
+    /// What of documents goes on this link: what one side gives and the other takes.
+    #[must_use]
+    pub fn flow(&self) -> Terms {
+        self.mine.with(self.theirs)
     }
 
     /// Something was heard at `now`.
@@ -207,13 +201,6 @@ impl Link {
         self.heard = now;
         self.bytes.0 += bytes as u64;
         (self.unheard, self.doubted) = (0, false);
-    }
-
-    /// From when on the other end is doubted, if it stays silent: it was asked, and nothing has come since.
-    #[must_use]
-    pub fn doubt_due(&self) -> Option<Millis> {
-        let asked = self.pings.values().map(|ping| ping.at.boot_ms).find(|asked| *asked >= self.heard)?;
-        (self.stage == Stage::Open && self.unheard <= DOUBT_BYTES_MAX).then_some(asked + DOUBT_MS)
     }
 
     /// Says `Hello` with the heads of this moment; what changes from now on is measured against them.
@@ -226,7 +213,10 @@ impl Link {
     /// Hears the other's `Hello`: equal hashes, and all is level as of the two; unequal, and both tell their heads.
     pub fn hear_hello(&mut self, hello: &Hello, now: Now, library: &mut Library, out: &mut Effects) {
         self.addresses.clone_from(&hello.addresses);
-        if hello.all == digest(&self.sent) {
+        if self.flow() == Terms::NONE {
+            self.stage = Stage::Open;
+            self.sent.clear();
+        } else if hello.all == digest(&self.sent) {
             let sent = self.sent.clone();
             self.compare(&sent, now, library, out);
         } else {
@@ -266,7 +256,12 @@ impl Link {
 
     /// Tells new changes: once where the document is level, as the next message where it is talked about.
     pub fn tell(&mut self, fresh: &Fresh, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.stage < Stage::Open || self.held.contains_key(&fresh.doc) || fresh.doc.is_local() || library.is_outlived(&fresh.doc) {
+        if self.stage < Stage::Open
+            || !self.flow().gives
+            || self.held.contains_key(&fresh.doc)
+            || fresh.doc.is_local()
+            || library.is_outlived(&fresh.doc)
+        {
             return;
         }
         if !self.has_room() {
@@ -280,7 +275,7 @@ impl Link {
 
     /// Begins the talk about a document anew.
     pub fn talk_afresh(&mut self, doc: &DocId, now: Now, library: &mut Library, out: &mut Effects) {
-        if self.held.contains_key(doc) || library.is_outlived(doc) {
+        if self.flow() == Terms::NONE || self.held.contains_key(doc) || library.is_outlived(doc) {
             return;
         }
         if !self.has_room() {
@@ -289,7 +284,7 @@ impl Link {
             return;
         }
         self.dirty.remove(doc);
-        self.talking.insert(doc.clone(), Talk { state: SyncState::new(), said: None, at: now.boot_ms });
+        self.talking.insert(doc.clone(), Talk::begun(now));
         self.speak(doc, true, now, library, out);
     }
 
@@ -300,11 +295,21 @@ impl Link {
             self.dirty.insert(doc.clone());
             return;
         }
+        let flow = self.flow();
         let (Some(talk), document) = (self.talking.get_mut(doc), library.spoken(doc)) else { return };
-        let said = document.say(&mut talk.state);
+        let said = if flow.gives { document.say(&mut talk.state) } else { document.ask(&mut talk.state) };
         let ours = document.heads();
-        let level = talk.state.their_heads.as_ref().is_some_and(|theirs| theirs.iter().map(|h| h.0).eq(ours.iter().copied()));
-        if let Some(Said { pieces, message }) = said {
+        let theirs = talk.state.their_heads.as_ref();
+        let over = match flow {
+            Terms { gives: true, takes: true } => theirs.is_some_and(|theirs| theirs.iter().map(|h| h.0).eq(ours.iter().copied())),
+            Terms { gives: false, .. } => theirs.is_some_and(|theirs| theirs.iter().all(|head| document.has(&head.0))),
+            // It said what it holds, and there is nothing of ours that it lacks.
+            Terms { .. } => talk.state.their_have.is_some() && said.as_ref().is_none_or(|said| !said.carries),
+        };
+        // What goes one way only never becomes equal: who would answer every answer would never end.
+        let due = flow == Terms::ALL || first || talk.owes_answer || !over;
+        talk.owes_answer = false;
+        if let Some(Said { pieces, message, .. }) = said.filter(|_| due) {
             let hash = blake3::hash(&message);
             let repeated = talk.said.replace(hash) == Some(hash) && pieces.is_empty();
             talk.at = now.boot_ms;
@@ -315,20 +320,24 @@ impl Link {
                 self.say(&Message::Sync { doc: doc.clone(), first, bytes: message }, out);
             }
         }
-        if level {
+        if over {
             self.talking.remove(doc);
         }
     }
 
     /// Hears one message of a talk.
     pub fn hear_sync(&mut self, doc: &DocId, first: bool, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains_key(doc) || library.is_outlived(doc) {
+        let flow = self.flow();
+        if flow == Terms::NONE || self.held.contains_key(doc) || library.is_outlived(doc) {
             return Took::default();
         }
-        let (message, foreign) = match guard::sync_message(doc.collection(), bytes) {
+        let (message, mut foreign) = match guard::sync_message(doc.collection(), bytes) {
             Ok(heard) => heard,
             Err(unfit) => return Took::hold(unfit),
         };
+        if !flow.takes {
+            foreign.clear();
+        }
         // Who holds what we hold and still needs something needs what we cannot give: to answer would never end.
         let equal = message.heads.iter().map(|h| h.0).eq(library.heads_of(doc));
         let talking = self.talking.contains_key(doc);
@@ -336,14 +345,14 @@ impl Link {
             return Took::default();
         }
         if first || !talking {
-            self.talking.insert(doc.clone(), Talk { state: SyncState::new(), said: None, at: now.boot_ms });
+            self.talking.insert(doc.clone(), Talk::begun(now));
         }
         let carried = !foreign.is_empty();
         let (applied, fresh) = match library.apply(doc, foreign, self.device, &mut out.keep) {
             Ok(applied) => applied,
             Err(damaged) => return Took::hold(damaged),
         };
-        let talk = self.talking.entry(doc.clone()).or_insert_with(|| Talk { state: SyncState::new(), said: None, at: now.boot_ms });
+        let talk = self.talking.entry(doc.clone()).or_insert_with(|| Talk::begun(now));
         let heard = library.hear(doc, &mut talk.state, message);
         if carried {
             // automerge sees a message without changes and with our heads, and takes it for an answer that needs none; the
@@ -352,14 +361,16 @@ impl Link {
         }
         let hold = heard.err().map(|damaged| damaged.to_string()).or(applied.unfit.clone());
         if hold.is_none() {
-            self.speak(doc, !first && !talking, now, library, out);
+            talk.owes_answer = first || carried;
+            // Where documents go one way, a word that comes late begins nothing.
+            self.speak(doc, !first && !talking && flow == Terms::ALL, now, library, out);
         }
         Took { fresh, released: applied.released, hold }
     }
 
     /// Hears new changes of a level document; one whose dependency has not come starts a talk.
     pub fn hear_changes(&mut self, doc: &DocId, bytes: &[u8], now: Now, library: &mut Library, out: &mut Effects) -> Took {
-        if self.held.contains_key(doc) || library.is_outlived(doc) {
+        if !self.flow().takes || self.held.contains_key(doc) || library.is_outlived(doc) {
             return Took::default();
         }
         let foreign = match guard::changes(doc.collection(), bytes) {
@@ -395,6 +406,8 @@ impl Link {
     /// All that was said has been taken: what was dirty is talked about.
     pub fn room(&mut self, now: Now, library: &mut Library, out: &mut Effects) {
         self.credit = UNSENT_BYTES_MAX as i64;
+        self.presence_unheard = 0;
+        self.poured.clear();
         for doc in self.dirty.clone() {
             if !self.has_room() {
                 return;
@@ -408,40 +421,6 @@ impl Link {
         }
     }
 
-    /// Asks whether the other is there.
-    pub fn ping(&mut self, now: Now, asker: Option<Asker>, out: &mut Effects) {
-        self.pinged += 1;
-        self.ping_due = now.boot_ms + PING_EVERY_MS;
-        while self.pings.len() >= PINGS_MAX {
-            self.pings.pop_first();
-        }
-        self.pings.insert(self.pinged, Ping { at: now, after: self.told.0, askers: asker.into_iter().collect() });
-        self.say(&Message::Ping { n: self.pinged }, out);
-    }
-
-    /// Hears the answer to a ping.
-    pub fn pong(&mut self, n: u64, wall_ms: i64, now: Now) -> Option<Measured> {
-        let ping = self.pings.remove(&n)?;
-        self.told.1 = self.told.1.max(ping.after);
-        let rtt_ms = now.mono_ms.saturating_sub(ping.at.mono_ms);
-        let skew_ms = wall_ms.saturating_sub(ping.at.wall_ms.saturating_add(rtt_ms as i64 / 2));
-        self.measured = Some((rtt_ms, skew_ms));
-        (self.shown_bytes, self.shown_unknown) = (self.bytes, self.unknown);
-        Some(Measured { rtt_ms, skew_ms, askers: ping.askers })
-    }
-
-    /// Askers whose pings were not answered by this link.
-    pub fn unanswered(&mut self) -> Vec<Asker> {
-        std::mem::take(&mut self.pings).into_values().flat_map(|ping| ping.askers).collect()
-    }
-
-    /// Soon after something was written the other is asked, so that it is known whether it came.
-    pub fn confirm_soon(&mut self, now: Millis) {
-        if self.pings.values().next_back().map_or(self.told.1, |ping| ping.after) < self.told.0 {
-            self.ping_due = self.ping_due.min(now + CONFIRM_MS);
-        }
-    }
-
     /// Does what is due: pings, and talks that fell silent.
     pub fn tick(&mut self, now: Now, library: &mut Library, out: &mut Effects) {
         if self.stage < Stage::Open {
@@ -449,14 +428,20 @@ impl Link {
         }
         if now.boot_ms >= self.ping_due {
             self.ping(now, None, out);
+            self.confirm(now, out);
         }
-        let silent = |talk: &Talk| now.boot_ms.saturating_sub(talk.at) >= TALK_AGAIN_MS;
+        let silent = |talk: &Talk| now.boot_ms >= self.silent_at(talk);
         let waits = |doc: &DocId| self.dirty.contains(doc);
         let again = self.talking.iter().filter(|(doc, talk)| silent(talk) && !waits(doc)).map(|(doc, _)| doc.clone());
         let again: Vec<DocId> = again.collect();
         for doc in again {
             self.talk_afresh(&doc, now, library, out);
         }
+    }
+
+    /// From when on a talk counts as silent; not while something of documents is on its way, which may take long where the pace is slow.
+    fn silent_at(&self, talk: &Talk) -> Millis {
+        if self.is_confirmed() { talk.at.max(self.documents_heard) + TALK_AGAIN_MS } else { Millis::MAX }
     }
 
     /// A document is gone here: nothing more is said of it.
@@ -471,7 +456,7 @@ impl Link {
         if self.stage < Stage::Open {
             return Millis::MAX;
         }
-        let talks = self.talking.iter().filter(|(doc, _)| !self.dirty.contains(*doc)).map(|(_, talk)| talk.at + TALK_AGAIN_MS);
+        let talks = self.talking.iter().filter(|(doc, _)| !self.dirty.contains(*doc)).map(|(_, talk)| self.silent_at(talk));
         let doubt = self.doubt_due().filter(|_| !self.doubted);
         talks.chain([self.ping_due]).chain(doubt).min().unwrap_or(self.ping_due)
     }

@@ -12,20 +12,23 @@ use crate::model::batch::{Keep, Shelf};
 use crate::model::beat::Beat;
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
-use crate::model::id::{ActId, DeviceId, FleetId, Life, LinkId};
+use crate::model::id::{ActId, DeviceId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
 use crate::model::leaving::Exclude;
 use crate::model::limits::SLEPT_MS;
 use crate::model::member::{AgentName, Fleet};
 use crate::model::message::Bye;
-use crate::model::text::Foreign;
+use crate::model::peering::Peering;
 use crate::model::time::{Millis, Now, Stamp};
-use crate::model::view::{AgentKey, SessionState, SessionView, View, Warning};
-use crate::rules::members::{self, Log};
+use crate::model::view::{AgentKey, View, Warning};
+use crate::rules::members::Log;
 
+use super::checking::Checking;
 use super::dialing::Dialing;
 use super::epoch::Lives;
+use super::flow::Flow;
 use super::hearing::WRITTEN_AGAIN;
+use super::joining::found;
 use super::library::{Fresh, Library};
 use super::link::{Link, Stage};
 use super::living::Living;
@@ -36,6 +39,7 @@ use super::reading::Reading;
 use super::saved;
 use super::showing::Showing;
 use super::staying::Staying;
+use super::tally::{Missed, Tally};
 use super::ways::Ways;
 use super::window::Window;
 
@@ -60,6 +64,12 @@ pub struct Identity {
     pub agents: BTreeMap<String, AgentName>,
     /// Words that tag what names them: tag and word.
     pub keywords: Arc<[(String, String)]>,
+    /// What goes to the others and comes from them, when, and how fast.
+    pub peering: Peering,
+    /// Whether all together is kept to a pace.
+    pub paced: bool,
+    /// Minutes by which local time is ahead of UTC, at a moment in milliseconds since 1970.
+    pub local: fn(i64) -> i64,
 }
 
 /// The whole of one device's knowledge.
@@ -71,6 +81,8 @@ pub struct Replica {
     pub(super) presences: Presences,
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) dialing: Dialing,
+    pub(super) flow: Flow,
+    pub(super) checking: Checking,
     pub(super) reading: Reading,
     pub(super) living: Living,
     pub(super) watching: usize,
@@ -85,7 +97,9 @@ pub struct Replica {
     pub(super) pings: Pings,
     pub(super) window: Window,
     pub(super) sightings: BTreeMap<String, String>,
-    pub(super) behind: BTreeMap<DeviceId, u64>,
+    pub(super) behind: BTreeMap<DeviceId, Missed>,
+    pub(super) tally: Tally,
+    pub(super) bytes_before: BTreeMap<DeviceId, (u64, u64)>,
     pub(super) blocked: BTreeMap<DeviceId, Millis>,
     pub(super) errors: BTreeMap<DeviceId, (i64, String)>,
     pub(super) warnings: BTreeMap<String, Warning>,
@@ -110,7 +124,7 @@ pub struct Replica {
     opened: Millis,
     now: Millis,
     slept: Millis,
-    shown: Arc<View>,
+    pub(super) shown: Arc<View>,
 }
 
 impl Replica {
@@ -142,6 +156,10 @@ impl Replica {
             window: Window::default(),
             sightings: BTreeMap::new(),
             behind: BTreeMap::new(),
+            tally: Tally::default(),
+            bytes_before: BTreeMap::new(),
+            flow: Flow::open(shelf),
+            checking: Checking::default(),
             blocked: BTreeMap::new(),
             errors: BTreeMap::new(),
             warnings: BTreeMap::new(),
@@ -173,7 +191,6 @@ impl Replica {
         replica.showing.view.keywords = Arc::clone(&replica.me.keywords);
         replica.living = Living::open(&replica.me.device, &replica.reading.following);
         replica.name_damaged(&mut out);
-        replica.library.outlive_all(&mut out.keep);
         replica.learn_changed(now);
         replica.showing.take_new_sessions();
         if founded {
@@ -195,12 +212,14 @@ impl Replica {
         let mut out = Effects::default();
         self.now = now.boot_ms;
         self.notice_sleep(now, &mut out);
+        self.look_at_schedules(now, &mut out);
         let stopping = input == Input::Stopping;
         match input {
             Input::Source(event) => self.hear_source(event, now, &mut out),
             Input::Peer(event) => self.hear_peer(event, now, &mut out),
             Input::Ask(asker, ask) => self.hear_ask(asker, ask, now, &mut out),
             Input::Written(name, trouble) => self.note_written(name, trouble),
+            Input::Shelved(doc, bytes) => self.hear_shelved(&doc, bytes.as_deref(), &mut out),
             Input::Tick => {}
             Input::Stopping => self.write_last_beats(&mut out),
         }
@@ -223,6 +242,8 @@ impl Replica {
             self.presences.next_silence(self.now),
             self.pings.due(),
             self.library.tidy_due(),
+            self.flow.due(),
+            self.checking.due(),
         ];
         let notices = self.unseen_due();
         links
@@ -295,11 +316,13 @@ impl Replica {
         self.reading.list(now, out);
     }
 
+    /// What does not load is set aside and named, and what was outlived is dropped.
     fn name_damaged(&mut self, out: &mut Effects) {
         for (doc, damaged) in self.library.damaged().to_vec() {
             out.keep.push(Keep::SetAside { doc: doc.clone() });
             out.note.push(Note::SetAside { what: format!("document {doc}: {damaged}") });
         }
+        self.library.outlive_all(&mut out.keep);
     }
 
     /// A name for one action that no other opening of any store gives.
@@ -388,7 +411,8 @@ impl Replica {
     /// Who is not dialled: those with a link that is not doubted, and those who are blocked.
     pub(super) fn spared(&self) -> BTreeSet<DeviceId> {
         let sure = self.links.values().filter(|link| link.stage > Stage::Proving && !link.doubted).map(|link| link.device);
-        sure.chain(self.blocked.keys().copied()).collect()
+        let unwanted = self.others().filter(|device| self.is_unwanted(device));
+        sure.chain(self.blocked.keys().copied()).chain(unwanted).collect()
     }
 
     pub(super) fn is_member(&self, device: &DeviceId) -> bool {
@@ -406,11 +430,7 @@ impl Replica {
             for link in self.links.values_mut().filter(|link| Some(link.id) != source) {
                 link.tell(&fresh, now, &mut self.library, out);
             }
-            let linked = self.linked();
-            let misses = |device: &DeviceId| !fresh.doc.is_local() && !linked.contains(device);
-            for (_, missed) in self.behind.iter_mut().filter(|(device, _)| misses(device)) {
-                *missed += fresh.changes;
-            }
+            self.miss(&fresh);
         }
         for doc in self.library.take_outlived() {
             self.links.values_mut().for_each(|link| link.forget(&doc));
@@ -426,37 +446,4 @@ impl Replica {
         }
         self.note_news(out);
     }
-
-    /// New sessions, and a listing that was read to its end, are worth a line in the log.
-    fn note_news(&mut self, out: &mut Effects) {
-        for id in self.showing.take_new_sessions() {
-            let Some(session) = self.showing.session(&id) else { continue };
-            let device = self.showing.view.device_name(&session.device).plain();
-            out.note.push(Note::NewSession { device, session: id.short(6), tool: Foreign::new(&*session.tool).plain() });
-        }
-        if std::mem::take(&mut self.consolidate) {
-            let (todos, sessions) = (self.shown.todos.len(), self.shown.sessions.len());
-            out.note.push(Note::Consolidated { todos, sessions });
-        }
-        if self.found_active == Some(false) {
-            self.found_active = Some(true);
-            let is_active = |session: &&Arc<SessionView>| matches!(session.state, SessionState::Agent(state) if state.is_active());
-            out.note.push(Note::Active { sessions: self.shown.sessions.values().filter(is_active).count() });
-        }
-    }
-}
-
-/// A fleet of this device alone. The secrets come out of the device's key, which is random, and of this life.
-pub(super) fn found(me: &Identity, life: Life) -> (Fleet, Vec<Vec<u8>>) {
-    let mut seed = blake3::Hasher::new_derive_key("hubless 1 fleet");
-    seed.update(me.signing.as_bytes());
-    seed.update(&life.counter.to_le_bytes());
-    seed.update(&life.nonce.to_le_bytes());
-    let mut bytes = [0; 48];
-    seed.finalize_xof().fill(&mut bytes);
-    let (mut nonce, mut secret) = ([0; 16], [0; 32]);
-    nonce.copy_from_slice(&bytes[..16]);
-    secret.copy_from_slice(&bytes[16..]);
-    let (hash, entry) = members::genesis(&me.signing, nonce);
-    (Fleet { id: FleetId(hash), secrets: vec![secret] }, vec![entry])
 }

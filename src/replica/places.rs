@@ -114,6 +114,9 @@ mod tests {
                 stale_after_ms: 300_000,
                 agents: std::collections::BTreeMap::new(),
                 keywords: std::sync::Arc::default(),
+                peering: Default::default(),
+                paced: false,
+                local: |_| 0,
             };
             let mut kept = Kept::default();
             let (replica, out) = Replica::open(me, Life { counter: 1, nonce: 7 }, now(0), &kept);

@@ -56,6 +56,7 @@ impl Replica {
             addresses: self.listening.clone(),
             your_life: self.lives.counter(&link.device),
         };
+        self.set_terms(link, out);
         link.greet(hello, &self.library, out);
         Ok(())
     }
@@ -87,7 +88,7 @@ impl Replica {
     }
 
     pub(super) fn hear_bye(&mut self, link: &Link, why: Bye, now: Now, out: &mut Effects) {
-        if link.stage == Stage::Proving {
+        if link.stage == Stage::Proving && !(why == Bye::Unwanted && self.is_member(&link.device)) {
             return;
         }
         match why {
@@ -97,6 +98,8 @@ impl Replica {
                 self.forget_presence(&link.device);
                 self.errors.insert(link.device, (now.wall_ms, Bye::Left.to_string()));
             }
+            Bye::Unwanted => drop(self.errors.insert(link.device, (now.wall_ms, why.to_string()))),
+            Bye::Anew => self.dialing.anew(&link.device, now.boot_ms),
             Bye::Stopping | Bye::Untrusted | Bye::Version | Bye::Garbled | Bye::Silent | Bye::Slept => {}
         }
     }

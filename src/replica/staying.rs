@@ -780,11 +780,11 @@ mod tests {
         let out = beat(&mut a, 4, "sam", ("custom", "sam"), None, "fine");
         assert!(matches!(&out.reply[0].1, Reply::Beat { told, .. } if told.len() == 1), "{:?}", out.reply);
         let (mut a, b) = apart(&["secret"]);
-        a.r.behind.insert(b.me(), 0);
+        a.r.behind.insert(b.me(), BTreeMap::new());
         for n in 0..5 {
             let _ = beat(&mut a, 5 + n, "claude", ("claude", "5c"), Some("/w/secret"), &format!("TASK{n}"));
         }
-        assert_eq!(a.r.behind[&b.me()], 0);
+        assert_eq!(a.r.missed(&b.me()), Some(0));
     }
 
     #[test]

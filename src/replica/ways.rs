@@ -78,6 +78,7 @@ impl Replica {
     pub(super) fn rest_again(&mut self) {
         let said = self.showing.devices().get(&self.me.device).map(|said| said.paused.clone()).unwrap_or_default();
         said.iter().filter_map(|word| Root::named(word)).for_each(|root| self.reading.pause(root));
+        self.keep_resting();
     }
 
     /// Sources rest, or go on: all those of a tool, or one by its own word. It holds until the contrary is said, over restarts.

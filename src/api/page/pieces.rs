@@ -220,6 +220,15 @@ pub(crate) fn in_step(view: &View, device: &crate::model::view::DeviceView) -> (
     if device.id == view.me {
         return (String::new(), "");
     }
+    if !device.flow.enabled {
+        return ("no link is kept with it".into(), "calm");
+    }
+    if device.flow.paused {
+        return ("paused here".into(), "warn");
+    }
+    if device.flow.next.is_some() {
+        return ("scheduled".into(), "calm");
+    }
     match (&device.link, device.they_miss) {
         _ if reads::is_level(device) => ("synced".into(), "good"),
         (_, Some(count)) if count > 0 => (format!("{count} behind"), "warn"),

@@ -6,8 +6,9 @@ use super::envelope::{Answer, iso, iso_or_null};
 use super::find;
 use super::query::{LIST, Query};
 use crate::api::problem::Problem;
+use crate::model::id::Collection;
 use crate::model::tool::Root;
-use crate::model::view::{DeviceView, LinkView, SourceView, View, Way};
+use crate::model::view::{AroundView, DeviceView, FlowView, LinkView, SourceView, View, Way};
 
 /// One device.
 pub(crate) fn device(view: &View, device: &DeviceView) -> Value {
@@ -26,12 +27,41 @@ pub(crate) fn device(view: &View, device: &DeviceView) -> Value {
         "theyMiss": device.they_miss,
         "weMiss": device.we_miss,
         "clockSkewMs": device.clock_skew_ms,
+        "flow": (!me).then(|| flow(&device.flow)),
         "lastError": device.last_error.as_ref().map(|(at, why)| json!({"at": iso(*at), "why": why})),
     })
 }
 
+/// What of documents goes between the two, and when. `null` where it is not known what the other side does.
+fn flow(flow: &FlowView) -> Value {
+    json!({
+        "enabled": flow.enabled,
+        "paused": flow.paused,
+        "schedule": flow.schedule,
+        "next": iso_or_null(flow.next),
+        "gives": flow.ours.gives,
+        "takes": flow.ours.takes,
+        "theyGive": flow.theirs.map(|theirs| theirs.gives),
+        "theyTake": flow.theirs.map(|theirs| theirs.takes),
+        "bandwidth": flow.bandwidth,
+    })
+}
+
+/// What kind of way an address is: this machine, a local network, the addresses that VPNs give out (100.64.0.0/10, RFC 6598), or farther.
+fn kind(address: &str) -> &'static str {
+    let Ok(address) = address.parse::<std::net::SocketAddr>() else { return "unknown" };
+    match address.ip().to_canonical() {
+        ip if ip.is_loopback() => "loopback",
+        std::net::IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64 => "VPN",
+        std::net::IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => "LAN",
+        std::net::IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => "LAN",
+        std::net::IpAddr::V4(_) | std::net::IpAddr::V6(_) => "WAN",
+    }
+}
+
 fn link(link: &LinkView) -> Value {
     json!({
+        "kind": kind(&link.address),
         "address": link.address,
         "rttMs": link.rtt_ms,
         "bytesIn": link.bytes_in,
@@ -79,10 +109,46 @@ pub(crate) fn sync(view: &View, query: &str) -> Result<Answer, Problem> {
     let rows = rows.filter(|(_, device)| device.id != view.me && only.is_none_or(|only| device.id == only)).collect();
     Answer::list(rows, query, |row| {
         let mut out = device(view, row);
-        out["bytesIn"] = json!(row.link.as_ref().map_or(0, |link| link.bytes_in));
-        out["bytesOut"] = json!(row.link.as_ref().map_or(0, |link| link.bytes_out));
+        let (heard, said) = row.bytes_before;
+        out["bytesIn"] = json!(heard + row.link.as_ref().map_or(0, |link| link.bytes_in));
+        out["bytesOut"] = json!(said + row.link.as_ref().map_or(0, |link| link.bytes_out));
         out["inStep"] = json!(row.link.as_ref().map(|link| link.level));
         out
+    })
+}
+
+/// `GET /api/v3/sync/list`: what is held of each collection, here and beside each other member; `null` where it cannot be known.
+pub(crate) fn holdings(view: &View, query: &str) -> Result<Answer, Problem> {
+    let query = Query::parse(query, &[&["device"][..], &LIST].concat());
+    let only = find::device_id(view, query.text("device"))?;
+    let devices = sorted(view, false).into_iter().filter(|(_, device)| only.is_none_or(|only| device.id == only));
+    let own = |device: &DeviceView| device.id == view.me;
+    // What stays on this device is beside nobody.
+    let row = |((_, _, name), device): ((i64, i64, String), &'_ DeviceView)| {
+        let held = view.holdings.iter().filter(|(collection, _)| own(device) || !collection.starts_with("local/"));
+        let rows = held
+            .map(|(collection, held)| ((i64::from(!own(device)), 0, format!("{name}\u{0}{collection}")), (device.id, collection, held)));
+        rows.collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = devices.flat_map(row).collect();
+    Answer::list(rows, query, |(id, collection, held)| {
+        let device = &view.devices[id];
+        let level = device.link.as_ref().is_some_and(|link| link.level);
+        let of = |missed: &std::collections::BTreeMap<Collection, u64>| {
+            missed.iter().find(|(known, _)| known.name() == collection.as_str()).map_or(0, |(_, n)| *n)
+        };
+        let ahead = if level { Some(0) } else { device.they_miss.map(|_| of(&device.they_miss_of)) };
+        json!({
+            "device": id,
+            "deviceName": device.name.json(),
+            "thisDevice": own(device),
+            "collection": collection,
+            "documents": held.documents,
+            "changes": held.changes,
+            "bytes": held.bytes,
+            "ahead": ahead.filter(|_| !own(device)),
+            "behind": level.then_some(0),
+        })
     })
 }
 
@@ -121,6 +187,18 @@ pub(crate) fn spokes(view: &View) -> Value {
 pub(crate) fn sources(view: &View, query: &str) -> Result<Answer, Problem> {
     let rows = view.sources.iter().map(|(name, source)| ((0, 0, name.clone()), (name, source))).collect();
     Answer::list(rows, Query::parse(query, &LIST), |(name, row)| source(name, row))
+}
+
+/// The network around this device.
+pub(crate) fn around(around: &AroundView) -> Value {
+    json!({
+        "used": around.used,
+        "skipped": around.skipped,
+        "mdns": around.mdns,
+        "heard": around.heard,
+        "ownHeard": around.echoed,
+        "error": around.error,
+    })
 }
 
 /// The ways by which it is learnt what the tools do; `null` where it has not been since the start.

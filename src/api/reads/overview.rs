@@ -87,6 +87,7 @@ pub(crate) fn overview(view: &View, now_ms: i64, query: &str) -> Answer {
         "strangers": strangers(view),
         "sources": view.sources.iter().map(|(name, source)| devices::source(name, source)).collect::<Vec<_>>(),
         "ways": devices::ways(view),
+        "network": view.around.as_ref().map(devices::around),
         "problems": problems(view),
     });
     Answer::counting(data, total, Query::parse(query, &[]))

@@ -1,0 +1,176 @@
+//! What is exchanged with whom, seen, run and verified, by real daemons on loopback.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, measured, text};
+
+#[track_caller]
+fn pair(host: &Home, guest: &Home) {
+    let invited = host.json(&["pair", "--ticket"]);
+    let joined = guest.json(&["pair", text(&invited["data"], "ticket")]);
+    assert_eq!(joined["data"]["state"], "paired", "{joined}");
+}
+
+fn device(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
+    daemon.rows("/api/v3/sync").into_iter().find(|device| device["name"] == name)
+}
+
+#[track_caller]
+fn until(daemon: &Daemon<'_>, name: &str, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    eventually(SOON, &format!("{name}: {what}"), || device(daemon, name).filter(&fits))
+}
+
+#[track_caller]
+fn linked(daemon: &Daemon<'_>, name: &str) -> Value {
+    until(daemon, name, "a level link", |device| device["link"]["level"] == true)
+}
+
+/// The answer of a verb that may say no, and its exit code.
+#[track_caller]
+fn answer(home: &Home, args: &[&str]) -> (i32, Value) {
+    let ran = home.run(&[args, &["--json"]].concat());
+    let envelope: Value = serde_json::from_str(&ran.out).unwrap_or_else(|why| panic!("{args:?}: {why}: {} {}", ran.out, ran.err));
+    (ran.code, envelope["data"].clone())
+}
+
+#[test]
+fn a_run_levels_once_through_a_pause_and_says_what_was_exchanged() {
+    let lan = Lan::new();
+    let (anna, bert) = (lan.home("anna"), lan.home("bert"));
+    let (a, b) = (anna.up(), bert.up());
+    pair(&anna, &bert);
+    linked(&a, "bert");
+    linked(&b, "anna");
+    assert_eq!(anna.json(&["sync", "pause", "bert"])["data"]["paused"], true);
+    until(&b, "anna", "it sees the pause", |device| device["flow"]["theyGive"] == false && device["link"].is_object());
+    a.add("of anna");
+    b.post("/api/v3/beats", &json!({"agent": "sam", "task": "AGT-1", "state": "working"}));
+    // The pause outlives the daemon.
+    a.stop();
+    let a = anna.up();
+    let shows = until(&a, "bert", "a link that rests", |device| device["link"].is_object() && device["flow"]["paused"] == true);
+    assert_eq!((&shows["link"]["kind"], &shows["inStep"]), (&json!("loopback"), &json!(false)));
+    assert!(anna.run(&["status"]).out.contains("paused here") || anna.run(&["devices"]).out.contains("paused here"));
+    assert!(anna.run(&["doctor"]).out.contains("hubless sync resume bert"));
+    let (code, dry) = answer(&anna, &["sync", "run", "--dry-run"]);
+    let row = &dry["devices"][0];
+    assert_eq!((code, &row["state"]), (0, &json!("differs")), "{dry}");
+    assert!(row["theyMiss"].is_null() || row["theyMiss"].as_u64().is_some_and(|n| n >= 1), "{dry}");
+    let sams = || a.rows("/api/v3/sessions").len();
+    assert!(sams() == 0 && b.todo("of anna").is_none(), "nothing was exchanged");
+    let (code, ran) = answer(&anna, &["sync", "run", "--spoke", "bert"]);
+    assert_eq!((code, &ran["devices"][0]["state"]), (0, &json!("level")), "{ran}");
+    assert!(ran["devices"][0]["bytesOut"].as_u64().is_some_and(|n| n > 0));
+    assert!(sams() == 1 && b.todo("of anna").is_some());
+    a.add("later");
+    until(&a, "bert", "it rests again", |device| device["flow"]["paused"] == true && device["theyMiss"] == 1);
+    assert!(b.todo("later").is_none());
+    assert_eq!(anna.json(&["sync", "resume"])["data"]["paused"], false);
+    eventually(SOON, "what was held up", || b.todo("later"));
+    b.stop();
+    let (code, ran) = answer(&anna, &["sync", "run"]);
+    assert_eq!((code, &ran["devices"][0]["state"]), (1, &json!("out-of-reach")), "{ran}");
+}
+
+#[test]
+fn a_flipped_byte_is_found_named_and_repaired() {
+    let lan = Lan::new();
+    let (anna, bert) = (lan.home("anna"), lan.home("bert"));
+    let (a, b) = (anna.up(), bert.up());
+    pair(&anna, &bert);
+    for n in 0..20 {
+        a.add(&format!("todo {n}"));
+    }
+    linked(&a, "bert");
+    eventually(SOON, "the last one", || b.todo("todo 19"));
+    let (code, whole) = answer(&bert, &["sync", "verify"]);
+    let row = &whole["devices"][0];
+    assert_eq!((code, &row["state"], &row["headsEqual"], &row["hashEqual"]), (0, &json!("level"), &json!(true), &json!(true)), "{whole}");
+    assert!(whole["files"]["checked"].as_u64().is_some_and(|n| n >= 2) && row["documents"].as_u64().is_some_and(|n| n >= 2));
+    let flip = |home: &Home| {
+        let dir = home.data().join("docs/todos");
+        let path = fs::read_dir(dir).expect("listed").map(|entry| entry.expect("an entry").path()).next().expect("a document");
+        let mut bytes = fs::read(&path).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x20;
+        fs::write(&path, bytes).expect("written");
+        path.file_name().expect("a name").to_string_lossy().replace(".automerge", "")
+    };
+    // Under a daemon that runs.
+    let name = flip(&bert);
+    let (code, found) = answer(&bert, &["sync", "verify"]);
+    assert_eq!((code, &found["files"]["damaged"][0]["document"]), (7, &json!(format!("todos/{name}"))), "{found}");
+    assert!(bert.run(&["sync", "verify"]).out.contains(&name));
+    let (code, mended) = answer(&bert, &["sync", "verify", "--repair"]);
+    assert_eq!((code, &mended["files"]["damaged"][0]["repaired"]), (0, &json!(true)), "{mended}");
+    assert!(bert.data().join("quarantine").exists(), "what was damaged is kept");
+    let (code, whole) = answer(&bert, &["sync", "verify"]);
+    assert_eq!((code, &whole["files"]["damaged"], &whole["devices"][0]["hashEqual"]), (0, &json!([]), &json!(true)), "{whole}");
+    // Under one that does not: what is lost comes again from the other.
+    b.stop();
+    flip(&bert);
+    let b = bert.up();
+    linked(&b, "anna");
+    for n in 0..20 {
+        eventually(SOON, "all of them", || b.todo(&format!("todo {n}")));
+    }
+    let (code, whole) = answer(&bert, &["sync", "verify"]);
+    assert_eq!((code, &whole["devices"][0]["hashEqual"]), (0, &json!(true)), "{whole}");
+    let rows = b.rows("/api/v3/sync/list");
+    let todos = |name: &str| rows.iter().find(|row| row["deviceName"] == name && row["collection"] == "todos").cloned().expect("a row");
+    assert_eq!((&todos("anna")["ahead"], &todos("anna")["behind"], &todos("bert")["ahead"]), (&json!(0), &json!(0), &Value::Null));
+    assert!(todos("bert")["changes"].as_u64().is_some_and(|n| n > 20), "{rows:?}");
+}
+
+#[test]
+fn bandwidth_is_kept_on_a_real_link_and_presence_does_not_wait_for_it() {
+    const RATE: u64 = 150_000;
+    let lan = Lan::new();
+    let (mut anna, bert) = (lan.home("anna"), lan.home("bert"));
+    anna.set("HUBLESS_SYNC_BANDWIDTH", format!("{}kB/s", RATE / 1_000));
+    let (a, b) = (anna.up(), bert.up());
+    pair(&anna, &bert);
+    linked(&a, "bert");
+    anna.json(&["sync", "pause"]);
+    until(&a, "bert", "it rests", |device| device["flow"]["paused"] == true);
+    // A megabyte that cannot be made shorter.
+    let mut seed = 7u64;
+    for n in 0..80 {
+        let noise: String = (0..12_000)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                char::from(b'!' + u8::try_from((seed >> 33) % 90).expect("small"))
+            })
+            .collect();
+        a.add(&format!("{n} {noise}"));
+    }
+    let heard = |daemon: &Daemon<'_>| device(daemon, "anna").and_then(|device| device["bytesIn"].as_u64()).unwrap_or(0);
+    let held = || b.get("/api/v3/todos?limit=1")["total"].as_u64().unwrap_or(0);
+    let before = heard(&b);
+    let begun = Since::now();
+    anna.json(&["sync", "resume"]);
+    until(&a, "bert", "documents go", |device| {
+        device["link"].is_object() && device["flow"]["theyTake"] == true && device["flow"]["gives"] == true
+    });
+    anna.run(&["beat", "sam", "busy"]);
+    let asked = Since::now();
+    eventually(SOON, "presence", || b.rows("/api/v3/agents").into_iter().find(|agent| agent["agent"] == "sam"));
+    let presence = asked.elapsed();
+    assert!(held() < 80, "documents are still on their way, {presence:?} after the beat");
+    eventually(SOON * 2, "all of it", || (held() == 80).then_some(()));
+    let took = begun.elapsed();
+    eventually(SOON, "what was heard is counted", || (heard(&b) > before + 800_000).then_some(()));
+    let bytes = heard(&b) - before;
+    let rate = bytes as f64 / took.as_secs_f64();
+    measured(&format!(
+        "{bytes} bytes in {took:.1?}: {:.0} kB/s of {} kB/s; presence meanwhile in {presence:.2?}",
+        rate / 1e3,
+        RATE / 1_000
+    ));
+    // Never faster; slower only by what a busy machine needs to apply it.
+    assert!(rate <= RATE as f64 * 1.1, "{rate}");
+    assert!(rate >= RATE as f64 * 0.6, "{rate}");
+    assert!(presence.as_secs_f64() < 5.0, "{presence:?}");
+}
