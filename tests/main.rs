@@ -5,6 +5,7 @@
 
 mod agents;
 mod browser;
+mod care;
 mod corpus;
 mod crash;
 mod damage;
