@@ -28,6 +28,7 @@ mod service;
 mod sources;
 mod support;
 mod todo_verbs;
+mod tour;
 mod two_daemons;
 
 /// A file that nobody names is a test that never runs.
