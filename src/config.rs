@@ -617,7 +617,7 @@ mod tests {
             [
                 "unknown key “htpp.port” in FILE; did you mean “http.port”?",
                 "unknown key “log.levle” in FILE; did you mean “log.level”?",
-                "“sync.initial_days” in FILE sets nothing yet: it belongs to transcripts, which are not copied yet; everything else is always whole",
+                "“sync.initial_days” sets nothing yet: it belongs to transcripts, which are not copied yet; everything else is always whole (FILE)",
                 "unknown key “x.y.z.q” in FILE",
                 "the environment variable HUBLESS_LOG_COLOUR sets nothing; did you mean “HUBLESS_LOG_FORMAT”?",
                 "the environment variable HUBLESS_NETWORK_PROT sets nothing; did you mean “HUBLESS_NETWORK_PORT”?",

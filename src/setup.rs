@@ -18,5 +18,5 @@ mod units;
 pub use error::Error;
 pub use hooks::{Tool, Version};
 pub use plan::{Caller, Deed, Plan, Status, file, plan, status};
-pub use service::{Manager, Service, State};
+pub use service::{Manager, Renewed, Service, State};
 pub use units::Start;

@@ -5,6 +5,7 @@
 
 mod agents;
 mod browser;
+mod care;
 mod corpus;
 mod crash;
 mod damage;
@@ -28,6 +29,7 @@ mod sources;
 mod support;
 mod syncing;
 mod todo_verbs;
+mod tour;
 mod two_daemons;
 mod views;
 

@@ -84,6 +84,18 @@ fn peers(registry: &mut Registry, view: &View) {
             missing.get_or_create(&labels).set(i64::try_from(changes).unwrap_or(i64::MAX));
         }
     }
+    let bytes = Family::<Labels, Counter>::default();
+    for device in view.devices.values().filter(|device| device.id != view.me) {
+        let (heard, said) = device.bytes_before;
+        let (now_in, now_out) = device.link.as_ref().map_or((0, 0), |link| (link.bytes_in, link.bytes_out));
+        for (direction, count) in [("in", heard + now_in), ("out", said + now_out)] {
+            bytes.get_or_create(&vec![("direction", direction.to_owned())]).inc_by(count);
+        }
+    }
+    let replica = Gauge::<i64, AtomicI64>::default();
+    replica.set(i64::try_from(view.holdings.values().map(|held| held.bytes).sum::<u64>()).unwrap_or(i64::MAX));
+    registry.register("sync_bytes", "Bytes that were exchanged with other devices since the start", bytes);
+    registry.register("replica_bytes", "Bytes of all documents", replica);
     registry.register("peer_up", "Whether a device can be reached", up);
     registry.register("peer_last_contact_timestamp_seconds", "When a device was last heard", contact);
     registry.register("peer_missing_changes", "Changes that a device has not, as far as that is known", missing);
@@ -127,6 +139,8 @@ mod tests {
             "hubless_peer_missing_changes{device=\"mac-mini\"} 0",
             "hubless_todos{status=\"pending\"} 1",
             "hubless_todo_conflicts 1",
+            "hubless_sync_bytes_total{direction=\"in\"} 1200",
+            "hubless_replica_bytes 0",
             "hubless_http_rejected_total{reason=\"foreign-host\"} 2",
             "hubless_http_rejected_total{reason=\"method-not-allowed\"} 1",
             "# EOF",

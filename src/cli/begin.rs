@@ -1,4 +1,4 @@
-//! `init`, `up` and `down`: a daemon for this home, in front or in the background, and its end.
+//! `up` and `down`: a daemon for this home, in front or in the background, and its end.
 //!
 //! In front, `up` ends with 9 while another daemon holds the data directory, so that a supervisor never takes that for a clean
 //! end. In the background it is for people, and says that one is running already. What is waited for is an answer on the
@@ -6,7 +6,6 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::future::Future;
-use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -22,7 +21,6 @@ use super::logging::{self, To};
 use super::output::{print, remark};
 use super::problem::{Trouble, of_daemon};
 use super::progress::Progress;
-use crate::config::Source;
 use crate::daemon::{self, shutdown};
 
 /// How often it is looked whether the daemon has come or gone.
@@ -31,49 +29,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const WITHIN: Duration = Duration::from_secs(10);
 /// Where a daemon in the background leaves what it says before its log begins, and its panics.
 pub(crate) const SAID: &str = "up.err";
-
-/// `hubless init`.
-#[derive(Debug, Args)]
-pub(crate) struct Init {
-    /// This device's label on all devices
-    #[arg(long)]
-    name: Option<String>,
-    /// Take every question as answered with yes
-    #[arg(short, long)]
-    yes: bool,
-}
-
-impl Init {
-    pub(crate) fn run(self, mut context: Context) -> anyhow::Result<()> {
-        if let Some(name) = &self.name {
-            write_name(&context, name)?;
-            context = Context::new(context.globals)?;
-        }
-        let device = daemon::init(&context.config).map_err(|error| of_daemon(&error))?;
-        let name = &context.config.device_name.value;
-        let line = format!("✓ {name} · {}\n\nNext:  hubless up", device.short());
-        let data = json!({"device": {"id": device, "shortId": device.short(), "name": name}, "data": context.config.home.data_dir});
-        context.out.done(data, &line)
-    }
-}
-
-/// Puts `device.name` into a configuration that says nothing of it yet; somebody's own file is not rewritten.
-fn write_name(context: &Context, name: &str) -> anyhow::Result<()> {
-    let (file, set) = (&context.config.home.config_file, &context.config.device_name);
-    if set.source >= Source::File && set.value == name {
-        return Ok(());
-    }
-    let line = format!("[device]\nname = {}\n", toml::Value::String(name.to_owned()));
-    if file.exists() {
-        let trouble = Trouble::new("config-exists", 6, format!("{} is there already, and it is yours", file.display()));
-        return Err(trouble.fix(format!("write into it:  [device] name = {}", toml::Value::String(name.to_owned()))).into());
-    }
-    let written = file.parent().map_or(Ok(()), make_dir).and_then(|()| {
-        let mut out = OpenOptions::new().create_new(true).write(true).mode(0o600).open(file)?;
-        out.write_all(line.as_bytes())
-    });
-    written.with_context(|| format!("{} cannot be written", file.display()))
-}
 
 fn make_dir(dir: &Path) -> std::io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)

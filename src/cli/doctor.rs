@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::{Value, json};
 
 use super::begin::holder;
@@ -12,7 +13,7 @@ use super::context::Context;
 use super::fields;
 use super::output::{Form, Out, Tint, counted};
 use super::problem::{CHECK_SAYS_NO, of_daemon};
-use super::{ages, devices, doctor_network, hooks};
+use super::{ages, bundle, devices, doctor_network, hooks, mend};
 use crate::daemon::offline;
 use crate::model::text::Foreign;
 
@@ -52,7 +53,45 @@ impl Check {
 }
 
 /// `hubless doctor`.
-pub(crate) fn run(context: &Context) -> anyhow::Result<u8> {
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Doctor {
+    /// Mend what can be mended without harm first, and say each thing; documents, keys and foreign files are never touched
+    #[arg(long)]
+    fix: bool,
+    /// Write what a report of a bug needs into this new file (.tar.gz), with names, paths and texts replaced
+    #[arg(long, value_name = "FILE", conflicts_with = "fix")]
+    bundle: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  hubless doctor
+  hubless doctor --fix
+  hubless doctor --bundle report.tar.gz     says what is in it; look before you send it";
+
+impl Doctor {
+    /// Returns the exit code.
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<u8> {
+        if let Some(file) = &self.bundle {
+            return bundle::write(context, file).map(|()| 0);
+        }
+        let mended = if self.fix { Some(mend::mend(context)?) } else { None };
+        let (checks, mut envelope) = examined(context)?;
+        if let Some(mended) = mended {
+            envelope["mended"] = Value::Array(mended);
+        }
+        context.out.show(&envelope, |out| checks.iter().map(|check| line(out, check)).collect())?;
+        Ok(if checks.iter().all(|check| check.severity != Severity::Wrong) { 0 } else { CHECK_SAYS_NO })
+    }
+}
+
+/// What `doctor --json` answers.
+pub(crate) fn envelope(context: &Context) -> anyhow::Result<Value> {
+    examined(context).map(|(_, envelope)| envelope)
+}
+
+fn examined(context: &Context) -> anyhow::Result<(Vec<Check>, Value)> {
     let overview = context.ask_daemon("/api/v3/overview")?;
     let home = &context.config.home;
     let mut checks = vec![daemon(context, overview.as_ref())];
@@ -75,14 +114,12 @@ pub(crate) fn run(context: &Context) -> anyhow::Result<u8> {
     checks.extend(agents(context));
     let hooks = hooks::complaints(context).into_iter();
     checks.extend(hooks.map(|(tool, what, fix)| Check::remark("hooks", format!("hooks of {tool}: {what}"), fix)));
-    let fine = checks.iter().all(|check| check.severity != Severity::Wrong);
     let envelope = json!({
         "schema": 1, "asOf": ages::exact(context.now_ms), "source": if overview.is_some() { "daemon" } else { "disk" },
         "total": checks.len(), "truncated": false, "next": null, "warnings": [],
         "data": checks.iter().map(told).collect::<Vec<_>>(),
     });
-    context.out.show(&envelope, |out| checks.iter().map(|check| line(out, check)).collect())?;
-    Ok(if fine { 0 } else { CHECK_SAYS_NO })
+    Ok((checks, envelope))
 }
 
 fn daemon(context: &Context, overview: Option<&Value>) -> Check {

@@ -159,6 +159,39 @@ impl Change {
     }
 }
 
+/// What an installation would change in each tool that is found here; nothing is touched.
+pub(crate) fn planned(context: &Context) -> anyhow::Result<Vec<(Tool, Result<Plan, Trouble>)>> {
+    let found = Which::All.found(context)?.into_iter();
+    found
+        .map(|(tool, dir)| {
+            let plan = setup::plan(tool, &dir, &caller(tool, Deed::Install)?, Deed::Install);
+            Ok((tool, plan.map_err(|error| trouble(&error))))
+        })
+        .collect()
+}
+
+/// What would bring our entries up to date, where there are any. Entries that report to another home are that home's.
+pub(crate) fn outdated(context: &Context) -> anyhow::Result<Vec<(Tool, Plan)>> {
+    let mut plans = Vec::new();
+    for (tool, dir) in Which::All.found(context)? {
+        let caller = caller(tool, Deed::Install)?;
+        let text = std::fs::read_to_string(setup::file(tool, &dir)).unwrap_or_default();
+        let is_this_home = caller.home.as_ref().map_or(!text.contains("HUBLESS_HOME"), |home| text.contains(home.as_str()));
+        let is_old = setup::status(tool, &dir, &caller).ok().flatten().is_some_and(|status| !status.current);
+        if is_old && is_this_home {
+            plans.push((tool, setup::plan(tool, &dir, &caller, Deed::Install).map_err(|error| trouble(&error))?));
+        }
+    }
+    Ok(plans)
+}
+
+/// Puts one plan in place and says so: the row for programs, the lines for people.
+pub(crate) fn put_in(context: &Context, tool: Tool, plan: &Plan) -> anyhow::Result<(Value, String, Vec<String>)> {
+    let copy = plan.carry_out(&stamp(context.now_ms)).map_err(|error| trouble(&error))?;
+    let line = line(tool, plan, Deed::Install, false, copy.as_deref());
+    Ok((told(tool, plan, Deed::Install, false, copy.as_deref()), line.trim_end().to_owned(), remarks(tool, plan, Deed::Install)))
+}
+
 /// Who puts itself there: this program, by the path under which people find it, so that an upgrade does not lose it.
 fn caller(tool: Tool, deed: Deed) -> anyhow::Result<Caller> {
     let home = std::env::var("HUBLESS_HOME").ok().filter(|home| !home.is_empty());
@@ -209,7 +242,7 @@ fn stamp(now_ms: i64) -> String {
 }
 
 /// What changes in one file, as `diff -u` shows it.
-fn shown(out: Out, plan: &Plan) -> String {
+pub(crate) fn shown(out: Out, plan: &Plan) -> String {
     let file = plain(&plan.file.display().to_string());
     let mut text = format!("--- {file}\n+++ {file}\n");
     for line in plan.diff() {

@@ -4,15 +4,16 @@ use clap::{Parser, Subcommand};
 
 use super::agents::Agents;
 use super::beat::Beat;
-use super::begin::{self, Init, Up};
+use super::begin::{self, Up};
 use super::completions::Completions;
 use super::context::Context;
 use super::devices::Devices;
-use super::doctor;
+use super::doctor::Doctor;
 use super::export::Export;
 use super::globals::Globals;
 use super::help::Help;
 use super::hooks::Hooks;
+use super::init::Init;
 use super::man::Man;
 use super::members::Rekey;
 use super::open::Open;
@@ -41,7 +42,7 @@ pub(crate) struct Line {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Makes this device's identity
+    /// The first step on a device: identity, service, hooks, and what other devices are told
     Init(Init),
     /// Runs the daemon: reads, keeps, finds the other devices, answers
     Up(Up),
@@ -87,7 +88,7 @@ pub(crate) enum Verb {
     /// What is set, by whom, and setting it
     Config(Settings),
     /// One line for each thing that could be wrong, with its fix
-    Doctor,
+    Doctor(Doctor),
     /// What lets a shell complete verbs, flags and names
     Completions(Completions),
     /// The manual pages
@@ -124,9 +125,9 @@ impl Line {
             Verb::Beat(beat) => return beat.run(&context),
             Verb::Watch(watch) => return watch.run(&context),
             Verb::Service(service) => return service.run(&context),
-            Verb::Doctor => return doctor::run(&context),
+            Verb::Doctor(doctor) => return doctor.run(&context),
             Verb::Sync(sync) => return sync.run(&context),
-            Verb::Init(init) => init.run(context),
+            Verb::Init(init) => return init.run(context),
             Verb::Up(up) => up.run(&context),
             Verb::Down => begin::down(&context),
             Verb::Pair(pair) => pair.run(&context),
@@ -153,7 +154,7 @@ impl Line {
             Verb::Agents(_) | Verb::Sessions(_) | Verb::Todos(_) | Verb::Watch(_) => (true, true),
             Verb::Sync(sync) => (true, sync.is_list()),
             Verb::Status(_) => (true, false),
-            Verb::Devices(_) | Verb::Doctor => (false, true),
+            Verb::Devices(_) | Verb::Doctor(_) => (false, true),
             Verb::Sources(sources) => (false, sources.is_list()),
             Verb::Config(settings) => (false, settings.is_list()),
             Verb::Init(_)
@@ -195,7 +196,7 @@ impl Line {
             | Verb::Sync(_)
             | Verb::Export(_)
             | Verb::Config(_)
-            | Verb::Doctor
+            | Verb::Doctor(_)
             | Verb::Completions(_)
             | Verb::Man(_)
             | Verb::Version
@@ -274,6 +275,7 @@ mod tests {
     fn the_verbs_of_the_contract_are_there() {
         for line in [
             "x init",
+            "x init --name attic --yes --no-service --no-hooks",
             "x up --detach",
             "x down",
             "x pair --ticket",
@@ -324,6 +326,8 @@ mod tests {
             "x projects api-server --json",
             "x export --format automerge -o out",
             "x doctor",
+            "x doctor --fix --json",
+            "x doctor --bundle report.tar.gz",
             "x completions bash",
             "x man",
             "x service install --print",

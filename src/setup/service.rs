@@ -51,6 +51,17 @@ pub struct Service {
     pub name: String,
 }
 
+/// What became of a service file that was to be brought up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewed {
+    /// There is none, or it is as it should be.
+    Needless,
+    /// It is now what this program writes.
+    Done,
+    /// It sets what is not set here, in this line; nothing was touched.
+    Sets(String),
+}
+
 /// How a service stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
@@ -108,6 +119,38 @@ impl Service {
                 let file = self.file.display().to_string();
                 self.tell("launchctl", &["bootstrap", &domain(), &file])
             }
+        }
+    }
+
+    /// Writes the file anew where it is there and is not what this program would write. A daemon that runs goes on as it was begun.
+    /// A variable that the old one sets and this one would not is no mistake to mend: then nothing is touched.
+    ///
+    /// # Errors
+    /// The file is not ours; it cannot be read or written.
+    pub fn renew(&self) -> Result<Renewed, Error> {
+        let old = match self.ours()? {
+            None => return Ok(Renewed::Needless),
+            Some(old) if old == self.text => return Ok(Renewed::Needless),
+            Some(old) => old,
+        };
+        let is_variable = |line: &&str| line.starts_with("Environment=") || line.starts_with("    <key>");
+        if let Some(line) = old.lines().filter(is_variable).find(|line| !self.text.lines().any(|own| own == *line)) {
+            return Ok(Renewed::Sets(line.trim().to_owned()));
+        }
+        files::put(&self.file, &self.text)?;
+        if self.manager == Manager::Systemd {
+            // Where it does not answer it reads the file when it comes.
+            drop(self.tell("systemctl", &["--user", "daemon-reload"]));
+        }
+        Ok(Renewed::Done)
+    }
+
+    /// Whether the manager answers at all; in a container, or over `su`, there is none.
+    #[must_use]
+    pub fn is_managed(&self) -> bool {
+        match self.manager {
+            Manager::Systemd => said("systemctl", &["--user", "show", "-p", "Version"]).is_some(),
+            Manager::Launchd => said("launchctl", &["print", &domain()]).is_some(),
         }
     }
 
@@ -243,6 +286,22 @@ mod tests {
         assert!(own.name.starts_with("hubless-") && own.name != service(Manager::Systemd, dir, Some("/b")).name);
         let agent = service(Manager::Launchd, dir, None);
         assert_eq!(agent.file, Path::new("/home/l/Library/LaunchAgents/dev.hubless.daemon.plist"));
+    }
+
+    #[test]
+    fn an_old_file_is_renewed_and_none_that_sets_more_than_is_known_here() {
+        let dir = tempfile::tempdir().expect("dir");
+        let service = service(Manager::Systemd, dir.path(), None);
+        assert_eq!(service.renew().expect("nothing there"), Renewed::Needless);
+        fs::create_dir_all(service.file.parent().expect("a directory")).expect("made");
+        let old = service.text.replace("/usr/bin/hubless", "/old/hubless");
+        fs::write(&service.file, &old).expect("written");
+        assert_eq!(service.renew().expect("ours"), Renewed::Done);
+        assert_eq!(fs::read_to_string(&service.file).expect("there"), service.text);
+        let more = old.replace("Restart=", "Environment=\"CODEX_HOME=/c\"\nRestart=");
+        fs::write(&service.file, &more).expect("written");
+        assert!(matches!(service.renew().expect("ours"), Renewed::Sets(line) if line.contains("CODEX_HOME")));
+        assert_eq!(fs::read_to_string(&service.file).expect("there"), more);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The objects of `/api/v3` that tell of devices and of how far apart they are.
 
-use super::terms::Kind::{Is, List, Perhaps, Text, Time, Whole, Yes};
+use super::terms::Kind::{Is, List, Perhaps, Text, Time, Whole, Word, Yes};
 use super::terms::Shape;
 
 /// All of them.
@@ -22,6 +22,7 @@ pub(super) const DEVICES: &[Shape] = &[
             ("theyMiss", Perhaps(&Whole), "changes that we have and it has not; null when that cannot be known"),
             ("weMiss", Perhaps(&Whole), "changes that it has and we have not; null when that cannot be known"),
             ("clockSkewMs", Perhaps(&Whole), "how far its clock is ahead of ours"),
+            ("flow", Perhaps(&Is("Flow")), "null of this device"),
             ("lastError", Perhaps(&Is("Trouble")), "why it could not be reached the last time"),
         ],
     },
@@ -29,6 +30,7 @@ pub(super) const DEVICES: &[Shape] = &[
         name: "Link",
         what: "A connection to a device.",
         fields: &[
+            ("kind", Word(&["loopback", "LAN", "VPN", "WAN", "unknown"]), "what kind of way its address is"),
             ("address", Text, ""),
             ("rttMs", Perhaps(&Whole), "round trip"),
             ("bytesIn", Whole, "of this connection"),
@@ -55,6 +57,7 @@ pub(super) const DEVICES: &[Shape] = &[
             ("theyMiss", Perhaps(&Whole), ""),
             ("weMiss", Perhaps(&Whole), ""),
             ("clockSkewMs", Perhaps(&Whole), ""),
+            ("flow", Perhaps(&Is("Flow")), ""),
             ("lastError", Perhaps(&Is("Trouble")), ""),
             ("bytesIn", Whole, ""),
             ("bytesOut", Whole, ""),
@@ -68,4 +71,35 @@ pub(super) const DEVICES: &[Shape] = &[
     },
     Shape { name: "MatrixCell", what: "", fields: &[("device", Text, ""), ("misses", Perhaps(&Whole), "changes")] },
     Shape { name: "Stranger", what: "", fields: &[("instance", Text, ""), ("address", Text, ""), ("fix", Text, "")] },
+    Shape {
+        name: "Flow",
+        what: "What of documents goes between this device and another, and when.",
+        fields: &[
+            ("enabled", Yes, ""),
+            ("paused", Yes, ""),
+            ("schedule", Perhaps(&Text), "in the words of cron, by this device's time of day"),
+            ("next", Perhaps(&Time), "when documents are exchanged next"),
+            ("gives", Yes, "whether we give"),
+            ("takes", Yes, "whether we take"),
+            ("theyGive", Perhaps(&Yes), "null while that is not known"),
+            ("theyTake", Perhaps(&Yes), ""),
+            ("bandwidth", Perhaps(&Whole), "bytes a second that we send it at most"),
+        ],
+    },
+    Shape {
+        name: "Holding",
+        what: "What is held of a collection, here or beside another device.",
+        fields: &[
+            ("device", Text, ""),
+            ("deviceName", Text, ""),
+            ("thisDevice", Yes, ""),
+            ("collection", Text, ""),
+            ("documents", Whole, ""),
+            ("changes", Whole, ""),
+            ("bytes", Whole, ""),
+            ("ahead", Perhaps(&Whole), "changes that it lacks"),
+            ("behind", Perhaps(&Whole), "changes that we lack"),
+        ],
+    },
+    Shape { name: "Rests", what: "", fields: &[("devices", List(&Text), "names"), ("all", Yes, ""), ("paused", Yes, "")] },
 ];

@@ -84,6 +84,12 @@ pub(crate) const ROUTES: &[Route] = &[
     ),
     read("/api/v3/projects", "Who works on which project, and what is left there.", &[PROJECT], Enveloped(Is("Coordination"))),
     read("/api/v3/sync", "How far apart the devices are.", &[DEVICE, LIMIT, CURSOR], Enveloped(List(&Is("SyncRow")))),
+    read(
+        "/api/v3/sync/list",
+        "What is held of each collection, here and beside each other member.",
+        &[DEVICE, LIMIT, CURSOR],
+        Enveloped(List(&Is("Holding"))),
+    ),
     read("/api/v3/sync/matrix", "Who misses what of whom, as far as this device can know.", &[], Enveloped(List(&Is("MatrixRow")))),
     read(
         "/api/v3/timeline",
@@ -182,6 +188,30 @@ pub(crate) const ROUTES: &[Route] = &[
         Enveloped(Any),
     ),
     write("/api/v3/devices/{device}/rename", "Calls a device otherwise, on all devices.", &[("name", Text, true, "")], Enveloped(Any)),
+    write(
+        "/api/v3/sync/run",
+        "Documents are exchanged now, whatever is paused or scheduled, until both hold the same.",
+        &[("device", Text, false, "with that one alone"), ("dryRun", Yes, false, "only say what would be exchanged")],
+        Enveloped(Any),
+    ),
+    write(
+        "/api/v3/sync/verify",
+        "Every document is compared with each device in reach, and every file is read back from disk.",
+        &[("device", Text, false, "with that one alone"), ("repair", Yes, false, "set damaged files aside and write them anew")],
+        Enveloped(Any),
+    ),
+    write(
+        "/api/v3/sync/pause",
+        "No documents are exchanged until resume.",
+        &[("device", Text, false, "with that one; else with all")],
+        Enveloped(Is("Rests")),
+    ),
+    write(
+        "/api/v3/sync/resume",
+        "Documents are exchanged again.",
+        &[("device", Text, false, "with that one; else with all")],
+        Enveloped(Is("Rests")),
+    ),
     Route { status: 202, ..write("/api/v3/rescan", "Lists all sources anew.", NO_BODY, Enveloped(Any)) },
     write("/api/v3/sources/{source}/{deed}", "pause or resume: a tool or one source rests, or goes on.", NO_BODY, Enveloped(Any)),
     Route { doors: Socket, ..read("/api/v3/export", "Everything in one automerge document.", &[], Other("application/octet-stream")) },

@@ -1,6 +1,6 @@
 //! The objects of `/api/v3`. A field is always there; what is not known is `null`.
 
-use super::terms::Kind::{Is, List, Map, Perhaps, Text, Time, Whole, Word, Yes};
+use super::terms::Kind::{Any, Is, List, Map, Perhaps, Text, Time, Whole, Word, Yes};
 use super::terms::{Kind, Shape};
 
 /// How an agent is judged.
@@ -188,6 +188,7 @@ pub(super) const OURS: &[Shape] = &[
             ("strangers", List(&Is("Stranger")), "other hubless in reach that are not paired"),
             ("sources", List(&Is("Source")), ""),
             ("ways", List(&Is("Way")), ""),
+            ("network", Any, "interfaces that are used and skipped, and what mDNS heard"),
             ("problems", List(&Is("Warning")), ""),
         ],
     },
