@@ -168,10 +168,16 @@ impl Placeholders {
             return Some((end + close.len_utf8(), format!("{first}{stand_in}{close}")));
         }
         if (first == '/' || rest.starts_with("~/")) && rest[first.len_utf8()..].starts_with(|c: char| !c.is_whitespace()) {
+            if let Some((length, stand_in)) = self.known_here(&rest[first.len_utf8()..]) {
+                return Some((first.len_utf8() + length, stand_in));
+            }
             let path = path_here(rest);
             return Some((path.len(), self.of("path", path)));
         }
         let token = token_here(rest);
+        if is_moment(token) {
+            return Some((token.len(), token.to_owned()));
+        }
         let kind = kind_of_token(token)?;
         Some((token.len(), self.of(kind, token)))
     }
@@ -265,7 +271,7 @@ fn token_here(rest: &str) -> &str {
 fn kind_of_token(token: &str) -> Option<&'static str> {
     let has = |what: fn(&char) -> bool| token.chars().any(|c| what(&c));
     let (letters, digits) = (has(|c| c.is_alphabetic()), has(|c| c.is_ascii_digit()));
-    if is_moment(token) || token.contains("::") && token.chars().all(|c| c.is_ascii_lowercase() || c == ':' || c == '_') {
+    if token.contains("::") && token.chars().all(|c| c.is_ascii_lowercase() || c == ':' || c == '_') {
         return None;
     }
     if token.contains('@') {
@@ -329,7 +335,7 @@ mod tests {
             "<device-1> not seen, <agent-1> idle; <agent-1> working; same"
         );
         assert_eq!(all.cover("device=\"anna's mac\" agent=sam"), "device=\"<device-1>\" agent=<agent-1>");
-        assert_eq!(all.cover("in /home/lena/my work/api now"), "in /<path-1> now");
+        assert_eq!(all.cover("in /home/lena/my work/api now"), "in <path-1> now");
     }
 
     #[test]
