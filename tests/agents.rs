@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -158,6 +159,9 @@ fn a_line_is_on_the_paired_device_at_once() {
     drop(a);
 }
 
+/// How long nothing must change until everything has been read.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// The corpus as a home, and what an independent count finds there.
 fn laid_out(home: &Home) -> Option<(PathBuf, Value)> {
     let named = std::env::var_os("HUBLESS_CORPUS").map(PathBuf::from);
@@ -221,12 +225,16 @@ fn real_files_show_the_numbers_of_an_independent_count() {
             assert_eq!(daemon.ask("POST", "/api/v3/rescan", "", b"").status, 202);
         }
         let mut shown = Value::Null;
-        let settled = eventually(SOON, &format!("the numbers {how}: {count}"), || {
+        // The lists of transcripts and plans may come a moment after the sums: it is over when nothing has come for a while.
+        let (mut same_since, mut before) = (Since::now(), Value::Null);
+        let settled = eventually(SOON, &format!("the numbers {how}: {count}, before: {last}"), || {
             shown = sums(&daemon);
-            (expected(&shown) && (last.is_null() || last == shown)).then(|| shown.clone())
+            if shown != before {
+                (same_since, before) = (Since::now(), shown.clone());
+            }
+            (expected(&shown) && same_since.elapsed() > QUIET && (last.is_null() || last == shown)).then(|| shown.clone())
         });
         if last.is_null() {
-            // The lists of transcripts and plans may come a moment after the sums.
             let tasks = number("/claude_tasks/tasks");
             let todos = number("/claude_todos/distinct_texts");
             assert!(settled["todos"].as_u64() >= Some(todos.max(tasks)), "{settled}");

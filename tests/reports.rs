@@ -377,3 +377,37 @@ fn records_of_sessions_are_on_disk_before_the_answer() {
     let claude = hub["sessions"].as_array().expect("rows").iter().find(|row| row["toolSession"] == "0198-b").expect("kept").clone();
     assert_eq!((&claude["aiPlatform"], &claude["title"], &claude["machineId"]), (&json!("claude"), &json!("Retry budget"), &json!("anna")));
 }
+
+/// A text of control characters takes six times its length where it is kept: what would not fit is refused, and never acknowledged.
+#[test]
+fn what_is_too_long_to_be_kept_is_refused_and_never_acknowledged() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let (long, large) = ("\u{1}".repeat(16_000), "x".repeat(16_000));
+    for (target, body) in [
+        ("/api/v3/todos", json!({"content": format!("C{long}")})),
+        ("/api/v3/beats", json!({"agent": "sam", "task": long})),
+        ("/api/v3/beats", json!({"agent": "sam", "task": large, "file": large, "note": large, "session": large})),
+        ("/api/v1/sync/sessions", json!([{"id": "x", "title": long}])),
+        ("/api/v1/sync/sessions", json!([{"id": "x", "title": large, "cwd": large, "branch": large, "agent": large}])),
+    ] {
+        let answer = daemon.post(target, &body);
+        assert!(
+            answer.status == 400 || answer.status == 413,
+            "{target}: {} {}",
+            answer.status,
+            answer.text().chars().take(200).collect::<String>()
+        );
+    }
+    // Three long texts are a report; and a list of a tool that holds what is too long costs that and nothing else.
+    assert_eq!(daemon.post("/api/v3/beats", &json!({"agent": "max", "task": large, "file": large, "note": "n"})).status, 200);
+    home.list("11111111-0000-4000-8000-000000000001", &[(&format!("Z{long}"), "pending"), ("good", "pending")]);
+    daemon.todo_is("good", "pending");
+    let said = daemon.get("/api/v3/overview");
+    assert_eq!(said["data"]["problems"], json!([]), "{}", said["data"]["problems"]);
+    let count = daemon.rows("/api/v3/todos?limit=0").len();
+    daemon.stop();
+    let daemon = home.up();
+    assert_eq!(daemon.rows("/api/v3/todos?limit=0").len(), count, "what was shown is kept");
+    assert!(agent(&daemon, "max").is_some() && agent(&daemon, "sam").is_none());
+}

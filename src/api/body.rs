@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use crate::model::limits::{METADATA_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::model::limits::{METADATA_BYTES_MAX, REPORT_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::model::text::Foreign;
 
 /// Bytes of one body (INTERFACE §4, rule 9).
@@ -31,7 +31,7 @@ impl Fields {
 
     /// The fields of one row of a list.
     pub(crate) fn of_row(row: Value) -> Result<Fields, Problem> {
-        if let Value::Object(left) = row { Ok(Fields { left }) } else { Err(wrong("row", "an object", &row)) }
+        if let Value::Object(left) = row { Fields::fitting(left) } else { Err(wrong("row", "an object", &row)) }
     }
 
     /// Reads a body that is a list, or an object that holds one under `name`; the rows, and the other fields.
@@ -56,10 +56,20 @@ impl Fields {
             return Ok(Fields { left: Map::new() });
         }
         match serde_json::from_slice(bytes) {
-            Ok(Value::Object(left)) => Ok(Fields { left }),
+            Ok(Value::Object(left)) => Fields::fitting(left),
             Ok(_) => Err(Problem::bad("the body is not a JSON object")),
             Err(error) => Err(Problem::bad("the body is not JSON").because(error.to_string())),
         }
+    }
+
+    /// What is larger than a fact can be is refused before anything is promised.
+    fn fitting(left: Map<String, Value>) -> Result<Fields, Problem> {
+        let bytes = serde_json::to_vec(&left).map_or(0, |bytes| bytes.len());
+        if bytes > REPORT_BYTES_MAX {
+            return Err(Problem::new(413, "too-large", format!("its texts are longer than {REPORT_BYTES_MAX} bytes together"))
+                .fix("say it in fewer words"));
+        }
+        Ok(Fields { left })
     }
 
     fn take(&mut self, name: &str) -> Option<Value> {
@@ -70,7 +80,7 @@ impl Fields {
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<Foreign>, Problem> {
         match self.take(name) {
             None => Ok(None),
-            Some(Value::String(text)) if text.len() <= TEXT_BYTES_MAX => Ok(Some(Foreign::new(text))),
+            Some(Value::String(text)) if is_whole(&text) => Ok(Some(Foreign::new(text))),
             Some(Value::String(_)) => Err(Problem::bad(format!("“{name}” is longer than {TEXT_BYTES_MAX} bytes"))),
             Some(other) => Err(wrong(name, "a text", &other)),
         }
@@ -99,7 +109,7 @@ impl Fields {
             None => return Err(Problem::bad(format!("“{name}” is missing"))),
         };
         let text = |value: Value| match value.as_str() {
-            Some(text) if text.len() <= TEXT_BYTES_MAX => Ok(Foreign::new(text)),
+            Some(text) if is_whole(text) => Ok(Foreign::new(text)),
             Some(_) => Err(Problem::bad(format!("“{name}” is longer than {TEXT_BYTES_MAX} bytes"))),
             None => Err(wrong(name, "a list of texts", &value)),
         };
@@ -171,6 +181,11 @@ impl Fields {
             |name: &String| format!("unknown-field: this route knows no “{}”; it was passed over", Foreign::new(name.as_str()).plain());
         self.left.keys().map(line).collect()
     }
+}
+
+/// Whether a text is taken without being cut.
+fn is_whole(text: &str) -> bool {
+    text.len() <= TEXT_BYTES_MAX && Foreign::new(text).json().len() == text.len()
 }
 
 async fn whole(body: Body) -> Result<Bytes, Problem> {

@@ -8,6 +8,9 @@ pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 pub const TAG_CHARS_MAX: usize = 64;
 /// Bytes of one fact's JSON; a longer one is no fact.
 pub const FACT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the JSON of one report, todo or record that a program gives: what becomes of it must be a fact, with our own names and
+/// its metadata as a text (which at most doubles).
+pub const REPORT_BYTES_MAX: usize = FACT_BYTES_MAX - 2 * METADATA_BYTES_MAX;
 /// The largest revision, round, life or shard number; a larger one is no fact (DESIGN §4: a peer must not exhaust a counter).
 pub const COUNT_MAX: u64 = 1 << 40;
 /// A revision of a beat that no device reaches by counting its own (a thousand a second for 17 years): somebody else wrote it.

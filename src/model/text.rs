@@ -12,15 +12,19 @@ use unicode_normalization::UnicodeNormalization;
 pub struct Foreign(String);
 
 impl Foreign {
-    /// Takes text in, cut at `limits::TEXT_BYTES_MAX` on a character border.
+    /// Takes text in, cut on a character border where it would take more than `limits::TEXT_BYTES_MAX` in JSON: a fact is
+    /// measured by its JSON, and there a control character takes six bytes.
     pub fn new(text: impl Into<String>) -> Foreign {
         let mut text = text.into();
-        if text.len() > super::limits::TEXT_BYTES_MAX {
-            let mut end = super::limits::TEXT_BYTES_MAX;
-            while !text.is_char_boundary(end) {
-                end -= 1;
+        if text.len() > super::limits::TEXT_BYTES_MAX / ESCAPE_BYTES_MAX {
+            let mut written = 0;
+            let over = text.char_indices().find(|(_, c)| {
+                written += in_json(*c);
+                written > super::limits::TEXT_BYTES_MAX
+            });
+            if let Some((end, _)) = over {
+                text.truncate(end);
             }
-            text.truncate(end);
         }
         Foreign(text)
     }
@@ -82,6 +86,18 @@ impl Foreign {
     }
 }
 
+/// Bytes of the longest escape in JSON: `\u0001`.
+const ESCAPE_BYTES_MAX: usize = 6;
+
+/// Bytes that a character takes in JSON, as `serde_json` writes it.
+fn in_json(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => ESCAPE_BYTES_MAX,
+        _ => c.len_utf8(),
+    }
+}
+
 /// Letters, marks, digits, signs and the plain space; no control, no bidirectional override, no invisible joiner.
 pub(crate) fn is_safe(c: char) -> bool {
     let hidden = matches!(c,
@@ -111,6 +127,17 @@ mod tests {
         fn no_control_character_leaves(text: String) -> bool {
             let foreign = Foreign::new(text);
             foreign.plain().chars().all(is_safe) && !foreign.html().contains(['<', '>', '"', '\''])
+        }
+
+        fn a_text_takes_no_more_in_json_than_it_may(text: String, times: u16) -> bool {
+            let text = text.repeat(usize::from(times % 1_000));
+            let foreign = Foreign::new(text.clone());
+            let json = |text: &str| serde_json::to_string(text).expect("JSON").len() - 2;
+            let max = crate::model::limits::TEXT_BYTES_MAX;
+            let next = text[foreign.json().len()..].chars().next();
+            json(foreign.json()) <= max
+                && next.map_or(foreign.json() == text, |next| json(&format!("{}{next}", foreign.json())) > max)
+                && json(&text) == text.chars().map(in_json).sum::<usize>()
         }
 
         fn normalising_twice_changes_nothing(text: String) -> bool {

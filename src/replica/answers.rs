@@ -8,7 +8,7 @@ use crate::model::effects::Effects;
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, Asker, DeviceId};
 use crate::model::input::LinkAction;
-use crate::model::limits::{BEAT_FACT_EVERY_MS, METADATA_BYTES_MAX};
+use crate::model::limits::{BEAT_FACT_EVERY_MS, FACT_BYTES_MAX, METADATA_BYTES_MAX};
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
@@ -247,6 +247,9 @@ impl Replica {
             *owner = self.called(owner.clone());
         }
         let mut decision = deeds::decide(&self.showing.todos, &what, &by, at, unique)?;
+        if decision.facts.iter().map(saved::todo).any(|(_, value)| value.len() > FACT_BYTES_MAX) {
+            return Err(Refusal::new(Code::BadRequest, "its texts are too long together").fix("say it in fewer words"));
+        }
         let is_fact = |(key, value): (FactKey, String)| saved::is_fact(&key, &value);
         if !decision.facts.iter().map(saved::todo).all(is_fact) {
             // A member wrote the last number that there is: nothing after it would count.

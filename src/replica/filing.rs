@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use crate::model::effects::Effects;
 use crate::model::fact::FactKey;
+use crate::model::limits::FACT_BYTES_MAX;
 use crate::model::todo::{ActFact, Deed, TodoFact};
+use crate::model::view::Warning;
 
 use super::machine::Replica;
 use super::saved::{self, Noun};
@@ -21,6 +23,9 @@ impl Replica {
 
     /// Takes one fact in that is written at the end of the step, where the rule decides. `true`: whoever gives it is to learn it.
     pub(super) fn gather(&mut self, name: &str, fact: (FactKey, String)) -> bool {
+        if !self.fits(&fact) {
+            return false;
+        }
         let shards = self.shards(name, std::slice::from_ref(&fact));
         let new: Vec<bool> = shards.iter().map(|shard| self.library.gather(shard, &fact.0, fact.1.clone())).collect();
         new.contains(&true)
@@ -28,8 +33,19 @@ impl Replica {
 
     /// Writes facts where it was decided that they are to stand.
     pub(super) fn write_into(&mut self, shard: &str, facts: &[(FactKey, String)], out: &mut Effects) {
-        let fresh = self.library.write(shard, facts, &mut out.keep);
+        let facts: Vec<_> = facts.iter().filter(|fact| self.fits(fact)).cloned().collect();
+        let fresh = self.library.write(shard, &facts, &mut out.keep);
         self.fresh.extend(fresh.into_iter().map(|fresh| (None, fresh)));
+    }
+
+    /// Whether it is short enough for a fact. A longer one would be dropped by whoever reads it, and its whole document held back.
+    fn fits(&mut self, (_, value): &(FactKey, String)) -> bool {
+        let fits = value.len() <= FACT_BYTES_MAX;
+        if !fits {
+            let what = format!("something that a tool wrote is longer than {FACT_BYTES_MAX} bytes and was not kept");
+            self.warn("oversized", true, || Warning { what, fix: None });
+        }
+        fits
     }
 
     /// Writes what was gathered in this step.

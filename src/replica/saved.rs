@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::model::beat::Beat;
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, DocId, SessionId};
-use crate::model::limits::COUNT_MAX;
+use crate::model::limits::{COUNT_MAX, FACT_BYTES_MAX};
 use crate::model::member::{ChoiceFact, DeviceFact, Fleet};
 use crate::model::session::{EndFact, SessionFact};
 use crate::model::todo::{Deed, TodoFact};
@@ -82,7 +82,9 @@ pub fn may_stand_in(doc: &DocId, key: &FactKey, value: &str) -> bool {
 /// Whether others take it for a fact: its name is one, and its value reads as what the name says.
 #[must_use]
 pub fn is_fact(key: &FactKey, value: &str) -> bool {
-    key.to_string().parse().as_ref() == Ok(key) && (matches!(key, FactKey::Other(_)) || read(key, value).is_some())
+    value.len() <= FACT_BYTES_MAX
+        && key.to_string().parse().as_ref() == Ok(key)
+        && (matches!(key, FactKey::Other(_)) || read(key, value).is_some())
 }
 
 /// Writes a todo fact under its name.
