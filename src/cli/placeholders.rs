@@ -169,9 +169,16 @@ impl Placeholders {
         }
         if (first == '/' || rest.starts_with("~/")) && rest[first.len_utf8()..].starts_with(|c: char| !c.is_whitespace()) {
             let path = path_here(rest);
+            // One that was learned may go on where a path would seem to end; one that goes on behind what was learned is another.
+            if let Some((length, stand_in)) = self.known_here(&rest[first.len_utf8()..]).filter(|(length, _)| *length + 1 >= path.len()) {
+                return Some((first.len_utf8() + length, stand_in));
+            }
             return Some((path.len(), self.of("path", path)));
         }
         let token = token_here(rest);
+        if is_moment(token) {
+            return Some((token.len(), token.to_owned()));
+        }
         let kind = kind_of_token(token)?;
         Some((token.len(), self.of(kind, token)))
     }
@@ -221,6 +228,7 @@ fn is_moment(text: &str) -> bool {
         && bytes[4] == b'-'
         && bytes[7] == b'-'
         && bytes[10].eq_ignore_ascii_case(&b't')
+        && bytes.iter().all(|byte| byte.is_ascii_digit() || b"-:.+TtZz".contains(byte))
 }
 
 /// The byte at which a quoted text ends.
@@ -265,7 +273,7 @@ fn token_here(rest: &str) -> &str {
 fn kind_of_token(token: &str) -> Option<&'static str> {
     let has = |what: fn(&char) -> bool| token.chars().any(|c| what(&c));
     let (letters, digits) = (has(|c| c.is_alphabetic()), has(|c| c.is_ascii_digit()));
-    if is_moment(token) || token.contains("::") && token.chars().all(|c| c.is_ascii_lowercase() || c == ':' || c == '_') {
+    if token.contains("::") && token.chars().all(|c| c.is_ascii_lowercase() || c == ':' || c == '_') {
         return None;
     }
     if token.contains('@') {
@@ -329,7 +337,7 @@ mod tests {
             "<device-1> not seen, <agent-1> idle; <agent-1> working; same"
         );
         assert_eq!(all.cover("device=\"anna's mac\" agent=sam"), "device=\"<device-1>\" agent=<agent-1>");
-        assert_eq!(all.cover("in /home/lena/my work/api now"), "in /<path-1> now");
+        assert_eq!(all.cover("in /home/lena/my work/api now"), "in <path-1> now");
     }
 
     #[test]
@@ -348,6 +356,7 @@ mod tests {
             ("lena@example.org", "<mail-1>"),
             ("12D3KooWabcdef9 7Q2M-KX4D", "<id-1> <id-2>"),
             ("2026-11-21T18:27:22.123Z WARN hubless::network: mDNS: no", "2026-11-21T18:27:22.123Z WARN hubless::network: mDNS: no"),
+            ("2026-11-21Tsecret-name", "<id-3>"),
             ("found 3 active sessions, format 1, 0.1.0", "found 3 active sessions, format 1, 0.1.0"),
         ] {
             assert_eq!(all.cover(text), shown);
