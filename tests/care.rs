@@ -87,6 +87,7 @@ fn doctor_mends_what_is_ours_and_touches_no_document_no_key_and_nothing_foreign(
     let (run, data) = (home.root().join("run"), home.data());
     assert!(run.join("ctl.sock").exists() && run.join("http.json").exists(), "a daemon that was killed leaves them");
     fs::write(data.join("foreign.txt"), "mine").expect("written");
+    fs::set_permissions(data.join("foreign.txt"), Permissions::from_mode(0o644)).expect("set");
     fs::set_permissions(&data, Permissions::from_mode(0o755)).expect("set");
     fs::set_permissions(data.join("keys/device"), Permissions::from_mode(0o644)).expect("set");
     fs::remove_file(data.join("index/conf")).expect("an index is there");
@@ -109,6 +110,7 @@ fn doctor_mends_what_is_ours_and_touches_no_document_no_key_and_nothing_foreign(
         (fs::read(data.join("keys/device")).expect("a key"), fs::read_to_string(data.join("foreign.txt")).expect("there")),
         (key, "mine".to_owned())
     );
+    assert_eq!(mode(&data.join("foreign.txt")), 0o644);
     let again = home.run(&["doctor", "--fix"]);
     assert!(again.out.starts_with("· nothing to mend"), "{}", again.out);
     let daemon = home.up();

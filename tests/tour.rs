@@ -7,6 +7,9 @@
 //! begins with `<!-- console`, and is run without looking at what it prints. `console open` leaves the command running until
 //! `console close`. What only reads is asked again until it says what the page says, or time is up.
 //! `HUBLESS_WRITE_DOCS=1 cargo test --test main tour` writes what differs anew.
+//!
+//! A runner of our own: those that exist (trycmd, snapbox) know one directory and pipes. Here are several devices, terminals that ask, a
+//! command that waits for another device, and names that come back in a later command.
 
 #[path = "tour/page.rs"]
 mod page;

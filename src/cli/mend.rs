@@ -6,7 +6,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -17,8 +17,10 @@ use super::{hooks, service};
 use crate::model::text::Foreign;
 use crate::setup::Renewed;
 
-/// Folders of folders that are looked into; the deepest of ours has six.
-const DEPTH_MAX: usize = 8;
+/// What of the data directory is surely ours; what else lies in it is guarded by the directory's own mode.
+const DATA: &[&str] = &["docs", "index", "quarantine", "keys", "spool", "lock", "format", "life", "last-port"];
+/// The newest log, and what was said before there was one.
+const LOGS: &[&str] = &["hubless.log", "up.err"];
 
 /// What was done, and what could not be.
 struct Mender<'c> {
@@ -59,13 +61,11 @@ impl Mender<'_> {
     /// What is ours is for us alone.
     fn modes(&mut self) -> anyhow::Result<()> {
         let home = &self.context.config.home;
-        let mut open = Vec::new();
-        for dir in [&home.data_dir, &home.run_dir, &home.logs_dir] {
-            // A link in the place of one of them is somebody's wish; links further down are not followed.
-            if let Ok(meta) = fs::metadata(dir) {
-                wider(dir, &meta, 0, &mut open);
-            }
-        }
+        let below = |dir: &Path, names: &[&str]| names.iter().map(|name| dir.join(name)).collect::<Vec<_>>();
+        let keys = fs::read_dir(home.data_dir.join("keys")).into_iter().flatten().flatten().map(|entry| entry.path());
+        let ours = [home.data_dir.clone(), home.run_dir.clone(), home.logs_dir.clone(), home.socket(), home.http_json()];
+        let paths = ours.into_iter().chain(below(&home.data_dir, DATA)).chain(keys).chain(below(&home.logs_dir, LOGS));
+        let open: Vec<_> = paths.filter_map(|path| wider(&path).map(|(mode, wanted)| (path, mode, wanted))).collect();
         for (path, mode, wanted) in open {
             let shown = path.display().to_string();
             match fs::set_permissions(&path, Permissions::from_mode(mode & wanted)) {
@@ -163,31 +163,16 @@ fn plain(text: &str) -> String {
     Foreign::new(text).plain()
 }
 
-/// Directories and files of ours that others can look into: the path, its mode, the bits that it may have.
-fn wider(path: &Path, meta: &fs::Metadata, depth: usize, out: &mut Vec<(PathBuf, u32, u32)>) {
-    if meta.uid() != rustix::process::getuid().as_raw() {
-        return;
-    }
-    let kind = meta.file_type();
+/// The mode of what others can look into, and the bits that it may have. Links are not followed: what they lead to is not ours by that.
+fn wider(path: &Path) -> Option<(u32, u32)> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    let (kind, mode) = (meta.file_type(), meta.permissions().mode() & 0o7777);
     let wanted = match (kind.is_dir(), kind.is_file() || kind.is_socket()) {
         (true, _) => 0o700,
         (_, true) => 0o600,
-        (false, false) => return,
+        (false, false) => return None,
     };
-    let mode = meta.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        out.push((path.to_owned(), mode, wanted));
-    }
-    if !kind.is_dir() || depth >= DEPTH_MAX {
-        return;
-    }
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        let below = entry.path();
-        // No link is followed: what it leads to is not ours by that.
-        if let Ok(meta) = fs::symlink_metadata(&below) {
-            wider(&below, &meta, depth + 1, out);
-        }
-    }
+    (meta.uid() == rustix::process::getuid().as_raw() && mode & 0o077 != 0).then_some((mode, wanted))
 }
 
 /// The lock, when nobody else holds it; it is let go when this is dropped. Nothing is made where there was never a daemon.
@@ -222,20 +207,18 @@ mod tests {
     #[test]
     fn modes_are_narrowed_and_links_are_not_followed() {
         let dir = tempfile::tempdir().expect("dir");
-        let (own, foreign) = (dir.path().join("own"), dir.path().join("foreign"));
-        fs::create_dir_all(own.join("keys")).expect("made");
-        fs::create_dir(&foreign).expect("made");
-        fs::write(own.join("keys/device"), "k").expect("written");
-        fs::write(foreign.join("x"), "x").expect("written");
+        let (own, key, foreign, link) =
+            (dir.path().join("own"), dir.path().join("key"), dir.path().join("foreign"), dir.path().join("link"));
+        fs::create_dir(&own).expect("made");
+        fs::write(&key, "k").expect("written");
+        fs::write(&foreign, "x").expect("written");
         let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("set");
         set(&own, 0o755);
-        set(&own.join("keys"), 0o700);
-        set(&own.join("keys/device"), 0o400);
-        set(&foreign.join("x"), 0o666);
-        std::os::unix::fs::symlink(&foreign, own.join("link")).expect("linked");
-        let mut open = Vec::new();
-        wider(&own, &fs::metadata(&own).expect("there"), 0, &mut open);
-        assert_eq!(open, [(own.clone(), 0o755, 0o700)], "0400 lets nobody else in; the link's end is not ours");
+        set(&key, 0o400);
+        set(&foreign, 0o666);
+        std::os::unix::fs::symlink(&foreign, &link).expect("linked");
+        assert_eq!([&own, &key, &foreign, &link].map(|path| wider(path)), [Some((0o755, 0o700)), None, Some((0o666, 0o600)), None]);
+        assert_eq!(wider(&dir.path().join("none")), None);
     }
 
     #[test]

@@ -172,6 +172,10 @@ impl Placeholders {
                 return Some((first.len_utf8() + length, stand_in));
             }
             let path = path_here(rest);
+            // One that was learned may go on where a path would seem to end; one that goes on behind what was learned is another.
+            if let Some((length, stand_in)) = self.known_here(&rest[first.len_utf8()..]).filter(|(length, _)| *length + 1 >= path.len()) {
+                return Some((first.len_utf8() + length, stand_in));
+            }
             return Some((path.len(), self.of("path", path)));
         }
         let token = token_here(rest);
@@ -227,6 +231,7 @@ fn is_moment(text: &str) -> bool {
         && bytes[4] == b'-'
         && bytes[7] == b'-'
         && bytes[10].eq_ignore_ascii_case(&b't')
+        && bytes.iter().all(|byte| byte.is_ascii_digit() || b"-:.+TtZz".contains(byte))
 }
 
 /// The byte at which a quoted text ends.
@@ -354,6 +359,7 @@ mod tests {
             ("lena@example.org", "<mail-1>"),
             ("12D3KooWabcdef9 7Q2M-KX4D", "<id-1> <id-2>"),
             ("2026-11-21T18:27:22.123Z WARN hubless::network: mDNS: no", "2026-11-21T18:27:22.123Z WARN hubless::network: mDNS: no"),
+            ("2026-11-21Tsecret-name", "<id-3>"),
             ("found 3 active sessions, format 1, 0.1.0", "found 3 active sessions, format 1, 0.1.0"),
         ] {
             assert_eq!(all.cover(text), shown);
