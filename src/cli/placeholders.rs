@@ -168,9 +168,6 @@ impl Placeholders {
             return Some((end + close.len_utf8(), format!("{first}{stand_in}{close}")));
         }
         if (first == '/' || rest.starts_with("~/")) && rest[first.len_utf8()..].starts_with(|c: char| !c.is_whitespace()) {
-            if let Some((length, stand_in)) = self.known_here(&rest[first.len_utf8()..]) {
-                return Some((first.len_utf8() + length, stand_in));
-            }
             let path = path_here(rest);
             // One that was learned may go on where a path would seem to end; one that goes on behind what was learned is another.
             if let Some((length, stand_in)) = self.known_here(&rest[first.len_utf8()..]).filter(|(length, _)| *length + 1 >= path.len()) {

@@ -72,9 +72,10 @@ pub(crate) async fn read(context: &Context, device: Option<&Value>) -> anyhow::R
     Ok(envelope)
 }
 
-/// Leaves of an overview what is of one device.
+/// Leaves of an overview what is of one device, and how many there are.
 fn only(envelope: &mut Value, device: &Value) {
     let data = &mut envelope["data"];
+    data["devicesTotal"] = json!(fields::list(data, "devices").len());
     for key in ["devices", "agents", "active_sessions"] {
         if let Some(rows) = data[key].as_array_mut() {
             rows.retain(|row| row["device"] == *device);
@@ -107,13 +108,18 @@ fn screen(out: Out, envelope: &Value, now_ms: i64) -> String {
     text
 }
 
+/// Whether there is no other device: not, whether no other is shown.
+fn is_alone(data: &Value) -> bool {
+    fields::number(data, "devicesTotal").unwrap_or(i64::try_from(fields::list(data, "devices").len()).unwrap_or(i64::MAX)) < 2
+}
+
 fn verdict(out: Out, envelope: &Value, now_ms: i64) -> String {
     let data = &envelope["data"];
     let all = fields::list(data, "devices");
     let reachable = all.iter().filter(|device| fields::yes(device, "reachable")).count();
     let mut parts = vec![fields::or_dash(envelope, "device")];
     parts.push(format!("{}, {reachable} reachable", counted(all.len() as u64, "device")));
-    parts.extend(step(all, now_ms));
+    parts.extend(if is_alone(data) { Some("alone".to_owned()) } else { step(all, now_ms) });
     let needs = fields::count(data, "needsYou");
     if needs > 0 {
         parts.push(out.tint(Tint::Warn, &format!("{needs} {} for you", if needs == 1 { "waits" } else { "wait" })));
@@ -131,9 +137,6 @@ fn verdict(out: Out, envelope: &Value, now_ms: i64) -> String {
 /// Whether the other devices hold what we hold, as far as they can be reached.
 fn step(all: &[Value], now_ms: i64) -> Option<String> {
     let others: Vec<&Value> = all.iter().filter(|d| !fields::yes(d, "thisDevice") && fields::yes(d, "reachable")).collect();
-    if all.len() < 2 {
-        return Some("alone".to_owned());
-    }
     let oldest = others.iter().filter_map(|device| fields::time(device, "lastContact")).min()?;
     let level = others.iter().all(|device| fields::yes(&device["link"], "level"));
     Some(if level { format!("in step {} ago", ages::since(now_ms, oldest)) } else { "getting in step".to_owned() })
@@ -179,7 +182,7 @@ fn next(data: &Value) -> Vec<String> {
     if fields::count(data, "conflicts") > 0 {
         out.push("hubless todos conflicts".to_owned());
     }
-    if fields::list(data, "devices").len() < 2 && fields::list(data, "strangers").is_empty() {
+    if is_alone(data) && fields::list(data, "strangers").is_empty() {
         out.push("hubless pair".to_owned());
     }
     out
