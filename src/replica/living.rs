@@ -203,6 +203,11 @@ impl Replica {
     /// What a session is when its file was read to its end: what its last lines say, or over.
     pub(super) fn judge_session(&mut self, sight: &Sight<'_>, now: Now, out: &mut Effects) {
         if now.wall_ms.saturating_sub(sight.at) > GIVEN_UP_MS {
+            // Another file of the same session was written lately: this one says nothing of its end.
+            let lately = |last: &Beat| is_newer(last, sight.at, now) && now.wall_ms.saturating_sub(last.at) <= GIVEN_UP_MS;
+            if let Some(last) = self.last_word(sight).filter(lately) {
+                return self.recount(&last, sight.counts, now, out);
+            }
             match self.showing.ended(&sight.session).filter(|end| end.at > sight.at).cloned() {
                 Some(end) => self.recount_ended(sight, &end, now, out),
                 None => self.end(sight.session, "inferred", sight.counts, sight.at, now, out),
@@ -212,12 +217,18 @@ impl Replica {
         }
     }
 
+    /// What is known of who works in it.
+    fn last_word(&self, sight: &Sight<'_>) -> Option<Beat> {
+        let key = AgentKey { device: self.me.device, agent: agent_key(sight.agent), session: sight.session };
+        self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned())
+    }
+
     /// Takes in what the files show of an agent. Of what is older than what is known only the counts are taken (the file was
     /// cut or written anew); what a person or a hook said stands until the files say something newer. What is known and is
     /// yet to come was said by a clock that was wrong since: it makes nothing else old.
     pub(super) fn sight(&mut self, sight: &Sight<'_>, now: Now, out: &mut Effects) {
         let key = AgentKey { device: self.me.device, agent: agent_key(sight.agent), session: sight.session };
-        let before = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
+        let before = self.last_word(sight);
         let at = sight.at.min(now.wall_ms);
         if let Some(newer) = before.as_ref().filter(|before| is_newer(before, at, now)) {
             self.recount(newer, sight.counts, now, out);
@@ -294,9 +305,7 @@ impl Replica {
 
     /// A session is over, and its file, cut or written anew, counts otherwise now: its agent's last word says so.
     fn recount_ended(&mut self, sight: &Sight<'_>, end: &EndFact, now: Now, out: &mut Effects) {
-        let key = AgentKey { device: self.me.device, agent: agent_key(sight.agent), session: sight.session };
-        let last = self.presences.own().get(&key).map(|alive| alive.beat.clone()).or_else(|| self.showing.beat(&key).cloned());
-        match last.filter(|last| last.at >= end.at) {
+        match self.last_word(sight).filter(|last| last.at >= end.at) {
             Some(last) => self.recount(&last, sight.counts, now, out),
             None if end.counts == sight.counts => {}
             None => {

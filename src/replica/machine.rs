@@ -187,24 +187,29 @@ impl Replica {
             library,
             fleet,
         };
-        replica.showing.set_stale_after(replica.me.stale_after_ms);
-        replica.showing.view.keywords = Arc::clone(&replica.me.keywords);
-        replica.living = Living::open(&replica.me.device, &replica.reading.following);
-        replica.name_damaged(&mut out);
-        replica.learn_changed(now);
-        replica.showing.take_new_sessions();
-        if founded {
-            replica.note_lost_fleet(&mut out);
-            replica.fleet_changed = true;
-        }
-        replica.write_members(&entries, &mut out);
-        replica.begin_staying(now, &mut out);
-        replica.rest_again();
-        replica.reading.drop_void(&mut out);
-        replica.reading.list(now, &mut out);
-        replica.introduce(&mut out);
-        replica.finish(now, &mut out);
+        replica.begin(founded, &entries, now, &mut out);
         (replica, out)
+    }
+
+    /// What is done once, with what was opened; `founded`: the fleet begins here.
+    fn begin(&mut self, founded: bool, entries: &[Vec<u8>], now: Now, out: &mut Effects) {
+        self.showing.set_stale_after(self.me.stale_after_ms);
+        self.showing.view.keywords = Arc::clone(&self.me.keywords);
+        self.living = Living::open(&self.me.device, &self.reading.following);
+        self.name_damaged(out);
+        self.learn_changed(now);
+        self.showing.take_new_sessions();
+        if founded {
+            self.note_lost_fleet(out);
+            self.fleet_changed = true;
+        }
+        self.write_members(entries, out);
+        self.begin_staying(now, out);
+        self.rest_again();
+        self.reading.drop_void(out);
+        self.reading.list(now, out);
+        self.introduce(out);
+        self.finish(now, out);
     }
 
     /// One thing happened.
