@@ -197,8 +197,23 @@ fn files_below(dir: &Path) -> u64 {
 
 /// What only a running daemon knows: sources, devices, its own warnings.
 fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
+    let mut out = sources(fields::list(data, "sources"), now_ms);
+    out.extend(staying(&data["sessions"]));
+    out.extend(fields::list(data, "ways").iter().map(|way| way_runs(way, now_ms)));
+    out.extend(doctor_network::found(data).into_iter().map(|(name, what, fix)| match fix {
+        Some(fix) => Check::remark(name, what, fix),
+        None => Check::fine(name, what),
+    }));
+    let others = fields::list(data, "devices").iter().filter(|device| !fields::yes(device, "thisDevice"));
+    out.extend(others.flat_map(|device| of_device(device, now_ms)));
+    let problems = fields::list(data, "problems").iter();
+    out.extend(problems.map(|problem| Check::wrong("daemon.warns", fields::or_dash(problem, "what"), fields::or_dash(problem, "fix"))));
+    out
+}
+
+fn sources(sources: &[Value], now_ms: i64) -> Vec<Check> {
     let mut out = Vec::new();
-    for source in fields::list(data, "sources") {
+    for source in sources {
         let what = devices::watched(source, now_ms);
         let (present, error) = (fields::yes(source, "present"), fields::text(source, "error"));
         out.push(match (present, error) {
@@ -226,8 +241,13 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
             out.push(Check::remark("sources.malformed", what, "the rest is there; the tool may be of a newer version"));
         }
     }
-    out.extend(unknown_kinds(fields::list(data, "sources")));
-    let staying = fields::count(&data["sessions"], "stayHere");
+    out.extend(unknown_kinds(sources));
+    out
+}
+
+fn staying(sessions: &Value) -> Vec<Check> {
+    let mut out = Vec::new();
+    let staying = fields::count(sessions, "stayHere");
     if staying > 0 {
         out.push(Check::fine(
             "sync.exclude",
@@ -237,7 +257,7 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
             ),
         ));
     }
-    let unknown = fields::count(&data["sessions"], "stayUnknown");
+    let unknown = fields::count(sessions, "stayUnknown");
     if unknown > 0 {
         out.push(Check::remark(
             "sync.exclude.unknown",
@@ -246,42 +266,34 @@ fn said_by_daemon(data: &Value, now_ms: i64) -> Vec<Check> {
              list shows which stay",
         ));
     }
-    out.extend(fields::list(data, "ways").iter().map(|way| way_runs(way, now_ms)));
-    out.extend(doctor_network::found(data).into_iter().map(|(name, what, fix)| match fix {
-        Some(fix) => Check::remark(name, what, fix),
-        None => Check::fine(name, what),
-    }));
-    for device in fields::list(data, "devices").iter().filter(|device| !fields::yes(device, "thisDevice")) {
-        let name = fields::or_dash(device, "name");
-        if fields::yes(device, "reachable") {
-            out.push(Check::fine("device.reachable", format!("{name} is reachable")));
-        } else {
-            let why = fields::text(&device["lastError"], "why").map(|why| format!(" ({why})")).unwrap_or_default();
-            let last = ages::ago(now_ms, fields::time(device, "lastContact"));
-            out.push(Check::remark(
-                "device.reachable",
-                format!("{name} is not reachable, last contact {last}{why}"),
-                "hubless devices ping it from there",
-            ));
-        }
-        if let Some(why) = devices::rests(device, now_ms) {
-            let fix = if why.starts_with("paused here") {
-                format!("hubless sync resume {name}")
-            } else {
-                "nothing, if it is meant so".to_owned()
-            };
-            out.push(Check::remark("device.flow", format!("{name}: {why}"), fix));
-        }
-        if let Some(what) = devices::skipped(device) {
-            out.push(Check::remark("device.version", what, "update hubless on this device"));
-        }
-        if let Some(skew) = devices::skew(device) {
-            let what = format!("clock of {name} is {skew}");
-            out.push(Check::remark("device.clock", what, "set its clock; ages on this device use arrival time"));
-        }
+    out
+}
+
+fn of_device(device: &Value, now_ms: i64) -> Vec<Check> {
+    let mut out = Vec::new();
+    let name = fields::or_dash(device, "name");
+    if fields::yes(device, "reachable") {
+        out.push(Check::fine("device.reachable", format!("{name} is reachable")));
+    } else {
+        let why = fields::text(&device["lastError"], "why").map(|why| format!(" ({why})")).unwrap_or_default();
+        let last = ages::ago(now_ms, fields::time(device, "lastContact"));
+        out.push(Check::remark(
+            "device.reachable",
+            format!("{name} is not reachable, last contact {last}{why}"),
+            "hubless devices ping it from there",
+        ));
     }
-    for problem in fields::list(data, "problems") {
-        out.push(Check::wrong("daemon.warns", fields::or_dash(problem, "what"), fields::or_dash(problem, "fix")));
+    if let Some(why) = devices::rests(device, now_ms) {
+        let fix =
+            if why.starts_with("paused here") { format!("hubless sync resume {name}") } else { "nothing, if it is meant so".to_owned() };
+        out.push(Check::remark("device.flow", format!("{name}: {why}"), fix));
+    }
+    if let Some(what) = devices::skipped(device) {
+        out.push(Check::remark("device.version", what, "update hubless on this device"));
+    }
+    if let Some(skew) = devices::skew(device) {
+        let what = format!("clock of {name} is {skew}");
+        out.push(Check::remark("device.clock", what, "set its clock; ages on this device use arrival time"));
     }
     out
 }
