@@ -41,6 +41,10 @@ fn timeless(mut value: Value) -> Value {
             rows.iter_mut().for_each(|row| row[key] = Value::Null);
         }
     }
+    // What mDNS has heard so far; an overview from before its first look has none.
+    if let Some(data) = value["data"].as_object_mut() {
+        data.remove("network");
+    }
     value
 }
 
