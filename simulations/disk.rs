@@ -26,8 +26,8 @@ pub(crate) struct Disk {
     pub(crate) full_until: u64,
     /// Files in which a crash left a hole, until they are written anew.
     pub(crate) holed: BTreeSet<DocId>,
-    /// A copy of it, put away.
-    pub(crate) copy: Option<Kept>,
+    /// A copy of it, put away, with the holes that it had then.
+    pub(crate) copy: Option<(Kept, BTreeSet<DocId>)>,
 }
 
 impl Disk {
@@ -123,7 +123,8 @@ impl World {
     pub(crate) fn befall_disk(&mut self, d: usize, fault: DiskFault) -> Result<(), Broken> {
         match fault {
             DiskFault::Copied => {
-                self.devices[d].disk.copy = Some(self.devices[d].disk.kept.clone());
+                let disk = &mut self.devices[d].disk;
+                disk.copy = Some((disk.kept.clone(), disk.holed.clone()));
                 return Ok(());
             }
             DiskFault::Full(ms) => {
@@ -148,7 +149,7 @@ impl World {
                 }
             }
             DiskFault::Lost => disk.kept = Kept::default(),
-            DiskFault::Restored => disk.kept = disk.copy.clone().unwrap_or_default(),
+            DiskFault::Restored => (disk.kept, disk.holed) = disk.copy.clone().unwrap_or_default(),
             DiskFault::Copied | DiskFault::Cloned | DiskFault::Full(_) => {}
         }
         disk.reread(&mut self.book)
@@ -161,7 +162,9 @@ impl World {
         }
         let clone = self.add_device(self.devices[d].key.clone());
         self.devices[clone].is_clone = true;
+        // All of it, with what a crash made of it.
         self.devices[clone].disk.kept = self.devices[d].disk.kept.clone();
+        self.devices[clone].disk.holed = self.devices[d].disk.holed.clone();
         self.devices[clone].disk.reread(&mut self.book)?;
         self.start(clone);
         self.pass(20 * MS)?;
