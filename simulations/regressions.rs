@@ -71,3 +71,26 @@ fn an_older_beat_that_comes_back_is_outdone() {
 fn a_change_behind_a_hole_says_nothing() {
     ends_well(include_str!("cases/a-change-behind-a-hole.txt"));
 }
+
+/// Two files of one session, a year apart: each rescan let the older end it and the newer revive it.
+#[test]
+fn two_files_of_one_session_agree_on_its_end() {
+    ends_well(include_str!("cases/two-files-of-one-session-a-year-apart.txt"));
+}
+
+/// The simulator itself forgot, in a copy of a disk, which documents had a hole.
+#[test]
+fn a_copy_of_a_disk_has_its_holes() {
+    ends_well(include_str!("cases/a-copy-of-a-disk-with-a-hole.txt"));
+}
+
+/// A case that no test runs guards nothing.
+#[test]
+fn every_case_is_run() {
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/simulations");
+    let tests = std::fs::read_to_string(format!("{here}/regressions.rs")).expect("this file");
+    for case in std::fs::read_dir(format!("{here}/cases")).expect("the cases") {
+        let name = case.expect("a case").file_name().into_string().expect("a plain name");
+        assert!(tests.contains(&format!("cases/{name}\"")), "no test in regressions.rs runs {name}");
+    }
+}
