@@ -80,17 +80,10 @@ impl Device {
     pub(crate) fn identity(&self) -> Identity {
         Identity {
             device: self.id,
-            signing: self.key.clone(),
-            name: format!("device {}", self.id.short()),
-            platform: "linux".into(),
-            not_seen_after_ms: 7_200_000,
             exclude: self.exclude.clone(),
-            stale_after_ms: 300_000,
             agents: self.names(),
-            keywords: std::sync::Arc::default(),
             peering: self.peering.clone(),
-            paced: false,
-            local: |_| 0,
+            ..Identity::of(self.key.clone(), format!("device {}", self.id.short()))
         }
     }
 }

@@ -33,6 +33,7 @@ mod duties;
 mod flow;
 mod gathering;
 mod hearing;
+mod identity;
 mod joining;
 mod lists;
 mod naming;
@@ -56,7 +57,8 @@ mod window;
 mod writing;
 
 pub use document::Damaged;
-pub use machine::{Identity, Replica};
+pub use identity::Identity;
+pub use machine::Replica;
 #[cfg(test)]
 mod conversations;
 #[cfg(test)]

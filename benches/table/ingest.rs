@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::SigningKey;
 use hubless::daemon::clock;
 use hubless::model::effects::{Effects, Look};
-use hubless::model::id::{DeviceId, Life};
+use hubless::model::id::Life;
 use hubless::model::input::{FileStat, Input, RelPath, Repo, Seen, SourceEvent};
-use hubless::model::leaving::Exclude;
 use hubless::model::limits::{TURN_BYTES_MAX, TURN_INPUTS_MAX, WINDOW_BYTES};
 use hubless::model::time::Now;
 use hubless::model::tool::{Folder, Root};
@@ -25,22 +24,7 @@ use crate::todoset::{LARGE, LIST, SET, Size, TodoSet, item, replace};
 
 /// A device with nothing but a key made of `seed`.
 pub(crate) fn identity(seed: u8) -> Identity {
-    let signing = SigningKey::from_bytes(&[seed; 32]);
-    let device = DeviceId(signing.verifying_key().to_bytes());
-    Identity {
-        device,
-        signing,
-        name: format!("bench-{seed}"),
-        platform: "linux".into(),
-        not_seen_after_ms: 7_200_000,
-        exclude: Exclude::default(),
-        stale_after_ms: 300_000,
-        agents: std::collections::BTreeMap::new(),
-        keywords: std::sync::Arc::default(),
-        peering: Default::default(),
-        paced: false,
-        local: |_| 0,
-    }
+    Identity::of(SigningKey::from_bytes(&[seed; 32]), format!("bench-{seed}"))
 }
 
 /// A store in a directory.

@@ -12,7 +12,8 @@ use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::rules::members;
 
-use super::machine::{Identity, Replica};
+use super::identity::Identity;
+use super::machine::Replica;
 use super::proving::keep_secrets;
 use super::saved;
 use super::window::Window;

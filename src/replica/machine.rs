@@ -6,19 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ed25519_dalek::SigningKey;
-
 use crate::model::batch::{Keep, Shelf};
 use crate::model::beat::Beat;
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
-use crate::model::leaving::Exclude;
 use crate::model::limits::SLEPT_MS;
-use crate::model::member::{AgentName, Fleet};
+use crate::model::member::Fleet;
 use crate::model::message::Bye;
-use crate::model::peering::Peering;
 use crate::model::time::{Millis, Now, Stamp};
 use crate::model::view::{AgentKey, View, Warning};
 use crate::rules::members::Log;
@@ -28,6 +24,7 @@ use super::dialing::Dialing;
 use super::epoch::Lives;
 use super::flow::Flow;
 use super::hearing::WRITTEN_AGAIN;
+use super::identity::Identity;
 use super::joining::found;
 use super::library::{Fresh, Library};
 use super::link::{Link, Stage};
@@ -42,35 +39,6 @@ use super::staying::Staying;
 use super::tally::{Missed, Tally};
 use super::ways::Ways;
 use super::window::Window;
-
-/// Who we are.
-#[derive(Clone)]
-pub struct Identity {
-    /// This installation.
-    pub device: DeviceId,
-    /// Its key.
-    pub signing: SigningKey,
-    /// Its name, only a label.
-    pub name: String,
-    /// `linux`, `macos`, …
-    pub platform: String,
-    /// After how long out of reach a device is noted as not seen.
-    pub not_seen_after_ms: Millis,
-    /// What stays on this device.
-    pub exclude: Exclude,
-    /// After how long a silence an agent is stale, unless twice its interval is longer.
-    pub stale_after_ms: Millis,
-    /// How its person calls its agents, by `agent_key` of what their tools and reports call them.
-    pub agents: BTreeMap<String, AgentName>,
-    /// Words that tag what names them: tag and word.
-    pub keywords: Arc<[(String, String)]>,
-    /// What goes to the others and comes from them, when, and how fast.
-    pub peering: Peering,
-    /// Whether all together is kept to a pace.
-    pub paced: bool,
-    /// Minutes by which local time is ahead of UTC, at a moment in milliseconds since 1970.
-    pub local: fn(i64) -> i64,
-}
 
 /// The whole of one device's knowledge.
 pub struct Replica {

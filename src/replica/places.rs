@@ -82,13 +82,12 @@ mod tests {
     use crate::model::ask::{Ask, Report};
     use crate::model::batch::Kept;
     use crate::model::beat::Reported;
-    use crate::model::id::{Asker, DeviceId, Life};
+    use crate::model::id::{Asker, Life};
     use crate::model::input::{Input, SourceEvent};
-    use crate::model::leaving::Exclude;
     use crate::model::limits::STALE_MS;
     use crate::model::reply::Reply;
     use crate::model::view::{AgentState, AgentView};
-    use crate::replica::machine::Identity;
+    use crate::replica::identity::Identity;
     use ed25519_dalek::SigningKey;
 
     const HOUR: i64 = 60 * 60 * 1000;
@@ -102,22 +101,7 @@ mod tests {
 
     impl Node {
         fn new() -> Node {
-            let signing = SigningKey::from_bytes(&[7; 32]);
-            let device = DeviceId(signing.verifying_key().to_bytes());
-            let me = Identity {
-                device,
-                signing,
-                name: "n".into(),
-                platform: "linux".into(),
-                not_seen_after_ms: 7_200_000,
-                exclude: Exclude::default(),
-                stale_after_ms: 300_000,
-                agents: std::collections::BTreeMap::new(),
-                keywords: std::sync::Arc::default(),
-                peering: Default::default(),
-                paced: false,
-                local: |_| 0,
-            };
+            let me = Identity::of(SigningKey::from_bytes(&[7; 32]), "n".into());
             let mut kept = Kept::default();
             let (replica, out) = Replica::open(me, Life { counter: 1, nonce: 7 }, now(0), &kept);
             out.keep.apply_to(&mut kept);

@@ -27,7 +27,8 @@ use crate::model::view::AgentKey;
 use crate::rules::todos::Found;
 
 use super::facts::Facts;
-use super::machine::{Identity, Replica};
+use super::identity::Identity;
+use super::machine::Replica;
 use super::saved::{self, Noun};
 
 /// Before the name of a document that stays.
@@ -364,7 +365,7 @@ mod tests {
     use ed25519_dalek::SigningKey;
 
     use super::super::conversations::{Node, frame, now, pair, said, talk, up};
-    use super::super::machine::Identity;
+    use super::super::identity::Identity;
     use super::*;
     use crate::model::ask::{Ask, Report, RunDeed, RunReport, SessionRecord, TodoAsk, TodoDeed};
     use crate::model::beat::Reported;
