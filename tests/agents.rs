@@ -141,8 +141,7 @@ fn a_line_is_on_the_paired_device_at_once() {
     let lan = Lan::new();
     let (anna, bert) = (lan.home("anna"), lan.home("bert"));
     let (a, b) = (anna.up(), bert.up());
-    let invited = anna.json(&["pair", "--ticket"]);
-    bert.json(&["pair", text(&invited["data"], "ticket")]);
+    anna.pair(&bert);
     let mut claude = Fake::start(&anna, "claude", &anna.claude(), CLAUDE);
     claude.step("prompt");
     session_when(&b, CLAUDE, "the session on the other device", |row| row["state"] == "working" && row["records"].is_u64());

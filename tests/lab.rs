@@ -15,7 +15,6 @@ use std::time::Duration;
 use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, hubless, measured, skipped, text};
 use hubless_lab::Lab;
 use hubless_lab::switch::Weather;
-use serde_json::Value;
 
 /// How much longer one round may take than is promised, on a machine that is shared.
 const BUSY: u32 = 3;
@@ -65,9 +64,7 @@ impl Site {
     }
 
     fn pair(&self, host: usize, guest: usize) {
-        let invited = self.homes[host].json(&["pair", "--ticket"]);
-        let joined = self.homes[guest].json(&["pair", text(&invited["data"], "ticket")]);
-        assert_eq!(joined["data"]["state"], "paired", "{joined}");
+        self.homes[host].pair(&self.homes[guest]);
     }
 
     /// Waits until every one has a level link to every other.
@@ -81,11 +78,6 @@ impl Site {
 /// How many devices have a level link to this one.
 fn linked(daemon: &Daemon<'_>) -> usize {
     daemon.rows("/api/v3/devices").iter().filter(|row| row["link"]["level"] == true).count()
-}
-
-/// The row of the device called `name`.
-fn device(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
-    daemon.rows("/api/v3/devices").into_iter().find(|device| device["name"] == name)
 }
 
 /// Waits until all these daemons show a todo of each of these texts; how long that took.

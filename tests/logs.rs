@@ -39,12 +39,6 @@ fn logged_json(home: &Home, what: &str) -> Value {
     })
 }
 
-#[track_caller]
-fn pair(host: &Home, guest: &Home) {
-    let ticket = host.json(&["pair", "--ticket"]);
-    guest.json(&["pair", text(&ticket["data"], "ticket")]);
-}
-
 fn linked(daemon: &Daemon<'_>, name: &str) {
     eventually(SOON, "a link", || {
         daemon.rows("/api/v3/devices").into_iter().find(|device| device["name"] == name && device["link"]["level"] == true)
@@ -76,7 +70,7 @@ fn every_line_that_people_rely_on_is_there() {
     anna.list("11111111-0000-4000-8000-000000000001", &[("one", "pending"), ("two", "pending")]);
     logged(&anna, "new session from anna");
     logged(&anna, "consolidated 2 todos from 1 sessions");
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&a, "bert");
     bert.list("11111111-0000-4000-8000-000000000002", &[("three", "pending")]);
     logged(&anna, "new session from bert");
@@ -107,7 +101,7 @@ fn the_same_lines_as_json() {
     assert_eq!((&line["todos"], &line["sessions"]), (&json!(2), &json!(1)));
     let line = logged_json(&anna, "new session from anna");
     assert_eq!((&line["device"], &line["tool"]), (&json!("anna"), &json!("claude")));
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&a, "bert");
     b.stop();
     let line = logged_json(&anna, "bert not seen for");
@@ -207,7 +201,7 @@ fn no_content_gets_into_any_log() {
         home.json(&["up", "--detach"]);
     }
     let _ends = (Detached(&anna), Detached(&bert));
-    pair(&anna, &bert);
+    anna.pair(&bert);
     tell_secrets(&anna, true);
     let metadata = json!({"device": "x", "agent": "max", "status": "active", "currentTask": "zq-task-secret", "metadata": {"k": "zq-metadata-secret"}});
     let socket = anna.root().join("run/ctl.sock");

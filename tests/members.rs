@@ -4,12 +4,6 @@ use serde_json::{Value, json};
 
 use crate::support::{Daemon, Home, Lan, Ran, SOON, eventually, hubless, text};
 
-#[track_caller]
-fn pair(host: &Home, guest: &Home) {
-    let invited = host.json(&["pair", "--ticket"]);
-    guest.json(&["pair", text(&invited["data"], "ticket")]);
-}
-
 fn device(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
     daemon.rows("/api/v3/devices?all=1").into_iter().find(|device| device["name"] == name)
 }
@@ -30,8 +24,8 @@ fn who_is_removed_is_told_gets_nothing_new_and_comes_back_as_a_new_device_only()
     let lan = Lan::new();
     let (anna, bert, carl) = (lan.home("anna"), lan.home("bert"), lan.home("carl"));
     let (a, b, c) = (anna.up(), bert.up(), carl.up());
-    pair(&anna, &bert);
-    pair(&anna, &carl);
+    anna.pair(&bert);
+    anna.pair(&carl);
     a.add("shared");
     for daemon in [&b, &c] {
         daemon.todo_is("shared", "pending");
@@ -65,7 +59,7 @@ fn who_is_removed_is_told_gets_nothing_new_and_comes_back_as_a_new_device_only()
     assert_ne!(fresh["data"]["was"], fresh["data"]["device"]["shortId"]);
     let b = bert.up();
     assert_eq!(b.todo_is("shared", "pending")["status"], "pending");
-    pair(&anna, &bert);
+    anna.pair(&bert);
     b.todo_is("after it was removed", "pending");
     eventually(SOON, "all are members again", || (members(&a) == 3 && members(&c) == 3).then_some(()));
 }
@@ -75,7 +69,7 @@ fn the_last_other_device_is_lost_and_the_one_that_is_left_begins_again() {
     let lan = Lan::new();
     let (anna, bert, carl) = (lan.home("anna"), lan.home("bert"), lan.home("carl"));
     let (a, b, c) = (anna.up(), bert.up(), carl.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     b.post("/api/v3/beats", &json!({"agent": "sam", "task": "AGT-280"}));
     b.add("of the lost one");
     a.todo_is("of the lost one", "pending");
@@ -85,7 +79,7 @@ fn the_last_other_device_is_lost_and_the_one_that_is_left_begins_again() {
     assert_eq!(members(&a), 1);
     assert!(a.rows("/api/v3/agents").is_empty() && a.rows("/api/v3/sessions").is_empty(), "what it did is shown no more");
     assert_eq!(a.todo_is("of the lost one", "pending")["status"], "pending", "its todos stay");
-    pair(&anna, &carl);
+    anna.pair(&carl);
     c.todo_is("of the lost one", "pending");
     // Documents come one by one, that of the fleet among them.
     eventually(SOON, "nor on a device that comes later", || {
@@ -99,7 +93,7 @@ fn the_last_other_device_is_lost_and_the_one_that_is_left_begins_again() {
     anna.json(&["devices", "revoke", "carl", "--yes"]);
     let dora = lan.home("dora");
     let _d = dora.up();
-    pair(&dora, &anna);
+    dora.pair(&anna);
     assert_eq!(members(&a), 2);
 }
 
@@ -108,7 +102,7 @@ fn two_devices_of_one_name_stay_apart_and_a_renamed_one_keeps_its_history() {
     let lan = Lan::new();
     let (one, two) = (lan.home("macbook"), lan.home("MacBook"));
     let (a, b) = (one.up(), two.up());
-    pair(&one, &two);
+    one.pair(&two);
     for (daemon, agent) in [(&a, "sam"), (&b, "leo")] {
         daemon.post("/api/v3/beats", &json!({"agent": agent, "task": "x"}));
     }
@@ -149,7 +143,7 @@ fn its_name_is_asked_for_in_a_terminal() {
     let lan = Lan::new();
     let (anna, bert) = (lan.home("anna"), lan.home("bert"));
     let (a, _b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     // `script` gives the command a terminal; what it types is what a person would.
     let typed = |answer: &str| {
         let line = format!("echo {answer} | script -qec '{} devices revoke bert' /dev/null", hubless());

@@ -131,8 +131,7 @@ fn every_state_fits_every_window() {
     keep(&browser, "stranger");
 
     history(&desk, 200, 55);
-    let invited = laptop.json(&["pair", "--ticket"]);
-    desk.json(&["pair", text(&invited["data"], "ticket")]);
+    laptop.pair(&desk);
     lists(
         &laptop,
         107,

@@ -120,8 +120,7 @@ fn the_status_of_the_spokes_says_what_is_known() {
     let alone = json!({"status": "success", "data": {"spokes": [], "lastSync": {}, "pendingSessions": 0, "errors": []}});
     assert_eq!(told, alone);
     second.post("/api/v1/sync/sessions", &json!([{"id": "r-1"}]));
-    let ticket = home.json(&["pair", "--ticket"]);
-    other.json(&["pair", text(&ticket["data"], "ticket")]);
+    home.pair(&other);
     let spoke = |told: &Value| told["data"]["spokes"][0].clone();
     let told = crate::support::eventually(crate::support::SOON, "its session came", || {
         Some(daemon.get("/api/v1/sync/status")).filter(|told| spoke(told)["sessionsCount"] == json!(1))

@@ -115,8 +115,7 @@ fn session_state_of_the_replaced_system_round_trips() {
         assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some("Missing required fields: device, agent, status")));
     }
     // As soon as it is another member's name, it can be no label of ours.
-    let ticket = home.json(&["pair", "--ticket"]);
-    other.json(&["pair", text(&ticket["data"], "ticket")]);
+    home.pair(&other);
     eventually(SOON, "its name is known", || daemon.rows("/api/v3/devices").iter().any(|row| row["name"] == "mac-mini").then_some(()));
     for name in ["mac-mini", "MAC-Mini"] {
         let answer = post(&json!({"device": name, "agent": "sam", "status": "active"}));

@@ -3,12 +3,14 @@
 //! Nothing of the machine's owner gets in: the environment is emptied, every path lies under a directory of mode 0700 that goes with the
 //! test, ports are free ones, and each test has its own mDNS port. A process is ended by its own pid when its handle is dropped.
 
+mod daemon;
+mod http;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::net::UdpSocket;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +18,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
+
+pub(crate) use self::daemon::Daemon;
+pub(crate) use self::http::{Answer, ask, exchange};
 
 /// How long a condition may take on a machine that compiles three other things meanwhile.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -205,6 +210,14 @@ impl Home {
         serde_json::from_str(&ran.out).unwrap_or_else(|why| panic!("{args:?} is not one JSON envelope ({why}): {}", ran.out))
     }
 
+    /// Takes `guest` into this one's fleet; both have daemons that run.
+    #[track_caller]
+    pub(crate) fn pair(&self, guest: &Home) {
+        let invited = self.json(&["pair", "--ticket"]);
+        let joined = guest.json(&["pair", text(&invited["data"], "ticket")]);
+        assert_eq!(joined["data"]["state"], "paired", "{joined}");
+    }
+
     /// Starts a daemon in front and waits until it answers.
     #[track_caller]
     pub(crate) fn up(&self) -> Daemon<'_> {
@@ -217,16 +230,7 @@ impl Home {
         let said = self.at("daemon.err");
         let err = File::options().create(true).append(true).open(&said).expect("a file");
         let child = command.stdout(Stdio::null()).stderr(err).spawn().expect("the binary starts");
-        let mut daemon = Daemon { home: self, child, began: Since::now(), took: Duration::ZERO, waited: None };
-        eventually(SOON, "the daemon answers", || {
-            if let Some(status) = daemon.child.try_wait().expect("watched") {
-                panic!("the daemon ended at once ({status}): {}", fs::read_to_string(&said).unwrap_or_default());
-            }
-            daemon.try_get("/healthz").filter(|answer| answer.status == 200)
-        });
-        daemon.took = daemon.began.elapsed();
-        daemon.waited = waited(daemon.child.id());
-        daemon
+        Daemon::answering(self, child)
     }
 
     /// All lines that a daemon in front has logged so far.
@@ -295,161 +299,6 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<S
     })
 }
 
-/// An answer of the control socket.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|why| panic!("{} with no JSON ({why}): {}", self.status, self.text()))
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
-    }
-}
-
-/// How long a process's first thread has waited for a processor (Linux: `Documentation/scheduler/sched-stats.rst`).
-fn waited(pid: u32) -> Option<Duration> {
-    let stats = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    stats.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
-}
-
-/// A running daemon, ended by its pid when this is dropped.
-pub(crate) struct Daemon<'h> {
-    home: &'h Home,
-    child: Child,
-    began: Since,
-    /// From its start to its first answer.
-    pub(crate) took: Duration,
-    /// How long of that its first thread was ready to run and no processor was free; `None` where the system does not say.
-    pub(crate) waited: Option<Duration>,
-}
-
-impl Drop for Daemon<'_> {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Daemon<'_> {
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Whether it still runs.
-    pub(crate) fn runs(&mut self) -> bool {
-        self.child.try_wait().expect("watched").is_none()
-    }
-
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
-        rustix::process::kill_process(pid, signal).expect("our own child");
-    }
-
-    /// Ends it at once, as `kill -9` does.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().expect("our own child");
-        assert_eq!(self.child.wait().expect("reaped").signal(), Some(KILL), "it did not end by itself before");
-    }
-
-    /// Asks it to stop, and waits until it has.
-    #[track_caller]
-    pub(crate) fn stop(mut self) {
-        self.signal(rustix::process::Signal::TERM);
-        let status = eventually(SOON, "the daemon stops", || self.child.try_wait().expect("watched"));
-        assert_eq!(status.code(), Some(0), "it stops in order: {}", self.home.said());
-    }
-
-    /// One exchange, or `None` when nobody answers.
-    pub(crate) fn try_ask(&self, method: &str, target: &str, headers: &str, body: &[u8]) -> Option<Answer> {
-        ask(&self.home.socket(), method, target, headers, body)
-    }
-
-    pub(crate) fn try_get(&self, target: &str) -> Option<Answer> {
-        self.try_ask("GET", target, "", b"")
-    }
-
-    #[track_caller]
-    pub(crate) fn ask(&self, method: &str, target: &str, headers: &str, body: impl AsRef<[u8]>) -> Answer {
-        let answer = self.try_ask(method, target, headers, body.as_ref());
-        answer.unwrap_or_else(|| panic!("no answer to {method} {target}: {}", self.home.said()))
-    }
-
-    /// The whole envelope of a `GET`.
-    #[track_caller]
-    pub(crate) fn get(&self, target: &str) -> Value {
-        let answer = self.ask("GET", target, "", "");
-        assert_eq!(answer.status, 200, "GET {target}: {}", answer.text());
-        answer.json()
-    }
-
-    /// What `GET` of a list holds, all of it.
-    #[track_caller]
-    pub(crate) fn rows(&self, target: &str) -> Vec<Value> {
-        let target = format!("{target}{}limit=0", if target.contains('?') { '&' } else { '?' });
-        self.get(&target)["data"].as_array().unwrap_or_else(|| panic!("{target} is a list")).clone()
-    }
-
-    #[track_caller]
-    pub(crate) fn post(&self, target: &str, body: &Value) -> Answer {
-        self.ask("POST", target, "", body.to_string())
-    }
-
-    /// Adds a todo and returns it.
-    #[track_caller]
-    pub(crate) fn add(&self, content: &str) -> Value {
-        let answer = self.post("/api/v3/todos", &serde_json::json!({"content": content}));
-        assert_eq!(answer.status, 201, "{}", answer.text());
-        answer.json()["data"].clone()
-    }
-
-    /// Does something to a todo and returns it.
-    #[track_caller]
-    pub(crate) fn deed(&self, todo: &Value, deed: &str) -> Value {
-        let answer = self.post(&format!("/api/v3/todos/{}/{deed}", text(todo, "id")), &serde_json::json!({}));
-        assert_eq!(answer.status, 200, "{deed}: {}", answer.text());
-        answer.json()["data"].clone()
-    }
-
-    /// The todo that says `content`, when there is one.
-    #[track_caller]
-    pub(crate) fn todo(&self, content: &str) -> Option<Value> {
-        self.rows("/api/v3/todos?all=1").into_iter().find(|todo| todo["content"] == content)
-    }
-
-    /// Waits until the todo that says `content` is as `is` wants it.
-    #[track_caller]
-    pub(crate) fn todo_when(&self, content: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        eventually(SOON, &format!("“{content}” is {what}"), || self.todo(content).filter(&is))
-    }
-
-    #[track_caller]
-    pub(crate) fn todo_is(&self, content: &str, status: &str) -> Value {
-        self.todo_when(content, status, |todo| todo["status"] == status)
-    }
-
-    /// The stream of events, from now on.
-    #[track_caller]
-    pub(crate) fn events(&self, headers: &str) -> Events {
-        let mut stream = UnixStream::connect(self.home.socket()).expect("the socket");
-        stream.set_read_timeout(Some(SOON)).expect("set");
-        write!(stream, "GET /api/v3/events HTTP/1.1\r\nhost: hubless\r\n{headers}\r\n").expect("asked");
-        Events { lines: BufReader::new(stream) }
-    }
-}
-
 /// Another process of a test, ended by its pid when this is dropped.
 pub(crate) struct Running(Child);
 
@@ -495,65 +344,6 @@ impl Drop for Detached<'_> {
 #[track_caller]
 pub(crate) fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value[key].as_str().unwrap_or_else(|| panic!("“{key}” is text in {value}"))
-}
-
-/// An open stream of events.
-pub(crate) struct Events {
-    lines: BufReader<UnixStream>,
-}
-
-impl Events {
-    /// The next event of a kind, with its id.
-    #[track_caller]
-    pub(crate) fn next(&mut self, wanted: &str) -> (String, Value) {
-        let (mut id, mut kind) = (String::new(), String::new());
-        loop {
-            let mut line = String::new();
-            let read = self.lines.read_line(&mut line).expect("an event in time");
-            assert!(read > 0, "the stream ended before an event “{wanted}”");
-            let field = |name: &str| line.strip_prefix(name).and_then(|rest| rest.strip_prefix(':')).map(|rest| rest.trim().to_owned());
-            id = field("id").unwrap_or(id);
-            kind = field("event").unwrap_or(kind);
-            if let Some(data) = field("data").filter(|_| kind == wanted) {
-                return (id, serde_json::from_str(&data).expect("JSON"));
-            }
-        }
-    }
-}
-
-/// One request over a unix socket, one connection each; `None` when nobody answers.
-pub(crate) fn ask(socket: &Path, method: &str, target: &str, headers: &str, body: &[u8]) -> Option<Answer> {
-    let stream = UnixStream::connect(socket).ok()?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
-    exchange(stream, "hubless", method, target, headers, body)
-}
-
-/// One request over any stream.
-pub(crate) fn exchange(
-    mut stream: impl Read + Write,
-    host: &str,
-    method: &str,
-    target: &str,
-    headers: &str,
-    body: &[u8],
-) -> Option<Answer> {
-    let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
-    let length = body.len();
-    let head =
-        format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{kind}content-length: {length}\r\n{headers}\r\n");
-    stream.write_all(head.as_bytes()).ok()?;
-    // Who refuses by the head alone need not read the rest.
-    let _ = stream.write_all(body);
-    let mut bytes = Vec::new();
-    // A connection that is cut after its answer has still answered.
-    let _ = stream.read_to_end(&mut bytes);
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    let answer = Answer { status, head, body: bytes[end + 4..].to_vec() };
-    let length = answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
-    // An answer that was cut short (its daemon was killed) is none.
-    (method == "HEAD" || length.is_none_or(|length| length == answer.body.len())).then_some(answer)
 }
 
 /// Repeatable numbers (SplitMix64): the same seed, the same test.

@@ -4,14 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, measured, text};
-
-#[track_caller]
-fn pair(host: &Home, guest: &Home) {
-    let invited = host.json(&["pair", "--ticket"]);
-    let joined = guest.json(&["pair", text(&invited["data"], "ticket")]);
-    assert_eq!(joined["data"]["state"], "paired", "{joined}");
-}
+use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, measured};
 
 fn device(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
     daemon.rows("/api/v3/sync").into_iter().find(|device| device["name"] == name)
@@ -40,7 +33,7 @@ fn a_run_levels_once_through_a_pause_and_says_what_was_exchanged() {
     let lan = Lan::new();
     let (anna, bert) = (lan.home("anna"), lan.home("bert"));
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&a, "bert");
     linked(&b, "anna");
     assert_eq!(anna.json(&["sync", "pause", "bert"])["data"]["paused"], true);
@@ -79,7 +72,7 @@ fn a_flipped_byte_is_found_named_and_repaired() {
     let lan = Lan::new();
     let (anna, bert) = (lan.home("anna"), lan.home("bert"));
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     for n in 0..20 {
         a.add(&format!("todo {n}"));
     }
@@ -131,7 +124,7 @@ fn bandwidth_is_kept_on_a_real_link_and_presence_does_not_wait_for_it() {
     let (mut anna, bert) = (lan.home("anna"), lan.home("bert"));
     anna.set("HUBLESS_SYNC_BANDWIDTH", format!("{}kB/s", RATE / 1_000));
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&a, "bert");
     anna.json(&["sync", "pause"]);
     until(&a, "bert", "it rests", |device| device["flow"]["paused"] == true);

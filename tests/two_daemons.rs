@@ -12,23 +12,11 @@ use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, measured, text}
 const CHANGE_WITHIN: Duration = Duration::from_secs(10);
 
 /// `host` invites and `guest` joins, by the command line.
-#[track_caller]
-fn pair(host: &Home, guest: &Home) {
-    let invited = host.json(&["pair", "--ticket"]);
-    let joined = guest.json(&["pair", text(&invited["data"], "ticket")]);
-    assert_eq!(joined["data"]["state"], "paired", "{joined}");
-}
-
-/// The row of the device called `name`, as `daemon` shows it.
-fn device(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
-    daemon.rows("/api/v3/devices").into_iter().find(|device| device["name"] == name)
-}
-
 /// Waits until `daemon` has a link to `name` on which both have the same.
 #[track_caller]
 fn linked(daemon: &Daemon<'_>, name: &str) -> Value {
     eventually(SOON, &format!("a level link to {name}"), || {
-        device(daemon, name).filter(|device| device["link"]["level"] == true && device["reachable"] == true)
+        daemon.device(name).filter(|device| device["link"]["level"] == true && device["reachable"] == true)
     })
 }
 
@@ -67,7 +55,7 @@ fn an_excluded_project_stays_on_its_device() {
     let (mut anna, bert) = (lan.home("anna"), lan.home("bert"));
     anna.set("HUBLESS_SYNC_EXCLUDE", "secret,agent:mole");
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&a, "bert");
     for (n, project, todo) in [(1, "secret", "hide the key"), (2, "open", "show the door")] {
         let session = format!("7a6f1d6e-0000-4000-8000-00000000000{n}");
@@ -118,7 +106,7 @@ fn an_excluded_project_stays_on_its_device() {
 fn a_replaced_todo_file_is_in_the_others_answers() {
     two!(lan, anna, bert);
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&a, "bert");
     let mut took = Vec::new();
     for n in 0..60 {
@@ -142,7 +130,7 @@ fn completed_stays_completed_whatever_the_other_lists() {
     let session = "0b0b0b0b-0000-4000-8000-000000000001";
     two!(lan, anna, bert);
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     bert.list(session, &[("Rotate the key", "pending"), ("Another", "pending")]);
     let shared = a.todo_is("Rotate the key", "pending");
     b.stop();
@@ -177,7 +165,7 @@ fn an_override_is_a_conflict_with_the_same_bytes_on_both() {
     let session = "0b0b0b0b-0000-4000-8000-000000000002";
     two!(lan, anna, bert);
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     bert.list(session, &[("Rotate the key", "pending")]);
     let shared = a.todo_is("Rotate the key", "pending");
     b.stop();
@@ -213,7 +201,7 @@ fn an_override_is_a_conflict_with_the_same_bytes_on_both() {
 fn whoever_got_201_sees_the_todo_in_the_next_get_and_the_other_gets_it() {
     two!(lan, anna, bert);
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     for n in 0..20 {
         let (writer, reader) = if n % 2 == 0 { (&a, &b) } else { (&b, &a) };
         let content = format!("todo {n}");
@@ -230,7 +218,7 @@ fn whoever_got_201_sees_the_todo_in_the_next_get_and_the_other_gets_it() {
 fn a_restart_of_either_keeps_everything_and_they_find_each_other_again() {
     two!(lan, anna, bert);
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     anna.list("0c0c0c0c-0000-4000-8000-000000000001", &[("from a file", "in_progress")]);
     a.add("from a person");
     let beat = b.post("/api/v3/beats", &json!({"agent": "sam", "task": "AGT-280"}));
@@ -275,7 +263,7 @@ fn static_peers_connect_without_mdns() {
         home.set("HUBLESS_NETWORK_MDNS", false);
     }
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     a.stop();
     b.stop();
     // New ports on both sides, so that no address of the past helps.
@@ -294,7 +282,7 @@ fn static_peers_connect_without_mdns() {
 fn one_leaves_keeps_what_it_has_and_pairs_again() {
     two!(lan, anna, bert);
     let (a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     a.add("shared");
     b.todo_is("shared", "pending");
     let members = |daemon: &Daemon<'_>| {
@@ -306,9 +294,9 @@ fn one_leaves_keeps_what_it_has_and_pairs_again() {
     assert_eq!(members(&b), 1, "alone again");
     assert_eq!(b.todo_is("shared", "pending")["status"], "pending", "it keeps what it has");
     b.add("only here");
-    eventually(SOON, "the link ends", || device(&a, "bert").is_none_or(|bert| bert["link"].is_null()).then_some(()));
+    eventually(SOON, "the link ends", || a.device("bert").is_none_or(|bert| bert["link"].is_null()).then_some(()));
     assert!(a.todo("only here").is_none(), "nothing is told to a fleet that was left");
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&a, "bert");
     a.todo_is("only here", "pending");
     a.add("again");
@@ -347,8 +335,8 @@ fn who_is_in_a_fleet_already_is_turned_away_with_the_fix() {
     two!(lan, anna, bert);
     let (carl, dora) = (lan.home("carl"), lan.home("dora"));
     let (_a, _b, _c, _d) = (anna.up(), bert.up(), carl.up(), dora.up());
-    pair(&anna, &bert);
-    pair(&carl, &dora);
+    anna.pair(&bert);
+    carl.pair(&dora);
     let ticket = anna.json(&["pair", "--ticket"]);
     let ticket = text(&ticket["data"], "ticket");
     let ran = dora.run(&["pair", ticket, "--json"]);
@@ -359,9 +347,9 @@ fn who_is_in_a_fleet_already_is_turned_away_with_the_fix() {
     let own = dora.json(&["pair", "--ticket"]);
     let own = dora.run(&["pair", text(&own["data"], "ticket"), "--json"]);
     assert_eq!((own.code, own.problem()["code"].as_str()), (2, Some("bad-ticket")), "its own ticket");
-    pair(&anna, &dora);
+    anna.pair(&dora);
     // With a member it succeeds, and changes nothing.
-    pair(&bert, &dora);
+    bert.pair(&dora);
     let devices = anna.json(&["devices"]);
     assert_eq!(devices["data"].as_array().map(Vec::len), Some(3), "{devices}");
 }
@@ -371,10 +359,10 @@ fn a_third_device_joins_by_any_member_and_hears_of_all() {
     two!(lan, anna, bert);
     let carl = lan.home("carl");
     let (a, b, c) = (anna.up(), bert.up(), carl.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     a.add("before carl came");
     b.todo_is("before carl came", "pending");
-    pair(&bert, &carl);
+    bert.pair(&carl);
     c.todo_is("before carl came", "pending");
     // Nobody told anna but bert, and that is enough.
     linked(&a, "carl");
@@ -403,7 +391,7 @@ fn a_stranger_in_reach_is_shown_with_the_command() {
     });
     let status = anna.run(&["status"]).out;
     assert!(status.contains("not paired") && status.contains("hubless pair here"), "{status}");
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&a, "bert");
     let begun = Since::now();
     for home in [&anna, &bert] {
@@ -419,7 +407,7 @@ fn a_stranger_in_reach_is_shown_with_the_command() {
 fn a_ping_reaches_a_device_and_says_when_it_cannot() {
     two!(lan, anna, bert);
     let (_a, b) = (anna.up(), bert.up());
-    pair(&anna, &bert);
+    anna.pair(&bert);
     linked(&b, "anna");
     let pong = anna.json(&["devices", "ping", "bert"]);
     assert_eq!(pong["data"]["deviceName"], "bert");

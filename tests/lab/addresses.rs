@@ -59,7 +59,7 @@ fn without_multicast_peers_are_found_by_what_is_configured_and_by_what_was_told(
     let (a, b) = (site.up(0), site.up(1));
     a.add("by the tunnel");
     b.todo_is("by the tunnel", "pending");
-    let link = device(&b, "anna").expect("a row")["link"].clone();
+    let link = b.device("anna").expect("a row")["link"].clone();
     assert!(text(&link, "address").starts_with("100.64.0.1:"), "{link}");
     let strangers = a.get("/api/v3/overview")["data"]["strangers"].as_array().map(Vec::len);
     assert_eq!(strangers, Some(0), "nobody was seen");
