@@ -14,7 +14,6 @@ use hubless::model::todo::List;
 use hubless::replica::facts::rev_of;
 use hubless::replica::saved::may_stand_in;
 use hubless::replica::{Replica, genesis};
-use hubless::rules::members::Log;
 
 use super::oracle::{Broken, differ};
 use super::world::{MS, World};
@@ -75,11 +74,7 @@ impl World {
     /// The devices that must agree: all but clones and removed ones, and those whom somebody let in who was removed by one that
     /// had not heard of it (DESIGN §7: such an entry is inert).
     pub(crate) fn honest(&self) -> Vec<usize> {
-        let mut all = Log::default();
-        let running = (0..self.devices.len()).filter(|d| self.devices[*d].replica.is_some());
-        running.flat_map(|d| self.log(d).entries()).for_each(|entry| {
-            all.learn(&entry).expect("a log gives out entries");
-        });
+        let all = self.log(0..self.devices.len());
         let counts = |d: &usize| {
             let device = &self.devices[*d];
             device.replica.as_ref().is_none_or(|replica| all.members(&replica.fleet().id).contains_key(&device.id))

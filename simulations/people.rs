@@ -1,9 +1,11 @@
 //! People and agents: what they ask of their own device, how devices are paired, restarted and removed.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use hubless::model::ask::{Ask, Keeping, Report, TodoAsk, TodoDeed};
 use hubless::model::beat::Reported;
+use hubless::model::fact::FactKey;
 use hubless::model::id::{Asker, DeviceId};
 use hubless::model::input::{Input, PeerEvent};
 use hubless::model::message::Message;
@@ -143,23 +145,30 @@ impl World {
         }
     }
 
-    /// The membership entries that a device holds.
-    pub(crate) fn log(&self, d: usize) -> Log {
-        let mut log = Log::default();
-        for entry in self.entries(d) {
-            log.learn(&entry).expect("a device holds entries only");
+    /// What these devices know of the membership, together. Every signature is judged once for each set of entries: the oracles
+    /// ask after every step, and nothing is slower.
+    pub(crate) fn log(&self, devices: impl IntoIterator<Item = usize>) -> Rc<Log> {
+        let entries: BTreeSet<Vec<u8>> = devices.into_iter().flat_map(|d| self.entries(d)).collect();
+        let judge = |entries: &BTreeSet<Vec<u8>>| {
+            let mut log = Log::default();
+            for entry in entries {
+                log.learn(entry).expect("a device holds entries only");
+            }
+            Rc::new(log)
+        };
+        let mut logs = self.logs.borrow_mut();
+        if !logs.contains_key(&entries) {
+            let log = judge(&entries);
+            logs.insert(entries.clone(), log);
         }
-        log
+        Rc::clone(&logs[&entries])
     }
 
     pub(crate) fn entries(&self, d: usize) -> Vec<Vec<u8>> {
         use hubless::replica::saved::{Noun, read};
         let Some(replica) = self.devices[d].replica.as_ref() else { return Vec::new() };
-        let nouns = replica
-            .library()
-            .facts()
-            .iter()
-            .flat_map(|(key, joined)| joined.values().filter_map(|value| read(key, value)).collect::<Vec<_>>());
+        let said = replica.library().facts().iter().filter(|(key, _)| matches!(key, FactKey::Member(_)));
+        let nouns = said.flat_map(|(key, joined)| joined.values().filter_map(|value| read(key, value)).collect::<Vec<_>>());
         nouns.filter_map(|noun| if let Noun::Member(bytes) = noun { Some(bytes) } else { None }).collect()
     }
 
@@ -167,7 +176,7 @@ impl World {
     pub(crate) fn remove(&mut self, by: usize, whom: usize) {
         let (Some(replica), id, me) = (self.devices[by].replica.as_ref(), self.devices[whom].id, self.devices[by].id) else { return };
         let fleet = replica.fleet().id;
-        let log = self.log(by);
+        let log = self.log([by]);
         let signing = self.devices[by].key.clone();
         let parents = log.parents(&fleet, &self.devices[by].id.0);
         let (_, entry) = members::remove(&signing, &parents, id);

@@ -144,7 +144,7 @@ impl World {
             }
             3 => {
                 let key = &self.devices[self.liar(d)?].key;
-                let parents = self.log(d).parents(&replica.fleet().id, &self.devices[self.liar(d)?].id.0);
+                let parents = self.log([d]).parents(&replica.fleet().id, &self.devices[self.liar(d)?].id.0);
                 let mut facts = Vec::new();
                 let mut hashes = Vec::new();
                 for _ in 0..40u8 {

@@ -3,13 +3,17 @@
 //! Time is in microseconds. The queue is ordered by (time, tie, number); the tie is drawn, so that what happens at one
 //! moment happens in any order, but for the frames of one link, which never share a moment.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use hubless::model::effects::{Effects, Look, Note};
 use hubless::model::id::{Asker, DeviceId};
 use hubless::model::input::{Input, LinkAction};
 use hubless::model::message::Bye;
 use hubless::model::reply::{Code, Refusal, Reply};
+
+use hubless::rules::members::Log;
 
 use super::book::Book;
 use super::chance::Chance;
@@ -85,6 +89,8 @@ pub(crate) struct World {
     /// What happened, how often: a simulation in which nothing goes wrong proves nothing.
     pub(crate) happened: BTreeMap<&'static str, u64>,
     pub(crate) book: Book,
+    /// What each set of membership entries comes to.
+    pub(crate) logs: RefCell<BTreeMap<BTreeSet<Vec<u8>>, Rc<Log>>>,
     pub(crate) trace: Trace,
     pub(crate) ways: Chance,
     ties: Chance,
@@ -118,6 +124,7 @@ impl World {
             turns_max: TURNS_MAX,
             happened: BTreeMap::new(),
             book: Book::default(),
+            logs: RefCell::default(),
             trace: Trace::new(loud),
             ways: Chance::of(plan.seed, "ways", 0),
             ties: Chance::of(plan.seed, "ties", 0),

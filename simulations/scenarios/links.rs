@@ -74,16 +74,16 @@ fn a_thief_is_removed_and_adds_a_second_key() {
     wait(&mut world, 1);
     // The thief, who has not heard, lets its second key in; the others, who have not either, believe it.
     let fleet = world.fleet.expect("all are in one");
-    let parents = world.log(thief).parents(&fleet, &world.devices[thief].id.0);
+    let parents = world.log([thief]).parents(&fleet, &world.devices[thief].id.0);
     let (_, entry) = members::add(&world.devices[thief].key.clone(), &parents, second_id);
     let thief_id = world.devices[thief].id;
     world.tell_members(other, thief_id, entry.clone());
     wait(&mut world, 2);
-    assert!(world.log(other).proves(&fleet, &second_id.0), "nobody there knows better yet");
+    assert!(world.log([other]).proves(&fleet, &second_id.0), "nobody there knows better yet");
     join_up(&mut world);
     wait(&mut world, 120);
     for d in [home, other] {
-        let log = world.log(d);
+        let log = world.log([d]);
         assert!(!log.proves(&fleet, &second_id.0), "device {d} lets nobody in whom the thief let in");
         assert!(!log.proves(&fleet, &thief_id.0));
         assert!(log.proves(&fleet, &world.devices[home].id.0) && log.proves(&fleet, &world.devices[other].id.0));

@@ -178,7 +178,7 @@ fn who_is_alone_and_loses_its_documents_is_still_a_member() {
     super::ok(&mut world, |world| world.befall_disk(1, DiskFault::DocumentsDeleted));
     wait(&mut world, 1);
     let fleet = world.devices[1].replica.as_ref().expect("it runs").fleet().id;
-    assert_eq!(world.log(1).members(&fleet).len(), 2);
+    assert_eq!(world.log([1]).members(&fleet).len(), 2);
     end(&mut world);
 }
 

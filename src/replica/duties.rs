@@ -178,16 +178,17 @@ impl Replica {
 
     /// Which of them share their name with another: members with a member, those that are none any more with anybody.
     fn twins(&self, shown: &BTreeSet<DeviceId>, members: &BTreeMap<DeviceId, [u8; 32]>) -> BTreeSet<DeviceId> {
-        let called = |device: &DeviceId| Some((self.showing.name(device)?.normalised().to_lowercase(), members.contains_key(device)));
-        let mut names: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-        for (name, is_member) in shown.iter().filter_map(called) {
+        let named = shown.iter().filter_map(|device| Some((device, self.showing.name(device)?.normalised().to_lowercase())));
+        let named: Vec<(&DeviceId, String)> = named.collect();
+        let mut names: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for (device, name) in &named {
             let (all, of_members) = names.entry(name).or_default();
-            (*all, *of_members) = (*all + 1, *of_members + usize::from(is_member));
+            (*all, *of_members) = (*all + 1, *of_members + usize::from(members.contains_key(device)));
         }
-        let has_twin = |(name, is_member): (String, bool)| {
-            names.get(&name).is_some_and(|(all, of_members)| if is_member { *of_members > 1 } else { *all > 1 })
+        let has_twin = |device: &DeviceId, name: &str| {
+            names.get(name).is_some_and(|(all, of_members)| if members.contains_key(device) { *of_members > 1 } else { *all > 1 })
         };
-        shown.iter().copied().filter(|device| called(device).is_some_and(has_twin)).collect()
+        named.iter().filter(|(device, name)| has_twin(device, name)).map(|(device, _)| **device).collect()
     }
 
     fn show_rest(&mut self) -> bool {
