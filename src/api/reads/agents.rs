@@ -140,7 +140,7 @@ pub(crate) fn list(view: &View, query: &str) -> Result<Answer, Problem> {
 }
 
 /// All states, in the order in which they need a person.
-const STATES: [AgentState; 9] = [
+pub(super) const STATES: [AgentState; 9] = [
     AgentState::NeedsInput,
     AgentState::Stale,
     AgentState::Stuck,

@@ -10,17 +10,6 @@ use super::{agents, find, todos};
 use crate::api::problem::Problem;
 use crate::model::view::{AgentState, DeviceView, View};
 
-/// The states that are counted, in the order in which they need a person; what is over is not.
-const COUNTED: [AgentState; 7] = [
-    AgentState::NeedsInput,
-    AgentState::Stale,
-    AgentState::Stuck,
-    AgentState::Working,
-    AgentState::Late,
-    AgentState::Idle,
-    AgentState::Unknown,
-];
-
 /// `GET /api/v3/glance`; with `device=` of the agents on one device alone.
 pub(crate) fn glance(view: &View, query: &str) -> Result<Answer, Problem> {
     let query = Query::parse(query, &["device"]);
@@ -28,7 +17,8 @@ pub(crate) fn glance(view: &View, query: &str) -> Result<Answer, Problem> {
     let rows = agents::rows(view);
     let mut total = 0;
     let mut states = Vec::new();
-    for state in COUNTED {
+    // What is over is not counted.
+    for state in agents::STATES.into_iter().filter(|state| !matches!(state, AgentState::Done | AgentState::Failed)) {
         let count = rows.iter().filter(|row| row.lead.state == state && only.is_none_or(|only| row.device == only)).count();
         total += count;
         if count > 0 {
