@@ -329,6 +329,7 @@ impl World {
             | Note::Consolidated { .. }
             | Note::Paired { .. }
             | Note::Removed { .. }
+            | Note::Mended { .. }
             | Note::Link { .. } => {}
         }
     }

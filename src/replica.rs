@@ -35,6 +35,7 @@ mod gathering;
 mod hearing;
 mod joining;
 mod lists;
+mod mending;
 mod naming;
 mod parting;
 mod places;

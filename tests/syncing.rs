@@ -75,7 +75,7 @@ fn a_run_levels_once_through_a_pause_and_says_what_was_exchanged() {
 }
 
 #[test]
-fn a_flipped_byte_is_found_named_and_repaired() {
+fn a_flipped_byte_is_found_named_and_repaired_and_it_is_said_from_where() {
     let lan = Lan::new();
     let (anna, bert) = (lan.home("anna"), lan.home("bert"));
     let (a, b) = (anna.up(), bert.up());
@@ -104,17 +104,31 @@ fn a_flipped_byte_is_found_named_and_repaired() {
     assert_eq!((code, &found["files"]["damaged"][0]["document"]), (7, &json!(format!("todos/{name}"))), "{found}");
     assert!(bert.run(&["sync", "verify"]).out.contains(&name));
     let (code, mended) = answer(&bert, &["sync", "verify", "--repair"]);
-    assert_eq!((code, &mended["files"]["damaged"][0]["repaired"]), (0, &json!(true)), "{mended}");
+    let file = &mended["files"]["damaged"][0];
+    assert_eq!((code, &file["repaired"], &file["repairedFrom"]), (0, &json!(true), &json!("memory")), "{mended}");
     assert!(bert.data().join("quarantine").exists(), "what was damaged is kept");
     let (code, whole) = answer(&bert, &["sync", "verify"]);
     assert_eq!((code, &whole["files"]["damaged"], &whole["devices"][0]["hashEqual"]), (0, &json!([]), &json!(true)), "{whole}");
-    // Under one that does not: what is lost comes again from the other.
+    // Under one that does not run, with nobody to ask: named, over another start too, and not yet repaired.
     b.stop();
+    a.stop();
     flip(&bert);
+    bert.up().stop();
     let b = bert.up();
-    linked(&b, "anna");
+    assert!((0..20).any(|n| b.todo(&format!("todo {n}")).is_none()), "something was lost");
+    let (code, found) = answer(&bert, &["sync", "verify", "--repair"]);
+    let file = &found["files"]["damaged"][0];
+    assert_eq!((code, &file["document"], &file["repairedFrom"]), (7, &json!(format!("todos/{name}")), &Value::Null), "{found}");
+    assert!(bert.run(&["doctor"]).out.contains("has not come back"));
+    // What is lost comes again from the other, and it is said from whom.
+    let _a = anna.up();
+    let (code, mended) = answer(&bert, &["sync", "verify", "--repair"]);
+    let file = &mended["files"]["damaged"][0];
+    assert_eq!((code, &file["document"], &file["repairedFrom"]), (0, &json!(format!("todos/{name}")), &json!("devices")), "{mended}");
+    assert_eq!((&file["devices"][0]["deviceName"], &file["foundAtStart"]), (&json!("anna"), &json!(true)), "{mended}");
+    assert!(bert.run(&["sync", "verify"]).out.contains(" from anna"));
     for n in 0..20 {
-        eventually(SOON, "all of them", || b.todo(&format!("todo {n}")));
+        assert!(b.todo(&format!("todo {n}")).is_some(), "all of them");
     }
     let (code, whole) = answer(&bert, &["sync", "verify"]);
     assert_eq!((code, &whole["devices"][0]["hashEqual"]), (0, &json!(true)), "{whole}");

@@ -174,6 +174,11 @@ pub enum Note {
         /// What, and why.
         what: String,
     },
+    /// What a damaged document had lost came again.
+    Mended {
+        /// Which, and from whom.
+        what: String,
+    },
     /// The machine slept.
     Woke {
         /// For how long.

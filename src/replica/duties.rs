@@ -191,6 +191,7 @@ impl Replica {
     }
 
     fn show_rest(&mut self) -> bool {
+        let lacking = self.lacking_warning();
         let view = &mut self.showing.view;
         let strangers = self.sightings.clone().into_iter().collect();
         let sources = self.reading.shown.iter().map(|(root, shown)| (root.word().to_owned(), Arc::new(shown.clone()))).collect();
@@ -205,7 +206,7 @@ impl Replica {
             let what = format!("{facts} of kinds that this version does not know: kept and handed on, not shown");
             ("newer".to_owned(), Warning { what, fix: Some("update hubless on this device".into()) })
         });
-        let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).collect();
+        let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).chain(lacking).collect();
         let fleet = Some(self.fleet.id);
         let ways: OrdMap<Way, WayView> = self.ways.0.clone().into_iter().collect();
         let moved = !Arc::ptr_eq(&view.staying, &self.staying.sessions);

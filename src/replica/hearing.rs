@@ -242,6 +242,7 @@ impl Replica {
 
     fn took(&mut self, link: &mut Link, doc: &DocId, took: Took, out: &mut Effects) {
         if let Some(fresh) = took.fresh {
+            self.mending.came(doc, fresh.changes, link.device);
             self.foreign = true;
             self.fresh.push(((!took.released).then_some(link.id), fresh));
         }

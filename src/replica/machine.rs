@@ -32,6 +32,7 @@ use super::joining::found;
 use super::library::{Fresh, Library};
 use super::link::{Link, Stage};
 use super::living::Living;
+use super::mending::Mending;
 use super::pinging::Pings;
 use super::places::Places;
 use super::presence::Presences;
@@ -83,6 +84,7 @@ pub struct Replica {
     pub(super) dialing: Dialing,
     pub(super) flow: Flow,
     pub(super) checking: Checking,
+    pub(super) mending: Mending,
     pub(super) reading: Reading,
     pub(super) living: Living,
     pub(super) watching: usize,
@@ -133,6 +135,7 @@ impl Replica {
     pub fn open(me: Identity, life: Life, now: Now, shelf: &dyn Shelf) -> (Replica, Effects) {
         let mut out = Effects::default();
         let mut library = Library::open(me.device, life, shelf);
+        let mending = Mending::open(shelf, library.damaged().iter().map(|(doc, why)| (doc, why.to_string())));
         let staying = Staying::open(&me, &library.local_joined());
         let fleet = shelf.fleet().and_then(|bytes| saved::read_fleet(&bytes));
         let founded = fleet.is_none();
@@ -160,6 +163,7 @@ impl Replica {
             bytes_before: BTreeMap::new(),
             flow: Flow::open(shelf),
             checking: Checking::default(),
+            mending,
             blocked: BTreeMap::new(),
             errors: BTreeMap::new(),
             warnings: BTreeMap::new(),
@@ -197,6 +201,7 @@ impl Replica {
         self.showing.view.keywords = Arc::clone(&self.me.keywords);
         self.living = Living::open(&self.me.device, &self.reading.following);
         self.name_damaged(out);
+        self.name_losses(out);
         self.learn_changed(now);
         self.showing.take_new_sessions();
         if founded {
@@ -440,6 +445,7 @@ impl Replica {
         for doc in self.library.take_outlived() {
             self.links.values_mut().for_each(|link| link.forget(&doc));
         }
+        self.mend(out);
         self.tell_presence(now, out);
         self.links.values_mut().for_each(|link| link.confirm_soon(now.boot_ms));
         self.showing.update(now, &self.presences);
