@@ -75,6 +75,14 @@ impl Replica {
         }
     }
 
+    /// Everybody, also who hears of us through others, is told that we go: out of reach at once, not after a silence.
+    pub(super) fn say_farewell(&mut self, out: &mut Effects) {
+        let frame = Message::Presence(self.presences.farewell());
+        for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
+            link.say(&frame, out);
+        }
+    }
+
     pub(super) fn others(&self) -> impl Iterator<Item = DeviceId> {
         let members = self.log.members(&self.fleet.id);
         let me = self.me.device;

@@ -236,6 +236,7 @@ impl Replica {
         self.do_what_is_due(now, &mut out);
         self.finish(now, &mut out);
         if stopping {
+            self.say_farewell(&mut out);
             self.links.values_mut().for_each(|link| link.hang_up(Bye::Stopping, &mut out));
         }
         out
