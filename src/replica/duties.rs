@@ -65,6 +65,10 @@ impl Replica {
 
     /// Every linked peer is told who lives here, on every change and every 15 s.
     pub(super) fn tell_presence(&mut self, now: Now, out: &mut Effects) {
+        let is_due = self.presences.due() <= now.boot_ms;
+        if is_due && !self.me.exclude.is_empty() && self.presences.news().all(|beat| self.beat_stays(beat)) {
+            self.presences.put_off(now.boot_ms);
+        }
         if self.presences.due() > now.boot_ms {
             return;
         }

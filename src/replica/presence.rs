@@ -69,6 +69,8 @@ pub struct Presences {
     seq: u64,
     own: BTreeMap<AgentKey, Alive>,
     heard: BTreeMap<DeviceId, Heard>,
+    /// What was reported since our own frame last went out.
+    news: BTreeMap<AgentKey, Beat>,
     /// When our own frame last went out, and when the next is due.
     last: Millis,
     due: Millis,
@@ -78,7 +80,7 @@ impl Presences {
     /// Nobody lives yet.
     #[must_use]
     pub fn new(me: DeviceId, life: Life, now: Millis) -> Presences {
-        Presences { me, life, seq: 0, own: BTreeMap::new(), heard: BTreeMap::new(), last: 0, due: now }
+        Presences { me, life, seq: 0, own: BTreeMap::new(), heard: BTreeMap::new(), news: BTreeMap::new(), last: 0, due: now }
     }
 
     /// Takes another life, because ours was known to be older than it is.
@@ -89,6 +91,7 @@ impl Presences {
     /// An agent of this device reported: a sign of life, and perhaps progress.
     pub fn report(&mut self, beat: Beat, now: Millis, progressed: bool) {
         let key = key_of(&beat);
+        self.news.insert(key.clone(), beat.clone());
         if !beat.state.is_alive() {
             self.own.remove(&key);
         } else if let Some(alive) = self.own.get_mut(&key) {
@@ -217,9 +220,25 @@ impl Presences {
         self.heard.remove(device);
     }
 
+    /// What was reported since our own frame last went out.
+    pub fn news(&self) -> impl Iterator<Item = &Beat> {
+        self.news.values()
+    }
+
     /// Our own frame went to everybody.
     pub fn told(&mut self, now: Millis) {
         (self.last, self.due) = (now, now + PRESENCE_EVERY_MS);
+        self.news.clear();
+    }
+
+    /// Puts our own frame off to its time, because all that was reported since the last stays here: that somebody works on that is not to be seen by
+    /// when we speak, either.
+    pub fn put_off(&mut self, now: Millis) {
+        let next = self.last.saturating_add(PRESENCE_EVERY_MS);
+        if now < next && !self.news.is_empty() {
+            self.due = next;
+            self.news.clear();
+        }
     }
 
     /// When our own frame is due.
@@ -240,8 +259,11 @@ impl Presences {
 mod tests {
     use super::super::conversations::{Node, frame, now, pair, said, talk, up};
     use super::*;
-    use crate::model::id::LinkId;
+    use crate::model::ask::{Ask, Report};
+    use crate::model::beat::Reported;
+    use crate::model::id::{Asker, LinkId};
     use crate::model::input::Input;
+    use crate::model::leaving::Exclude;
 
     /// Three in a chain; the ends hear of each other through the middle.
     fn chain() -> (Node, Node, Node) {
@@ -297,6 +319,23 @@ mod tests {
         let (to_a, to_b) = up(&mut a, &mut b, LinkId(3), 22_001);
         talk(&mut a, &mut b, LinkId(3), 22_001, to_a, to_b, 5_000);
         assert!(shown(&b, &a).0);
+    }
+
+    #[test]
+    fn who_stays_is_not_seen_by_when_we_speak_either() {
+        let (mut a, mut b) = (Node::new(1), Node::new(2));
+        a.r.me.exclude = Exclude::parse(["agent:mole"].into_iter()).expect("a pattern");
+        let _ = a.reopen(1);
+        pair(&mut a, &mut b);
+        let (to_a, to_b) = up(&mut a, &mut b, LinkId(1), 3);
+        talk(&mut a, &mut b, LinkId(1), 3, to_a, to_b, 5_000);
+        let _ = a.step(15_010, Input::Tick);
+        for (ms, agent, told) in [(16_000, "mole", false), (16_100, "sam", true), (17_000, "mole", false)] {
+            let report = Report { agent: agent.into(), state: Some(Reported::Working), source: "cli", ..Report::default() };
+            let out = a.step(ms, Input::Ask(Asker(1), Ask::Beat(report)));
+            assert_eq!(!said(&out, LinkId(1)).is_empty(), told, "{agent}");
+        }
+        assert!(a.r.presences.due() <= now(16_100).boot_ms + PRESENCE_EVERY_MS, "the next one goes at its time");
     }
 
     #[test]
