@@ -7,6 +7,8 @@
 
 mod addresses;
 mod links;
+mod meeting;
+mod quiet;
 mod strangers;
 
 use std::process::Command;
@@ -68,6 +70,15 @@ impl Site {
         let invited = self.homes[host].json(&["pair", "--ticket"]);
         let joined = self.homes[guest].json(&["pair", text(&invited["data"], "ticket")]);
         assert_eq!(joined["data"]["state"], "paired", "{joined}");
+    }
+
+    /// One shows a code, which is typed on the other: nothing but mDNS says where. How long that took.
+    fn pair_by_code(&self, host: usize, guest: usize, whom: &str) -> Duration {
+        let begun = Since::now();
+        let invited = self.homes[host].json(&["pair"]);
+        let joined = self.homes[guest].json(&["pair", text(&invited["data"], "code")]);
+        assert_eq!((&joined["data"]["state"], text(&joined["data"]["device"], "name")), (&Value::from("paired"), whom), "{joined}");
+        begun.elapsed()
     }
 
     /// Waits until every one has a level link to every other.
