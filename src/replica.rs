@@ -48,6 +48,7 @@ mod runs;
 mod samples;
 mod saying;
 mod shards;
+pub mod silence;
 mod staying;
 mod tally;
 mod tidying;

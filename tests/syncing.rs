@@ -1,10 +1,14 @@
 //! What is exchanged with whom, seen, run and verified, by real daemons on loopback.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, measured, text};
+use crate::support::{Chance, Daemon, Home, Lan, SOON, Since, eventually, measured, text};
 
 #[track_caller]
 fn pair(host: &Home, guest: &Home) {
@@ -187,4 +191,46 @@ fn bandwidth_is_kept_on_a_real_link_and_presence_does_not_wait_for_it() {
     assert!(rate <= RATE as f64 * 1.1, "{rate}");
     assert!(rate >= RATE as f64 * 0.6, "{rate}");
     assert!(presence.as_secs_f64() < 5.0, "{presence:?}");
+}
+
+#[test]
+fn a_link_is_not_given_up_because_one_side_is_busy_with_what_it_said() {
+    let lan = Lan::new();
+    let (anna, bert) = (lan.home("anna"), lan.home("bert"));
+    let (a, b) = (anna.up(), bert.up());
+    pair(&anna, &bert);
+    linked(&a, "bert");
+    anna.json(&["sync", "pause"]);
+    until(&a, "bert", "it rests", |device| device["flow"]["paused"] == true);
+    // Three megabytes that cannot be made shorter.
+    let mut chance = Chance::new(7);
+    let mut noise = || (0..12_000).map(|_| char::from(b'!' + u8::try_from(chance.below(90)).expect("small"))).collect::<String>();
+    for n in 0..250 {
+        a.add(&format!("{n} {}", noise()));
+    }
+    let links = || anna.said().lines().filter(|line| line.contains("link up")).count();
+    let (before, begun, over) = (links(), Since::now(), AtomicBool::new(false));
+    let held = || b.try_get("/api/v3/todos?limit=1").map_or(0, |answer| answer.json()["total"].as_u64().unwrap_or(0));
+    let resumed = || {
+        anna.json(&["sync", "resume"]);
+        eventually(SOON * 2, "all of it", || (held() == 250).then_some(()));
+        linked(&a, "bert");
+        over.store(true, Ordering::Relaxed);
+    };
+    // The one that takes them has a third of a processor.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) && begun.elapsed() < SOON * 2 {
+                b.signal(Signal::STOP);
+                sleep(Duration::from_millis(600));
+                b.signal(Signal::CONT);
+                sleep(Duration::from_millis(300));
+            }
+        });
+        resumed();
+    });
+    let (took, made) = (begun.elapsed(), links() - before);
+    measured(&format!("3 MB of noise to one with a third of a processor: level after {took:.1?}, {made} links"));
+    // One ends by the resume, and one follows.
+    assert!(made <= 2, "{}", anna.said());
 }

@@ -31,7 +31,7 @@ impl Replica {
         for link in self.links.values_mut() {
             link.tick(now, &mut self.library, out);
         }
-        self.doubt_links(now, out);
+        self.suspect_links(now, out);
         self.notice_clock(now, out);
         self.reading.tick(now, out);
         self.ask_who_lives(now, out);

@@ -230,6 +230,7 @@ impl Replica {
             Input::Ask(asker, ask) => self.hear_ask(asker, ask, now, &mut out),
             Input::Written(name, trouble) => self.note_written(name, trouble),
             Input::Shelved(doc, bytes) => self.hear_shelved(&doc, bytes.as_deref(), &mut out),
+            Input::CaughtUp => self.judge_links(now, &mut out),
             Input::Tick => {}
             Input::Stopping => self.write_last_beats(&mut out),
         }
@@ -245,7 +246,7 @@ impl Replica {
     /// When `Input::Tick` is next due, on the boot clock.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        let links = self.links.values().map(|link| link.due().min(self.patience(link)));
+        let links = self.links.values().map(|link| link.due().min(self.suspicion_due(link)));
         let dues = [
             self.showing.due(),
             self.dialing.deadline(&self.spared()),
