@@ -51,6 +51,7 @@ impl Trace {
 /// An input in a few words.
 pub(crate) fn input(input: &Input) -> String {
     match input {
+        Input::CaughtUp => "caught up".to_owned(),
         Input::Written(name, trouble) => format!("written {name} {trouble:?}"),
         Input::Tick => "tick".into(),
         Input::Shelved(doc, bytes) => format!("on disk {doc} {:?} b", bytes.as_ref().map(Vec::len)),

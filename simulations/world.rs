@@ -238,7 +238,7 @@ impl World {
 
     /// The mirror of `daemon/perform.rs`.
     pub(crate) fn perform(&mut self, d: usize, turn: Effects) -> Result<(), Broken> {
-        let Effects { keep, inspect, look, tell, reply, note } = turn;
+        let Effects { keep, inspect, look, tell, reply, note, catch_up } = turn;
         let armed = self.devices[d].armed.filter(|(moment, _)| match moment {
             Moment::BeforeKeep | Moment::AmidKeep | Moment::AfterKeep => !keep.is_empty(),
             Moment::AmidTell => !tell.is_empty(),
@@ -277,6 +277,9 @@ impl World {
         for line in note {
             self.count_note(&line);
             self.trace.line(self.time, d, &format!("  {line:?}"));
+        }
+        if catch_up {
+            self.give(d, 0, Input::CaughtUp);
         }
         for doc in inspect {
             let bytes = self.devices[d].disk.kept.documents.get(&doc).cloned();
@@ -336,6 +339,7 @@ impl World {
             | Note::Consolidated { .. }
             | Note::Paired { .. }
             | Note::Removed { .. }
+            | Note::Mended { .. }
             | Note::Link { .. } => {}
         }
     }

@@ -105,12 +105,6 @@ impl Store {
         Ok(next)
     }
 
-    /// The documents that were found damaged at this open: the original is under `quarantine/`, what is good of it is here.
-    #[must_use]
-    pub fn quarantined(&self) -> Vec<String> {
-        self.documents.quarantined().to_vec()
-    }
-
     /// What was mended at this open, and what became of the index since, in words for a person.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
@@ -144,6 +138,11 @@ impl Shelf for Store {
 
     fn aside(&self) -> u64 {
         repair::aside(self.home.dir())
+    }
+
+    /// The originals are under `quarantine/`, what is good of them is here.
+    fn lost(&self) -> Vec<(DocId, String)> {
+        self.documents.quarantined().to_vec()
     }
 }
 
@@ -271,7 +270,7 @@ mod tests {
                 }
             }
             assert_eq!(shown(&open), kept);
-            let (notes, quarantined) = (open.notes(), open.quarantined());
+            let (notes, quarantined) = (open.notes(), open.lost());
             assert!(notes.is_empty() && quarantined.is_empty(), "{notes:?} {quarantined:?}");
         }
         assert_eq!(shown(&looking(&dir)), Kept { index: Default::default(), ..kept.clone() });
@@ -363,7 +362,7 @@ mod tests {
         }
         drop(open);
         let open = store(&dir);
-        assert_eq!((shown(&open), open.quarantined().len()), (kept, 0));
+        assert_eq!((shown(&open), open.lost().len()), (kept, 0));
     }
 
     #[test]
@@ -408,7 +407,7 @@ mod tests {
         }
         drop(open);
         let open = store(&dir);
-        assert_eq!((shown(&open), open.quarantined().len()), (kept, 0));
+        assert_eq!((shown(&open), open.lost().len()), (kept, 0));
         assert_eq!(open.begin_life().unwrap(), 2);
     }
 }

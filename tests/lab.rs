@@ -7,10 +7,14 @@
 
 mod addresses;
 mod links;
+mod meeting;
+mod quiet;
 mod strangers;
 
 use std::process::Command;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, hubless, measured, skipped, text};
 use hubless_lab::Lab;
@@ -65,6 +69,15 @@ impl Site {
 
     fn pair(&self, host: usize, guest: usize) {
         self.homes[host].pair(&self.homes[guest]);
+    }
+
+    /// One shows a code, which is typed on the other: nothing but mDNS says where. How long that took.
+    fn pair_by_code(&self, host: usize, guest: usize, whom: &str) -> Duration {
+        let begun = Since::now();
+        let invited = self.homes[host].json(&["pair"]);
+        let joined = self.homes[guest].json(&["pair", text(&invited["data"], "code")]);
+        assert_eq!((&joined["data"]["state"], text(&joined["data"]["device"], "name")), (&Value::from("paired"), whom), "{joined}");
+        begun.elapsed()
     }
 
     /// Waits until every one has a level link to every other.

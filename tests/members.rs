@@ -1,5 +1,7 @@
 //! Who is in a fleet and who is not any more, between real daemons: removed, renamed, lost, of one name, let in again.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::{Daemon, Home, Lan, Ran, SOON, eventually, hubless, text};
@@ -38,6 +40,9 @@ fn who_is_removed_is_told_gets_nothing_new_and_comes_back_as_a_new_device_only()
     assert!(removed.code == 0 && removed.out.contains("it keeps what it has"), "{removed:?}");
     eventually(SOON, "the other member hears of it", || (members(&c) == 2).then_some(()));
     eventually(SOON, "the removed one is told", || bert.run(&["status"]).out.contains("was removed from its fleet").then_some(()));
+    let shown = b.rows("/api/v3/devices");
+    let away = shown.iter().filter(|row| row["name"] != "bert").all(|row| row["reachable"] == false);
+    assert!(away && shown.len() == 3, "and says of nobody that it is in reach: {shown:?}");
     // The others have a secret more, and the removed one has not.
     eventually(SOON, "the new secret is with the other member", || (secrets(&anna) == secrets(&carl)).then_some(()));
     assert_eq!((secrets(&anna).len(), secrets(&bert).len()), (2, 1));
@@ -156,4 +161,30 @@ fn its_name_is_asked_for_in_a_terminal() {
     let yes = typed("bert");
     assert!(yes.out.contains("keeps all that it has") && yes.out.contains("✓ bert is out of the fleet"), "{yes:?}");
     assert_eq!(members(&a), 1);
+}
+
+#[test]
+fn who_says_good_bye_is_out_of_reach_at_once_wherever_that_is_shown() {
+    let lan = Lan::new();
+    let (anna, bert) = (lan.home("anna"), lan.home("bert"));
+    let (a, b) = (anna.up(), bert.up());
+    anna.pair(&bert);
+    let reached = || device(&a, "bert").is_some_and(|bert| bert["reachable"] == true);
+    eventually(SOON, "bert is in reach", || reached().then_some(()));
+    let page = || a.ask("GET", "/sync", "", "").text();
+    assert!(page().contains("2 devices, 2 reachable"), "{}", page());
+    b.stop();
+    // Far less than the silence after which a device counts as out of reach.
+    eventually(Duration::from_secs(5), "its good-bye is heard", || (!reached()).then_some(()));
+    let status = anna.run(&["status"]).out;
+    assert!(status.contains("bert: 0/0 active, not reachable"), "{status}");
+    let shown = a.get("/api/v3/overview")["data"]["devices"].clone();
+    assert!(shown.as_array().expect("a list").iter().all(|row| row["name"] != "bert" || row["reachable"] == false), "{shown}");
+    assert!(page().contains("2 devices, 1 reachable"));
+    // Who is killed says nothing: it is in reach until it was silent for long.
+    let b = bert.up();
+    eventually(SOON, "bert is back", || reached().then_some(()));
+    b.kill();
+    eventually(SOON, "the link is gone", || device(&a, "bert").is_some_and(|bert| bert["link"].is_null()).then_some(()));
+    assert!(reached());
 }

@@ -1,10 +1,14 @@
 //! What is exchanged with whom, seen, run and verified, by real daemons on loopback.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Home, Lan, SOON, Since, eventually, measured};
+use crate::support::{Chance, Daemon, Home, Lan, SOON, Since, eventually, measured};
 
 fn device(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
     daemon.rows("/api/v3/sync").into_iter().find(|device| device["name"] == name)
@@ -68,7 +72,7 @@ fn a_run_levels_once_through_a_pause_and_says_what_was_exchanged() {
 }
 
 #[test]
-fn a_flipped_byte_is_found_named_and_repaired() {
+fn a_flipped_byte_is_found_named_and_repaired_and_it_is_said_from_where() {
     let lan = Lan::new();
     let (anna, bert) = (lan.home("anna"), lan.home("bert"));
     let (a, b) = (anna.up(), bert.up());
@@ -97,17 +101,31 @@ fn a_flipped_byte_is_found_named_and_repaired() {
     assert_eq!((code, &found["files"]["damaged"][0]["document"]), (7, &json!(format!("todos/{name}"))), "{found}");
     assert!(bert.run(&["sync", "verify"]).out.contains(&name));
     let (code, mended) = answer(&bert, &["sync", "verify", "--repair"]);
-    assert_eq!((code, &mended["files"]["damaged"][0]["repaired"]), (0, &json!(true)), "{mended}");
+    let file = &mended["files"]["damaged"][0];
+    assert_eq!((code, &file["repaired"], &file["repairedFrom"]), (0, &json!(true), &json!("memory")), "{mended}");
     assert!(bert.data().join("quarantine").exists(), "what was damaged is kept");
     let (code, whole) = answer(&bert, &["sync", "verify"]);
     assert_eq!((code, &whole["files"]["damaged"], &whole["devices"][0]["hashEqual"]), (0, &json!([]), &json!(true)), "{whole}");
-    // Under one that does not: what is lost comes again from the other.
+    // Under one that does not run, with nobody to ask: named, over another start too, and not yet repaired.
     b.stop();
+    a.stop();
     flip(&bert);
+    bert.up().stop();
     let b = bert.up();
-    linked(&b, "anna");
+    assert!((0..20).any(|n| b.todo(&format!("todo {n}")).is_none()), "something was lost");
+    let (code, found) = answer(&bert, &["sync", "verify", "--repair"]);
+    let file = &found["files"]["damaged"][0];
+    assert_eq!((code, &file["document"], &file["repairedFrom"]), (7, &json!(format!("todos/{name}")), &Value::Null), "{found}");
+    assert!(bert.run(&["doctor"]).out.contains("has not come back"));
+    // What is lost comes again from the other, and it is said from whom.
+    let _a = anna.up();
+    let (code, mended) = answer(&bert, &["sync", "verify", "--repair"]);
+    let file = &mended["files"]["damaged"][0];
+    assert_eq!((code, &file["document"], &file["repairedFrom"]), (0, &json!(format!("todos/{name}")), &json!("devices")), "{mended}");
+    assert_eq!((&file["devices"][0]["deviceName"], &file["foundAtStart"]), (&json!("anna"), &json!(true)), "{mended}");
+    assert!(bert.run(&["sync", "verify"]).out.contains(" from anna"));
     for n in 0..20 {
-        eventually(SOON, "all of them", || b.todo(&format!("todo {n}")));
+        assert!(b.todo(&format!("todo {n}")).is_some(), "all of them");
     }
     let (code, whole) = answer(&bert, &["sync", "verify"]);
     assert_eq!((code, &whole["devices"][0]["hashEqual"]), (0, &json!(true)), "{whole}");
@@ -166,4 +184,46 @@ fn bandwidth_is_kept_on_a_real_link_and_presence_does_not_wait_for_it() {
     assert!(rate <= RATE as f64 * 1.1, "{rate}");
     assert!(rate >= RATE as f64 * 0.6, "{rate}");
     assert!(presence.as_secs_f64() < 5.0, "{presence:?}");
+}
+
+#[test]
+fn a_link_is_not_given_up_because_one_side_is_busy_with_what_it_said() {
+    let lan = Lan::new();
+    let (anna, bert) = (lan.home("anna"), lan.home("bert"));
+    let (a, b) = (anna.up(), bert.up());
+    anna.pair(&bert);
+    linked(&a, "bert");
+    anna.json(&["sync", "pause"]);
+    until(&a, "bert", "it rests", |device| device["flow"]["paused"] == true);
+    // Three megabytes that cannot be made shorter.
+    let mut chance = Chance::new(7);
+    let mut noise = || (0..12_000).map(|_| char::from(b'!' + u8::try_from(chance.below(90)).expect("small"))).collect::<String>();
+    for n in 0..250 {
+        a.add(&format!("{n} {}", noise()));
+    }
+    let links = || anna.said().lines().filter(|line| line.contains("link up")).count();
+    let (before, begun, over) = (links(), Since::now(), AtomicBool::new(false));
+    let held = || b.try_get("/api/v3/todos?limit=1").map_or(0, |answer| answer.json()["total"].as_u64().unwrap_or(0));
+    let resumed = || {
+        anna.json(&["sync", "resume"]);
+        eventually(SOON * 2, "all of it", || (held() == 250).then_some(()));
+        linked(&a, "bert");
+        over.store(true, Ordering::Relaxed);
+    };
+    // The one that takes them has a third of a processor.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) && begun.elapsed() < SOON * 2 {
+                b.signal(Signal::STOP);
+                sleep(Duration::from_millis(600));
+                b.signal(Signal::CONT);
+                sleep(Duration::from_millis(300));
+            }
+        });
+        resumed();
+    });
+    let (took, made) = (begun.elapsed(), links() - before);
+    measured(&format!("3 MB of noise to one with a third of a processor: level after {took:.1?}, {made} links"));
+    // One ends by the resume, and one follows.
+    assert!(made <= 2, "{}", anna.said());
 }

@@ -11,6 +11,7 @@
 #![cfg(target_os = "linux")]
 
 mod namespace;
+pub mod responder;
 pub mod switch;
 
 use std::fs::File;

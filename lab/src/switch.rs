@@ -43,6 +43,8 @@ pub struct Passed {
     pub sent: u64,
     /// Bytes that it was given.
     pub given: u64,
+    /// How many of those that came from it were frames of TCP: what devices say to each other, and nothing else.
+    pub tcp: u64,
 }
 
 /// One end of a wire.
@@ -258,7 +260,9 @@ impl State {
         let (Some(from), Some(to), Some(source)) = (self.ports.get(at).cloned(), address(frame, 0), address(frame, 6)) else {
             return Vec::new();
         };
-        self.passed.entry(from.host).or_default().sent += frame.len() as u64;
+        let passed = self.passed.entry(from.host).or_default();
+        passed.sent += frame.len() as u64;
+        passed.tcp += if is_tcp(frame) { frame.len() as u64 } else { 0 };
         if let Some(tape) = &mut self.tape
             && tape.len() + frame.len() <= TAPE_BYTES_MAX
         {
@@ -309,6 +313,15 @@ fn is_neighbourly(frame: &[u8]) -> bool {
     }
 }
 
+/// Whether a frame is TCP over IPv4 or IPv6.
+fn is_tcp(frame: &[u8]) -> bool {
+    match frame.get(12..14) {
+        Some([0x08, 0x00]) => frame.get(23) == Some(&6),
+        Some([0x86, 0xdd]) => frame.get(20) == Some(&6),
+        _ => false,
+    }
+}
+
 /// Whether a frame is multicast DNS over IPv4 or IPv6.
 #[must_use]
 pub fn is_mdns(frame: &[u8]) -> bool {
@@ -345,8 +358,9 @@ mod tests {
         let mdns4 = frame([0x08, 0x00], &[(23, 17), (36, MDNS[0]), (37, MDNS[1])]);
         let mdns6 = frame([0x86, 0xdd], &[(20, 17), (56, MDNS[0]), (57, MDNS[1])]);
         for (frame, neighbour, mdns) in [(arp, true, false), (solicit, true, false), (mdns4, false, true), (mdns6, false, true)] {
-            assert_eq!((is_neighbourly(&frame), is_mdns(&frame)), (neighbour, mdns));
+            assert_eq!((is_neighbourly(&frame), is_mdns(&frame), is_tcp(&frame)), (neighbour, mdns, false));
         }
+        assert!(is_tcp(&frame([0x08, 0x00], &[(23, 6)])) && is_tcp(&frame([0x86, 0xdd], &[(20, 6)])));
         assert!(!is_neighbourly(&[]) && !is_mdns(&[]) && address(&[1; 5], 0).is_none());
     }
 

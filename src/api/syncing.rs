@@ -12,7 +12,7 @@ use super::desk::{ANSWER_WITHIN, Desk, FAR_ANSWER_WITHIN};
 use super::problem::Problem;
 use super::writes::{Written, unexpected, wrapped};
 use crate::model::ask::Ask;
-use crate::model::checkup::{PeerChecked, Task};
+use crate::model::checkup::{FileDamaged, PeerChecked, Repair, Task};
 use crate::model::id::DocId;
 use crate::model::reply::Reply;
 
@@ -53,12 +53,30 @@ async fn check(desk: &Arc<Desk>, mut fields: Fields, task: Task) -> Written {
     let reply = desk.ask(Ask::Check { device, task }, FAR_ANSWER_WITHIN).await?;
     let Reply::Checked(found) = reply else { return Err(unexpected(&reply)) };
     let verifies = matches!(task, Task::Verify { .. });
-    let files = found.damaged.iter().map(|file| json!({"document": file.doc.as_str(), "why": file.why, "repaired": file.repaired}));
+    let files = found.damaged.iter().map(damaged);
     let told = json!({
         "files": verifies.then(|| json!({"checked": found.files, "damaged": files.collect::<Vec<_>>()})),
         "devices": found.peers.iter().map(|peer| row(peer, verifies)).collect::<Vec<_>>(),
     });
     Ok(wrapped(desk, StatusCode::OK, told, fields.unknown()))
+}
+
+/// A damaged file: whether what was lost of it is back, and from where.
+fn damaged(file: &FileDamaged) -> Value {
+    let (from, devices, at_start): (_, &[(String, u64)], _) = match &file.repair {
+        Repair::No { lacks } => (None, &[], *lacks),
+        Repair::Memory => (Some("memory"), &[], false),
+        Repair::Devices(devices) => (Some(if devices.is_empty() { "nobody" } else { "devices" }), devices, true),
+        Repair::Sources => (Some("sources"), &[], true),
+    };
+    json!({
+        "document": file.doc.as_str(),
+        "why": file.why,
+        "foundAtStart": at_start,
+        "repaired": from.is_some(),
+        "repairedFrom": from,
+        "devices": devices.iter().map(|(name, changes)| json!({"deviceName": name, "changes": changes})).collect::<Vec<_>>(),
+    })
 }
 
 fn row(peer: &PeerChecked, verifies: bool) -> Value {

@@ -171,17 +171,14 @@ fn verified(data: &Value, repair: bool) -> String {
     let (damaged, rows) = (fields::list(&data["files"], "damaged"), fields::list(data, "devices"));
     let mut lines = Vec::new();
     let read = counted(fields::count(&data["files"], "checked"), "file");
-    match damaged.len() as u64 {
+    match damaged.iter().filter(|file| !fields::yes(file, "foundAtStart")).count() as u64 {
         0 => lines.push(format!("✓ this disk: {read} read back, all whole")),
         n => lines.push(format!("✗ this disk: {read} read back, {n} damaged")),
     }
     for file in damaged {
-        let done = match (fields::yes(file, "repaired"), repair) {
-            (true, _) => "set aside and written anew".to_owned(),
-            (false, true) => "could not be written anew".to_owned(),
-            (false, false) => "fix: hubless sync verify --repair".to_owned(),
-        };
-        lines.push(format!("  {} ({}); {done}", fields::or_dash(file, "document"), fields::or_dash(file, "why")));
+        let when = if fields::yes(file, "foundAtStart") { "found when the daemon started; " } else { "" };
+        let (document, why) = (fields::or_dash(file, "document"), fields::or_dash(file, "why"));
+        lines.push(format!("  {document} ({when}{why}): {}", mended(file, repair)));
     }
     lines.extend(rows.iter().map(compared));
     if rows.is_empty() {
@@ -190,6 +187,22 @@ fn verified(data: &Value, repair: bool) -> String {
         lines.push("no other device is in reach to compare with: what was damaged was written as this daemon knows it".to_owned());
     }
     lines.join("\n")
+}
+
+/// Where what was damaged came from again, or what brings it.
+fn mended(file: &Value, repair: bool) -> String {
+    let gave = |row: &Value| format!("{} from {}", counted(fields::count(row, "changes"), "change"), fields::device(row));
+    let whose: Vec<String> = fields::list(file, "devices").iter().map(gave).collect();
+    match fields::text(file, "repairedFrom").as_deref() {
+        Some("memory") => "set aside, and written anew from what the daemon holds in memory".to_owned(),
+        Some("devices") => format!("set aside, and repaired: {}", whose.join(", ")),
+        Some("nobody") => "set aside; every other device was asked, and none held more of it".to_owned(),
+        Some("sources") => "set aside; agents' files were read again, and it never leaves this device".to_owned(),
+        Some(_) => "repaired".to_owned(),
+        None if fields::yes(file, "foundAtStart") => "what it lacks comes from another device, and none was asked for it yet".to_owned(),
+        None if repair => "the daemon cannot write it anew; start it again, and it comes from the other devices".to_owned(),
+        None => "fix: hubless sync verify --repair".to_owned(),
+    }
 }
 
 fn compared(row: &Value) -> String {

@@ -47,6 +47,7 @@ pub fn log(note: &Note) {
         Note::Link { device, up: false, detail } => tracing::info!(device = shown(device), why = shown(detail), "link down"),
         Note::Restored { what } => tracing::warn!("noticed a lost, restored or cloned store: {}", shown(what)),
         Note::SetAside { what } => tracing::warn!("set aside: {}", shown(what)),
+        Note::Mended { what } => tracing::info!("restored: {}", shown(what)),
         Note::Woke { slept_ms } => tracing::info!(slept_ms, "woke after {} of sleep", span(*slept_ms)),
     }
 }
@@ -135,6 +136,7 @@ mod tests {
             (Note::Link { device: text(), up: false, detail: text() }, "message=link down".to_owned()),
             (Note::Restored { what: text() }, format!("message=noticed a lost, restored or cloned store: {}", text())),
             (Note::SetAside { what: text() }, format!("message=set aside: {}", text())),
+            (Note::Mended { what: text() }, format!("message=restored: {}", text())),
             (Note::Woke { slept_ms: 61_000 }, "message=woke after 1m1s of sleep".to_owned()),
         ]
     }

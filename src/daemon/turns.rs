@@ -49,6 +49,8 @@ pub(super) struct Turns {
     count: watch::Sender<u64>,
     /// Documents that were read back from disk, for the next turns.
     shelved: VecDeque<Input>,
+    /// How much of what had come is still to be heard before the replica has caught up, if it asked.
+    behind: Option<usize>,
 }
 
 impl Turns {
@@ -57,7 +59,10 @@ impl Turns {
         let (pair, effects) = Pair::open(me.clone(), store)?;
         let (shown, fleet) = (pair.replica.view(), pair.replica.fleet().clone());
         let count = watch::Sender::new(0);
-        Ok((Turns { me, options, pair: Some(pair), again: Instant::now(), shown, fleet, shelved: VecDeque::new(), count }, effects))
+        Ok((
+            Turns { me, options, pair: Some(pair), again: Instant::now(), shown, fleet, shelved: VecDeque::new(), behind: None, count },
+            effects,
+        ))
     }
 
     /// How many turns there were, for who watches that there are more.
@@ -83,6 +88,10 @@ impl Turns {
                 self.turn(input, &mut inbox, &hands);
                 continue;
             }
+            if self.behind.take_if(|left| *left == 0).is_some() {
+                self.turn(Input::CaughtUp, &mut inbox, &hands);
+                continue;
+            }
             let deadline = self.pair.as_ref().and_then(|pair| pair.replica.deadline());
             let input = tokio::select! {
                 biased;
@@ -92,7 +101,10 @@ impl Turns {
                     continue;
                 }
                 () = clock::sleep_until(deadline) => Input::Tick,
-                Some(input) = inbox.recv() => input,
+                Some(input) = inbox.recv() => {
+                    came(&mut self.behind);
+                    input
+                }
             };
             self.turn(input, &mut inbox, &hands);
             self.count.send_modify(|count| *count += 1);
@@ -112,6 +124,7 @@ impl Turns {
                 break;
             }
             let Ok(input) = inbox.try_recv() else { break };
+            came(&mut self.behind);
             turn.absorb(pair.replica.step(clock::now(), input));
         }
         match pair.keep(&turn) {
@@ -120,6 +133,9 @@ impl Turns {
                     let bytes = pair.store.document(&doc);
                     Input::Shelved(doc, bytes)
                 };
+                if turn.catch_up {
+                    self.behind = Some(inbox.len());
+                }
                 self.shelved.extend(std::mem::take(&mut turn.inspect).into_iter().map(read));
                 self.shown = pair.replica.view();
                 hands.perform(turn, &self.shown);
@@ -133,6 +149,7 @@ impl Turns {
         tracing::error!(%error, "the store does not keep; nothing is acknowledged until it does");
         self.pair = None;
         self.shelved.clear();
+        self.behind = None;
         self.again = Instant::now() + REOPEN_AFTER;
         self.warn(&error.to_string(), hands);
         for (asker, _) in turn.reply {
@@ -194,10 +211,15 @@ fn storage(why: &str) -> Refusal {
         .fix("make room on the disk, or mend it; hubless tries again by itself")
 }
 
+/// One more of what had come is heard.
+fn came(behind: &mut Option<usize>) {
+    *behind = behind.map(|left| left.saturating_sub(1));
+}
+
 /// While nothing is kept, nothing is taken: who asks hears so at once.
 fn refuse(input: Input, hands: &Hands) {
     match input {
         Input::Ask(asker, _) => hands.api.reply(asker, Reply::Refused(storage("the store does not keep"))),
-        Input::Source(_) | Input::Peer(_) | Input::Shelved(..) | Input::Written(..) | Input::Tick | Input::Stopping => {}
+        Input::Source(_) | Input::Peer(_) | Input::Shelved(..) | Input::Written(..) | Input::CaughtUp | Input::Tick | Input::Stopping => {}
     }
 }

@@ -145,6 +145,8 @@ pub trait Shelf {
     fn fleet(&self) -> Option<Vec<u8>>;
     /// How many files of documents lie aside: on disk before what is good of one takes its place.
     fn aside(&self) -> u64;
+    /// The documents that lost something when this was opened, each with what is known of that.
+    fn lost(&self) -> Vec<(DocId, String)>;
 }
 
 impl Shelf for Kept {
@@ -171,5 +173,9 @@ impl Shelf for Kept {
 
     fn aside(&self) -> u64 {
         self.aside
+    }
+
+    fn lost(&self) -> Vec<(DocId, String)> {
+        Vec::new()
     }
 }

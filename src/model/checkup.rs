@@ -77,8 +77,24 @@ pub struct FileDamaged {
     pub doc: DocId,
     /// What is wrong with it.
     pub why: String,
-    /// Whether it was set aside, and what is known of the document written in its place.
-    pub repaired: bool,
+    /// What was done about it.
+    pub repair: Repair,
+}
+
+/// Where what was damaged came from again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repair {
+    /// Nowhere yet.
+    No {
+        /// Whether what is good of the file was kept when the daemon started, and what it lacks must come from another device.
+        lacks: bool,
+    },
+    /// The daemon knew all of it: the file was set aside and written anew.
+    Memory,
+    /// Other devices, each by its name with how many changes it gave since the daemon started; none: all of them were asked, and none held more of it.
+    Devices(Vec<(String, u64)>),
+    /// The files of agents on this device, of a document that never leaves it.
+    Sources,
 }
 
 /// All that was found.
@@ -86,7 +102,7 @@ pub struct FileDamaged {
 pub struct Checked {
     /// Files that were read back.
     pub files: usize,
-    /// Those that are damaged.
+    /// Those that are damaged, and those that were when the daemon started.
     pub damaged: Vec<FileDamaged>,
     /// The other devices.
     pub peers: Vec<PeerChecked>,

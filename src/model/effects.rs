@@ -23,6 +23,8 @@ pub struct Effects {
     pub reply: Vec<(Asker, Reply)>,
     /// What to write into the log.
     pub note: Vec<Note>,
+    /// Whether `Input::CaughtUp` is wanted, behind all that has come by now.
+    pub catch_up: bool,
 }
 
 impl Effects {
@@ -34,6 +36,7 @@ impl Effects {
         self.tell.extend(later.tell);
         self.reply.extend(later.reply);
         self.note.extend(later.note);
+        self.catch_up |= later.catch_up;
     }
 }
 
@@ -172,6 +175,11 @@ pub enum Note {
     /// A document, a file or a peer was set aside.
     SetAside {
         /// What, and why.
+        what: String,
+    },
+    /// What a damaged document had lost came again.
+    Mended {
+        /// Which, and from whom.
         what: String,
     },
     /// The machine slept.

@@ -21,6 +21,8 @@ pub enum Input {
     Written(&'static str, Option<String>),
     /// What lies on disk of a document, read back because `Effects::inspect` asked; `None`: it cannot be read.
     Shelved(DocId, Option<Vec<u8>>),
+    /// Everything has been heard that had come when `Effects::catch_up` asked.
+    CaughtUp,
     /// The deadline has come.
     Tick,
     /// The daemon is about to stop: last beats are written, peers are told.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::batch::Keep;
-use crate::model::checkup::{Checked, FileDamaged, Outcome, PeerChecked, Task};
+use crate::model::checkup::{Checked, FileDamaged, Outcome, PeerChecked, Repair, Task};
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{Asker, DeviceId, DocId, LinkId};
 use crate::model::message::{DocHeads, Head, Holding, Message};
@@ -143,6 +143,12 @@ impl Replica {
             }
             let is_over = check.files.is_empty() && check.reading.is_empty() && check.peers.values().all(|peer| peer.step == Step::Done);
             if is_over {
+                if matches!(check.task, Task::Verify { .. }) {
+                    let found = &mut check.found.damaged;
+                    // What is damaged now says more than what was when the daemon started.
+                    let before = self.losses().into_iter().filter(|loss| found.iter().all(|file| file.doc != loss.doc)).collect::<Vec<_>>();
+                    found.extend(before);
+                }
                 check.found.peers = check.peers.into_values().map(|peer| peer.found).collect();
                 out.reply.push((check.asker, Reply::Checked(check.found)));
             } else {
@@ -172,7 +178,8 @@ impl Replica {
                 let wanted = check.task == Task::Verify { repair: true };
                 let repaired = wanted && (is_repaired || self.repair(doc, &why, out));
                 is_repaired |= repaired;
-                check.found.damaged.push(FileDamaged { doc: doc.clone(), why, repaired });
+                let repair = if repaired { Repair::Memory } else { Repair::No { lacks: false } };
+                check.found.damaged.push(FileDamaged { doc: doc.clone(), why, repair });
             }
         }
         self.checking.checks = checks;
@@ -180,7 +187,7 @@ impl Replica {
 
     /// Sets a damaged file aside and writes what is known of the document in its place; what is not known here comes from the others.
     fn repair(&mut self, doc: &DocId, why: &str, out: &mut Effects) -> bool {
-        let Some(bytes) = self.library.saved(doc) else { return false };
+        let Some(bytes) = self.library.file(doc) else { return false };
         out.keep.push(Keep::SetAside { doc: doc.clone() });
         out.keep.push(Keep::Replace { doc: doc.clone(), bytes });
         out.note.push(Note::SetAside { what: format!("the file of document {doc}: {why}; it was written anew") });
@@ -197,7 +204,12 @@ impl Replica {
         let (terms, asked) = (self.terms_of(&device), self.checking.asked + 1);
         let Some(link) = self.links.get_mut(&id) else { return };
         let is_quiet = link.flow() == Terms::NONE || (link.is_settled() && link.is_confirmed());
+        let is_repairing = task == Task::Verify { repair: true } && self.mending.is_lacking();
         match peer.step {
+            // What this disk lost comes through a pause, too: somebody asks for it.
+            Step::Linking if is_repairing && link.mine == Terms::NONE && waited < LINK_MS => {
+                peer.since = if self.flow.passes.insert(device) { now.boot_ms } else { peer.since };
+            }
             Step::Linking => peer.go(Step::Settling, now),
             // What is under way would only look like a difference.
             Step::Settling if is_hashed && waited >= u64::from(peer.tries) * AGAIN_MS && (is_quiet || waited >= SETTLE_MS) => {

@@ -304,8 +304,21 @@ impl Document {
         self.settle();
         let bytes = self.doc.save();
         (self.saved_bytes, self.appended_bytes) = (bytes.len(), 0);
-        let read = Document::load(&bytes, [0xdd; 16]).is_ok_and(|read| read.heads() == self.heads());
-        read.then_some(bytes)
+        self.reads_back(&bytes).then_some(bytes)
+    }
+
+    fn reads_back(&self, bytes: &[u8]) -> bool {
+        Document::load(bytes, [0xdd; 16]).is_ok_and(|read| read.heads() == self.heads())
+    }
+
+    /// What a file of it is to hold: a fresh save, else every change as it came; `None` when neither reads back as what is here.
+    pub fn file(&mut self) -> Option<Vec<u8>> {
+        self.save().or_else(|| {
+            let bytes = self.since(&[]).0;
+            self.appended_bytes = bytes.len();
+            self.saved_bytes = 0;
+            self.reads_back(&bytes).then_some(bytes)
+        })
     }
 
     /// Bytes of the last save.

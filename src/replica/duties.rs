@@ -31,7 +31,7 @@ impl Replica {
         for link in self.links.values_mut() {
             link.tick(now, &mut self.library, out);
         }
-        self.doubt_links(now, out);
+        self.suspect_links(now, out);
         self.notice_clock(now, out);
         self.reading.tick(now, out);
         self.ask_who_lives(now, out);
@@ -65,6 +65,10 @@ impl Replica {
 
     /// Every linked peer is told who lives here, on every change and every 15 s.
     pub(super) fn tell_presence(&mut self, now: Now, out: &mut Effects) {
+        let is_due = self.presences.due() <= now.boot_ms;
+        if is_due && !self.me.exclude.is_empty() && self.presences.news().all(|beat| self.beat_stays(beat)) {
+            self.presences.put_off(now.boot_ms);
+        }
         if self.presences.due() > now.boot_ms {
             return;
         }
@@ -72,6 +76,14 @@ impl Replica {
         let frame = Message::Presence(self.presence(now));
         for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
             link.say_presence(&frame, out);
+        }
+    }
+
+    /// Everybody, also who hears of us through others, is told that we go: out of reach at once, not after a silence.
+    pub(super) fn say_farewell(&mut self, out: &mut Effects) {
+        let frame = Message::Presence(self.presences.farewell());
+        for link in self.links.values_mut().filter(|link| link.stage >= Stage::Comparing) {
+            link.say(&frame, out);
         }
     }
 
@@ -192,6 +204,7 @@ impl Replica {
     }
 
     fn show_rest(&mut self) -> bool {
+        let lacking = self.lacking_warning();
         let view = &mut self.showing.view;
         let strangers = self.sightings.clone().into_iter().collect();
         let sources = self.reading.shown.iter().map(|(root, shown)| (root.word().to_owned(), Arc::new(shown.clone()))).collect();
@@ -206,7 +219,7 @@ impl Replica {
             let what = format!("{facts} of kinds that this version does not know: kept and handed on, not shown");
             ("newer".to_owned(), Warning { what, fix: Some("update hubless on this device".into()) })
         });
-        let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).collect();
+        let warnings = self.warnings.clone().into_iter().chain(held).chain(unsaved).chain(newer).chain(lacking).collect();
         let fleet = Some(self.fleet.id);
         let ways: OrdMap<Way, WayView> = self.ways.0.clone().into_iter().collect();
         let moved = !Arc::ptr_eq(&view.staying, &self.staying.sessions);

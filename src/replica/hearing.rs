@@ -3,12 +3,12 @@
 use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{DeviceId, DocId, LinkId};
-use crate::model::input::{LinkAction, PeerEvent};
-use crate::model::limits::{MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, PROVE_WITHIN_MS, REDIAL_MAX_MS, SILENT_MS};
+use crate::model::input::PeerEvent;
+use crate::model::limits::{MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, REDIAL_MAX_MS};
 use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
 use crate::model::peering::Terms;
 use crate::model::reply::{Code, Refusal, Reply};
-use crate::model::time::{Millis, Now};
+use crate::model::time::Now;
 use crate::model::view::Warning;
 
 use super::link::{Link, Stage, Took};
@@ -242,6 +242,7 @@ impl Replica {
 
     fn took(&mut self, link: &mut Link, doc: &DocId, took: Took, out: &mut Effects) {
         if let Some(fresh) = took.fresh {
+            self.mending.came(doc, fresh.changes, link.device);
             self.foreign = true;
             self.fresh.push(((!took.released).then_some(link.id), fresh));
         }
@@ -317,43 +318,6 @@ impl Replica {
         }
         let (heard, said) = self.bytes_before.get(&link.device).copied().unwrap_or_default();
         self.bytes_before.insert(link.device, (heard + link.bytes.0, said + link.bytes.1));
-    }
-
-    /// How long a silent link is waited for.
-    pub(super) fn patience(&self, link: &Link) -> Millis {
-        link.heard + if link.stage == Stage::Proving { PROVE_WITHIN_MS } else { SILENT_MS }
-    }
-
-    /// Links that were silent too long, or whose device is no member any more.
-    pub(super) fn end_links(&mut self, now: Now, out: &mut Effects) {
-        let ids: Vec<LinkId> = self.links.keys().copied().collect();
-        for id in ids {
-            let Some(mut link) = self.links.remove(&id) else { continue };
-            let why = if link.stage > Stage::Proving && !(self.is_member(&link.device) && self.is_member(&self.me.device)) {
-                Some(Bye::Untrusted)
-            } else {
-                (self.patience(&link) <= now.boot_ms).then_some(Bye::Silent)
-            };
-            match why {
-                None => drop(self.links.insert(id, link)),
-                Some(why) => {
-                    let unanswered = link.unanswered();
-                    link.hang_up(why, out);
-                    self.lost(&link, &why.to_string(), now, out);
-                    self.give_up(unanswered, out);
-                }
-            }
-        }
-    }
-
-    /// Who was asked and does not answer is dialled anew, beside its link: what TCP still holds for it may come much later.
-    pub(super) fn doubt_links(&mut self, now: Now, out: &mut Effects) {
-        let due = |link: &&mut Link| !link.doubted && link.doubt_due().is_some_and(|due| due <= now.boot_ms);
-        for link in self.links.values_mut().filter(due) {
-            link.doubted = true;
-            out.tell.push(LinkAction::Doubt { link: link.id });
-            self.dialing.doubt(&link.device, now.boot_ms);
-        }
     }
 
     pub(super) fn give_up(&mut self, askers: Vec<crate::model::id::Asker>, out: &mut Effects) {

@@ -159,6 +159,7 @@ impl Replica {
         self.write_members(&genesis, out);
         self.learn_changed(now);
         self.members_changed(now);
+        self.say_farewell(out);
         for mut link in std::mem::take(&mut self.links).into_values() {
             self.give_up(link.unanswered(), out);
             link.hang_up(Bye::Left, out);

@@ -192,9 +192,9 @@ impl Library {
         Some(document)
     }
 
-    /// A fresh save of a document that reads back as what is here; `None` when there is none.
-    pub(super) fn saved(&mut self, id: &DocId) -> Option<Vec<u8>> {
-        self.documents.get_mut(id)?.save()
+    /// A whole file of a document that reads back as what is here; `None` when there is none.
+    pub(super) fn file(&mut self, id: &DocId) -> Option<Vec<u8>> {
+        self.documents.get_mut(id)?.file()
     }
 
     pub(super) fn newest_heartbeats(&self, name: &str) -> u64 {

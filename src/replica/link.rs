@@ -20,6 +20,7 @@ use super::document::Said;
 use super::guard;
 use super::library::{Fresh, Library, digest};
 use super::saying::Ping;
+use super::silence::Suspicion;
 
 /// A talk in which nothing was heard for so long begins afresh; a safety net that the simulation never needs.
 const TALK_AGAIN_MS: Millis = 60_000;
@@ -106,6 +107,8 @@ pub struct Link {
     pub farewell: bool,
     /// Whether the network was told that this link is doubted.
     pub doubted: bool,
+    /// Whether it may be silent, and is about to be judged.
+    pub suspected: Option<Suspicion>,
     /// What we do with documents on this link, and what the other does; neither changes while it is up.
     pub mine: Terms,
     /// As `mine`, of the other.
@@ -154,6 +157,7 @@ impl Link {
             secrets: 0,
             farewell: false,
             doubted: false,
+            suspected: None,
             mine: Terms::ALL,
             theirs: Terms::ALL,
             paced: false,
@@ -200,7 +204,7 @@ impl Link {
     pub fn hear(&mut self, bytes: usize, now: Millis) {
         self.heard = now;
         self.bytes.0 += bytes as u64;
-        (self.unheard, self.doubted) = (0, false);
+        (self.unheard, self.doubted, self.suspected) = (0, false, None);
     }
 
     /// Says `Hello` with the heads of this moment; what changes from now on is measured against them.
@@ -457,7 +461,6 @@ impl Link {
             return Millis::MAX;
         }
         let talks = self.talking.iter().filter(|(doc, _)| !self.dirty.contains(*doc)).map(|(_, talk)| self.silent_at(talk));
-        let doubt = self.doubt_due().filter(|_| !self.doubted);
-        talks.chain([self.ping_due]).chain(doubt).min().unwrap_or(self.ping_due)
+        talks.chain([self.ping_due]).min().unwrap_or(self.ping_due)
     }
 }

@@ -29,6 +29,7 @@ use super::joining::found;
 use super::library::{Fresh, Library};
 use super::link::{Link, Stage};
 use super::living::Living;
+use super::mending::Mending;
 use super::pinging::Pings;
 use super::places::Places;
 use super::presence::Presences;
@@ -51,6 +52,7 @@ pub struct Replica {
     pub(super) dialing: Dialing,
     pub(super) flow: Flow,
     pub(super) checking: Checking,
+    pub(super) mending: Mending,
     pub(super) reading: Reading,
     pub(super) living: Living,
     pub(super) watching: usize,
@@ -101,6 +103,7 @@ impl Replica {
     pub fn open(me: Identity, life: Life, now: Now, shelf: &dyn Shelf) -> (Replica, Effects) {
         let mut out = Effects::default();
         let mut library = Library::open(me.device, life, shelf);
+        let mending = Mending::open(shelf, library.damaged().iter().map(|(doc, why)| (doc, why.to_string())));
         let staying = Staying::open(&me, &library.local_joined());
         let fleet = shelf.fleet().and_then(|bytes| saved::read_fleet(&bytes));
         let founded = fleet.is_none();
@@ -128,6 +131,7 @@ impl Replica {
             bytes_before: BTreeMap::new(),
             flow: Flow::open(shelf),
             checking: Checking::default(),
+            mending,
             blocked: BTreeMap::new(),
             errors: BTreeMap::new(),
             warnings: BTreeMap::new(),
@@ -165,6 +169,7 @@ impl Replica {
         self.showing.view.keywords = Arc::clone(&self.me.keywords);
         self.living = Living::open(&self.me.device, &self.reading.following);
         self.name_damaged(out);
+        self.name_losses(out);
         self.learn_changed(now);
         self.showing.take_new_sessions();
         if founded {
@@ -193,12 +198,14 @@ impl Replica {
             Input::Ask(asker, ask) => self.hear_ask(asker, ask, now, &mut out),
             Input::Written(name, trouble) => self.note_written(name, trouble),
             Input::Shelved(doc, bytes) => self.hear_shelved(&doc, bytes.as_deref(), &mut out),
+            Input::CaughtUp => self.judge_links(now, &mut out),
             Input::Tick => {}
             Input::Stopping => self.write_last_beats(&mut out),
         }
         self.do_what_is_due(now, &mut out);
         self.finish(now, &mut out);
         if stopping {
+            self.say_farewell(&mut out);
             self.links.values_mut().for_each(|link| link.hang_up(Bye::Stopping, &mut out));
         }
         out
@@ -207,7 +214,7 @@ impl Replica {
     /// When `Input::Tick` is next due, on the boot clock.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        let links = self.links.values().map(|link| link.due().min(self.patience(link)));
+        let links = self.links.values().map(|link| link.due().min(self.suspicion_due(link)));
         let dues = [
             self.showing.due(),
             self.dialing.deadline(&self.spared()),
@@ -408,6 +415,7 @@ impl Replica {
         for doc in self.library.take_outlived() {
             self.links.values_mut().for_each(|link| link.forget(&doc));
         }
+        self.mend(out);
         self.tell_presence(now, out);
         self.links.values_mut().for_each(|link| link.confirm_soon(now.boot_ms));
         self.showing.update(now, &self.presences);

@@ -34,7 +34,13 @@ impl Replica {
         self.name_unknown_peers();
         let gone: Vec<DeviceId> = self.presences.heard().keys().filter(|device| !members.contains_key(device)).copied().collect();
         gone.iter().for_each(|device| self.forget_presence(device));
-        let out_of_it = !members.contains_key(&self.me.device) && !self.log.heads(&self.fleet.id).is_empty();
+        let is_out = !members.contains_key(&self.me.device);
+        // Who is shut out is spoken to by nobody, and nobody will come to say that.
+        for device in self.presences.heard().keys().copied().filter(|_| is_out).collect::<Vec<_>>() {
+            self.presences.part(&device);
+            self.showing.presence_changed(&device, &self.presences);
+        }
+        let out_of_it = is_out && !self.log.heads(&self.fleet.id).is_empty();
         let (why, fix) = self.out_of_it();
         self.warn("removed", out_of_it, || Warning { what: format!("{why}; it gets nothing new"), fix: Some(fix.into()) });
     }

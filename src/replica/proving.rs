@@ -100,7 +100,11 @@ impl Replica {
             }
             Bye::Unwanted => drop(self.errors.insert(link.device, (now.wall_ms, why.to_string()))),
             Bye::Anew => self.dialing.anew(&link.device, now.boot_ms),
-            Bye::Stopping | Bye::Untrusted | Bye::Version | Bye::Garbled | Bye::Silent | Bye::Slept => {}
+            Bye::Stopping => {
+                self.presences.part(&link.device);
+                self.showing.presence_changed(&link.device, &self.presences);
+            }
+            Bye::Untrusted | Bye::Version | Bye::Garbled | Bye::Silent | Bye::Slept => {}
         }
     }
 

@@ -190,7 +190,8 @@ fn a_forged_presence_mutes_a_relayed_device_only_while_it_would_be_in_reach() {
     assert!(presences.hear(&of(1, 1, 0), false, 1_000));
     assert!(presences.hear(&of(COUNT_MAX, COUNT_MAX, 0), false, 2_000));
     assert!(!presences.hear(&of(1, 2, 0), false, 2_000 + REACHABLE_MS - 1));
-    assert!(!presences.hear(&of(1, 2, REACHABLE_MS), false, 2_000 + REACHABLE_MS), "what was said before is not news");
+    assert!(presences.hear(&of(1, 2, REACHABLE_MS), false, 2_000 + REACHABLE_MS), "the last word of who went");
+    assert!(!presences.heard()[&device].reachable(2_000 + REACHABLE_MS), "brings nobody into reach");
     assert!(presences.hear(&of(1, 3, 10), false, 2_000 + REACHABLE_MS));
     assert!(!presences.hear(&of(1, 3, 0), false, 2_001 + REACHABLE_MS), "and then the order counts again");
 }

@@ -27,7 +27,7 @@ pub(super) struct Documents {
     docs: PathBuf,
     read_only: bool,
     files: RefCell<BTreeMap<DocId, Length>>,
-    quarantined: Vec<String>,
+    quarantined: Vec<(DocId, String)>,
     notes: Vec<String>,
 }
 
@@ -81,8 +81,8 @@ impl Documents {
         read.inspect_err(|error| tracing::error!("{doc}: {error}")).ok()
     }
 
-    /// Names of those that were damaged.
-    pub(super) fn quarantined(&self) -> &[String] {
+    /// Those that were damaged, each with how much of it is lost.
+    pub(super) fn quarantined(&self) -> &[(DocId, String)] {
         &self.quarantined
     }
 

@@ -46,8 +46,8 @@ pub(super) fn aside(dir: &Path) -> u64 {
 pub(super) struct Found {
     /// Each document and how many good bytes its file begins with.
     pub(super) lengths: BTreeMap<DocId, u64>,
-    /// The documents that were damaged.
-    pub(super) quarantined: Vec<String>,
+    /// The documents that were damaged, each with how much of it is lost.
+    pub(super) quarantined: Vec<(DocId, String)>,
     /// What was done, for a person.
     pub(super) notes: Vec<String>,
 }
@@ -155,7 +155,8 @@ impl Mender<'_> {
 
     fn set_aside(&self, walk: &Walk, bytes: &[u8], found: &mut Found) -> Result<Option<u64>, Error> {
         let good = walk.salvage(bytes);
-        found.quarantined.push(self.doc.to_string());
+        let lost = format!("{} of {} bytes were damaged", bytes.len() - good.len(), bytes.len());
+        found.quarantined.push((self.doc.clone(), lost.clone()));
         if !self.read_only {
             let aside = self.free_place()?;
             if good.is_empty() {
@@ -164,8 +165,7 @@ impl Mender<'_> {
                 home::replace(&aside, &[bytes])?;
                 home::replace(self.path, &[&good])?;
             }
-            let lost = bytes.len() - good.len();
-            let note = format!("{}: {lost} of {} bytes were damaged; the original is {}", self.doc, bytes.len(), aside.display());
+            let note = format!("{}: {lost}; the original is {}", self.doc, aside.display());
             tracing::warn!("{note}");
             found.notes.push(note);
         }
@@ -173,7 +173,7 @@ impl Mender<'_> {
     }
 
     fn set_all_aside(&self, error: &io::Error, found: &mut Found) -> Result<Option<u64>, Error> {
-        found.quarantined.push(self.doc.to_string());
+        found.quarantined.push((self.doc.clone(), format!("it cannot be read: {error}")));
         let mut note = format!("{}: cannot be read: {error}", self.doc);
         if !self.read_only {
             let aside = self.free_place()?;
@@ -207,6 +207,12 @@ mod tests {
     use super::*;
 
     const PAGE: usize = 4_096;
+
+    impl Found {
+        fn names(&self) -> Vec<&DocId> {
+            self.quarantined.iter().map(|(doc, _)| doc).collect()
+        }
+    }
 
     struct Bench {
         dir: tempfile::TempDir,
@@ -289,7 +295,7 @@ mod tests {
             bytes[at] ^= 1 << (at / 64 % 8);
             let (left, found) = bench.open(&bytes);
             assert_eq!(left.unwrap(), bench.without(|chunk| chunk.contains(&at)), "bit in byte {at}");
-            assert_eq!(found.quarantined, [bench.doc.to_string()]);
+            assert_eq!(found.names(), [&bench.doc]);
         }
     }
 
@@ -303,7 +309,7 @@ mod tests {
             bytes[page..end].fill(0);
             let (left, found) = bench.open(&bytes);
             assert_eq!(left.unwrap(), bench.without(|chunk| chunk.start < end && page < chunk.end), "page at {page}");
-            assert_eq!(found.quarantined, [bench.doc.to_string()]);
+            assert_eq!(found.names(), [&bench.doc]);
         }
     }
 
@@ -312,7 +318,7 @@ mod tests {
         let bench = Bench::new();
         for bytes in [&b""[..], b"no document", &[0; 8_192], &chunk(&[1; 50])[..40]] {
             let (left, found) = bench.open(bytes);
-            assert_eq!((left, found.quarantined), (None, vec![bench.doc.to_string()]));
+            assert_eq!((left, found.names()), (None, vec![&bench.doc]));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who is not of the fleet learns nothing and costs little; who is of it and slow delays nobody.
 
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -123,28 +123,4 @@ fn a_peer_that_does_not_read_delays_nobody_and_costs_little() {
     assert!(owing < reading + SLOW_BYTES, "{owing} bytes, and {reading} where nothing is owed");
     judge("a change to the one that reads, meanwhile", Duration::from_secs(1), took);
     eventually(SOON, "the slow one has all", || (all[1].rows("/api/v3/todos?all=1").len() == 400).then_some(()));
-}
-
-#[test]
-fn another_responder_on_the_port_of_mdns_disturbs_nobody() {
-    let Some(site) = site("another_responder_on_the_port_of_mdns_disturbs_nobody", &["anna", "bert"]) else { return };
-    // As avahi holds it: shared, on the same host.
-    let squat = || {
-        let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None).expect("a socket");
-        rustix::net::sockopt::set_socket_reuseaddr(&socket, true).expect("shared");
-        rustix::net::sockopt::set_socket_reuseport(&socket, true).expect("shared");
-        rustix::net::bind(&socket, &SocketAddr::from(([0, 0, 0, 0], 5353))).expect("bound");
-        UdpSocket::from(socket)
-    };
-    let _others: Vec<UdpSocket> = site.lab.hosts().iter().map(|host| host.within(squat).expect("entered")).collect();
-    let all = site.fleet();
-    assert_eq!(linked(&all[0]), 1);
-    let begun = Since::now();
-    all[0].add("beside another responder");
-    all[1].todo_is("beside another responder", "pending");
-    measured(&format!("lab: a change beside another responder: {:?}", begun.elapsed()));
-    eventually(SOON, "who is seen by mDNS is known for one of the fleet", || {
-        let shown = all[0].get("/api/v3/overview");
-        (shown["data"]["strangers"].as_array().map(Vec::len) == Some(0)).then_some(())
-    });
 }

@@ -9,6 +9,7 @@ use crate::model::id::*;
 use crate::model::input::*;
 use crate::model::limits::UNSENT_BYTES_MAX;
 use crate::model::message::*;
+use crate::replica::machine::Replica;
 
 #[test]
 fn a_link_that_comes_up_and_ends_at_once_is_dialled_ever_more_rarely() {
@@ -160,6 +161,26 @@ fn a_peer_that_takes_nothing_is_owed_in_our_documents_and_not_in_a_queue() {
     }
     assert!(said > UNSENT_BYTES_MAX / 2, "it was told at first: {said}");
     assert!(said < UNSENT_BYTES_MAX + 64 * 1024, "{said} bytes wait for one that takes none of 4.5 MB");
+}
+
+#[test]
+fn five_hundred_megabytes_owed_cost_one_in_the_queue_and_a_name_each() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    levelled(&mut a, &mut b);
+    let Replica { links, library, .. } = &mut a.r;
+    let link = links.values_mut().next().expect("a link");
+    let (mut queued, mut owed, mut most) = (0, 0, 0);
+    for n in 0..2_000 {
+        let fresh = crate::replica::library::Fresh { doc: doc(&format!("todos/2026-11.{n}")), chunk: vec![7; 256 * 1024], changes: 1 };
+        let mut out = Effects::default();
+        link.tell(&fresh, now(3_000), library, &mut out);
+        let frames = out.tell.iter().filter_map(|t| if let LinkAction::Pour { frames, .. } = t { Some(frames) } else { None });
+        let said: usize = frames.flatten().map(Vec::len).sum();
+        (queued, owed, most) = (queued + said, owed + fresh.chunk.len(), most.max(said));
+    }
+    println!("{owed} bytes owed, {queued} of them queued");
+    assert!(owed >= 500_000_000 && queued <= UNSENT_BYTES_MAX + most, "{queued} bytes wait for one that takes none of {owed}");
+    assert!(queued > 0 && !link.has_room());
 }
 
 #[test]

@@ -46,7 +46,11 @@ impl Node {
         out
     }
     pub(crate) fn step(&mut self, t: u64, input: Input) -> Effects {
-        let out = self.r.step(now(t), input);
+        let mut out = self.r.step(now(t), input);
+        // Nothing waits: all that had come is heard.
+        while std::mem::take(&mut out.catch_up) {
+            out.absorb(self.r.step(now(t), Input::CaughtUp));
+        }
         out.keep.apply_to(&mut self.kept);
         out
     }

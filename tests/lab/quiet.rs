@@ -1,0 +1,84 @@
+//! What is excluded sends nothing: counted on the wire, every byte of TCP in both directions.
+//!
+//! A link says something by itself every few seconds, so that bytes with and without the work can only be compared where it says nothing: in the longest silence
+//! of its 15 s, which has to be found first and waited for then. That takes the test's half minute.
+
+use std::thread::sleep;
+
+use serde_json::json;
+
+use super::*;
+
+/// How often a link says something by itself: a ping each way, presence each way.
+const PERIOD: Duration = Duration::from_secs(15);
+/// One of those, with its answer, is over by then.
+const SAID: Duration = Duration::from_millis(400);
+/// What is done in a silence between two of them. There are four at most in a period, so the longest has more than this and twice [`SAID`].
+const WORK: Duration = Duration::from_millis(2_200);
+
+impl Site {
+    /// Bytes that any host said to another over TCP so far.
+    fn said(&self) -> u64 {
+        (0..self.homes.len()).map(|host| self.lab.switch.passed(host).tcp).sum()
+    }
+}
+
+/// Idles for a period, and a little: how many bytes that were, when the longest silence of it began, and how long it was.
+fn idle(site: &Site) -> (u64, Since, Duration) {
+    let (begun, from) = (Since::now(), site.said());
+    let (mut last, mut heard) = (from, Since::now());
+    let mut longest = (Since::now(), Duration::ZERO);
+    while begun.elapsed() < PERIOD + SAID * 2 {
+        sleep(Duration::from_millis(5));
+        let now = site.said();
+        if now != last {
+            longest = if heard.elapsed() > longest.1 { (heard, heard.elapsed()) } else { longest };
+            (last, heard) = (now, Since::now());
+        }
+    }
+    (last - from, longest.0, longest.1)
+}
+
+/// Waits until the silence that began at `then` comes again.
+fn in_silence(then: Since) {
+    let periods = (1..).find(|n| PERIOD * *n + SAID > then.elapsed()).expect("time goes on");
+    sleep((PERIOD * periods + SAID).saturating_sub(then.elapsed()));
+}
+
+#[test]
+fn an_excluded_project_sends_no_byte() {
+    let Some(mut site) = site("an_excluded_project_sends_no_byte", &["anna", "bert"]) else { return };
+    site.homes[0].set("HUBLESS_SYNC_EXCLUDE", "secret-*,agent:mole");
+    let all = site.fleet();
+    let work = |n: usize, project: &str, agent: &str| {
+        let todo = all[0].post("/api/v3/todos", &json!({"content": format!("work {n}"), "project": project}));
+        assert_eq!(todo.status, 201, "{}", todo.text());
+        let beat = all[0].post("/api/v3/beats", &json!({"agent": agent, "task": format!("AGT-{n}"), "state": "working", "session": "s-1"}));
+        assert!(beat.status < 300, "{}", beat.text());
+    };
+    // Where all begins: documents of what stays are made, and nobody waits for a confirmation.
+    work(0, "secret-plans", "mole");
+    sleep(Duration::from_secs(2));
+    let (bytes, silence, longest) = idle(&site);
+    assert!(bytes > 0 && longest > WORK + SAID * 2, "a link that idles says something now and then: {bytes} bytes, {longest:?} of silence");
+    in_silence(silence);
+    let (begun, before, mut deeds) = (Since::now(), site.said(), 0);
+    while begun.elapsed() < WORK {
+        deeds += 1;
+        work(deeds, "secret-plans", "mole");
+    }
+    let said = site.said() - before;
+    measured(&format!(
+        "lab: idle {bytes} bytes of TCP in 15.8 s; {} deeds in an excluded project, in a silence of {longest:?}: {said} bytes",
+        2 * deeds
+    ));
+    assert!(deeds > 10, "it was work");
+    assert_eq!(said, 0, "bytes on the wire, of a project that sends none");
+    // And that would have been seen.
+    let before = site.said();
+    work(deeds + 1, "open-plans", "sam");
+    all[1].todo_is(&format!("work {}", deeds + 1), "pending");
+    let said = site.said() - before;
+    measured(&format!("lab: two deeds in another project: {said} bytes"));
+    assert!(said > 0 && all[1].rows("/api/v3/todos?all=1").len() == 1, "and nothing else came over");
+}
