@@ -61,6 +61,7 @@ pub(crate) fn input(input: &Input) -> String {
             SourceEvent::Looked { files, .. } => format!("looked {} files", files.len()),
             SourceEvent::Read { path, bytes, .. } => format!("read {path} {} b", bytes.len()),
             SourceEvent::Followed { path, bytes, .. } => format!("followed {path} {} b", bytes.len()),
+            SourceEvent::Rows { path, tables, .. } => format!("rows of {path}: {}", tables.is_some()),
             SourceEvent::Living { alive, held } => format!("living {alive:?} {held:?}"),
             SourceEvent::Found { files, .. } => format!("found {}", files.iter().filter(|(_, path)| path.is_some()).count()),
             SourceEvent::Repo { cwd, .. } | SourceEvent::Unsure { cwd, .. } => format!("repo of {cwd}"),

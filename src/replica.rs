@@ -48,6 +48,7 @@ mod samples;
 mod saying;
 mod shards;
 mod staying;
+mod tables;
 mod tally;
 mod tidying;
 mod waiting;

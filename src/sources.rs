@@ -7,9 +7,11 @@
 //! Everything that touches a disk runs on one blocking thread (`Hands`), small files before large ones. Whatever is listed
 //! is watched, too.
 
+mod database;
 mod hints;
 mod living;
 mod look;
+mod pages;
 mod queue;
 mod read;
 mod repo;
@@ -28,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use crate::model::effects::Look;
 use crate::model::input::{Input, RelPath, SourceEvent};
 use crate::model::limits::FILES_MAX;
+use crate::model::rows::Table;
 use crate::model::tool::Root;
 
 use hints::Hints;
@@ -130,6 +133,10 @@ impl Hands {
                 Some(base) => follow(root, base, path, offset, max),
                 None => not_configured(root),
             },
+            Look::Rows { root, path, tables } => match self.roots.get(&root) {
+                Some(base) => rows(root, base, path, tables),
+                None => not_configured(root),
+            },
             Look::Find { root, names } => match self.roots.get(&root) {
                 Some(base) => find(root, base, names),
                 None => not_configured(root),
@@ -186,6 +193,13 @@ fn follow(root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> Sour
         Ok(read::Followed { piece: read::Piece { stat, bytes, at_end }, head, behind }) => {
             SourceEvent::Followed { root, path, stat, head, behind, offset, bytes, at_end }
         }
+        Err(why) => SourceEvent::Denied { root, path: Some(path), why: why.to_string() },
+    }
+}
+
+fn rows(root: Root, base: &Path, path: RelPath, tables: &[Table]) -> SourceEvent {
+    match database::rows(base, &path, tables) {
+        Ok((stat, tables)) => SourceEvent::Rows { root, path, stat, tables },
         Err(why) => SourceEvent::Denied { root, path: Some(path), why: why.to_string() },
     }
 }

@@ -362,7 +362,7 @@ mod tests {
         match file(path)? {
             File::Lines(owner, _) => Some((owner.session, false)),
             File::Whole(owner, _) => Some((owner.session, true)),
-            File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
+            File::Tables(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
         }
     }
 

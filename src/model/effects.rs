@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::id::{Asker, DocId};
 use super::input::{LinkAction, RelPath};
 use super::reply::Reply;
+use super::rows::Table;
 use super::time::Millis;
 use super::tool::Root;
 
@@ -66,6 +67,15 @@ pub enum Look {
         offset: u64,
         /// At most so many bytes.
         max: u64,
+    },
+    /// Read whole tables of a database.
+    Rows {
+        /// Below which root.
+        root: Root,
+        /// Which file.
+        path: RelPath,
+        /// Which tables, and what of them.
+        tables: &'static [Table],
     },
     /// Which of these processes live, and which of these files a process holds open.
     Living {

@@ -53,6 +53,7 @@ pub const FOLDERS: &[Folder] = &[
     Folder { word: "openclaw-agents", tool: "openclaw", below: "agents", depth: 2, endings: &[".jsonl"] },
     Folder { word: "gemini-chats", tool: "gemini", below: "tmp", depth: 3, endings: &[".jsonl", ".json"] },
     Folder { word: "opencode-storage", tool: "opencode", below: "storage", depth: 3, endings: &[".json"] },
+    Folder { word: "opencode-database", tool: "opencode", below: "", depth: 0, endings: &[".db", ".db-wal"] },
 ];
 
 /// One folder of one of a tool's directories; the daemon's configuration knows where it is.

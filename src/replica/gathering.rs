@@ -16,10 +16,10 @@ use crate::rules::todos::reading;
 
 use super::facts::Joined;
 use super::following::Progress;
+use super::lists::{Of, TASKS, Told, What};
 use super::living::Sight;
 use super::machine::Replica;
 use super::placing::{Above, Place};
-use super::reading::{Of, TASKS, Told, What};
 use super::saved;
 
 /// The tool whose lists are read as files of their own.

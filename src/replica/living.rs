@@ -141,6 +141,10 @@ impl Replica {
             let file = self.living.files.get(&beat.session).filter(|at| files.contains(*at));
             let holder = file.and_then(holder);
             let lives = match beat.pid {
+                // A database is many sessions' and may be several processes': whoever holds it gives none of them a sign of life,
+                // and only when nobody does they are over.
+                Some(_) if file.is_some_and(is_shared) && holder.is_some() => continue,
+                Some(_) if file.is_some_and(is_shared) => false,
                 Some(pid) if pids.contains(&pid) => alive.contains(&pid) && (file.is_none() || holder == Some(pid)),
                 Some(_) => continue,
                 None => match holder {
@@ -360,6 +364,11 @@ impl Replica {
             self.write(&format!("sessions/{}", saved::month(began)), &[(key, saved::json(end))], out);
         }
     }
+}
+
+/// Whether the file at that place is many sessions' own.
+fn is_shared(at: &At) -> bool {
+    matches!(files::what(at.0, &at.1), Some(File::Tables(..)))
 }
 
 /// Whether what is known was said later than `at`, by a clock that was right as far as anybody can tell.

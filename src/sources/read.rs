@@ -85,7 +85,10 @@ impl Piece {
 }
 
 /// Opens the regular file at a clean path.
-fn regular(base: &Path, path: &str) -> io::Result<File> {
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn regular(base: &Path, path: &str) -> io::Result<File> {
     if !is_clean(path) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain path below its root"));
     }
