@@ -15,6 +15,7 @@ mod pages;
 mod queue;
 mod read;
 mod repo;
+mod unpacked;
 mod watches;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ use crate::model::tool::Root;
 
 use hints::Hints;
 use queue::{Job, Queue};
+use unpacked::Unpacked;
 
 /// Where the tools keep their files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,7 +90,7 @@ pub fn start(options: Options, inbox: mpsc::Sender<Input>, tasks: &TaskTracker, 
     let queue = Arc::new(Queue::new(roots.keys().copied().collect()));
     let hints = Hints::new(&roots.keys().copied().collect(), hints::WATCHES_MAX);
     tasks.spawn(hints::pass_on(hints.shared(), Arc::clone(&queue), inbox.clone(), stop.clone()));
-    let hands = Hands { roots, hints };
+    let hands = Hands { roots, hints, unpacked: Unpacked::default() };
     let (asked, handle) = (Arc::clone(&queue), Handle::current());
     tasks.spawn_blocking(move || work(hands, &asked, &inbox, &stop, &handle));
     Ok(Sources { queue })
@@ -116,6 +118,7 @@ fn work(mut hands: Hands, queue: &Queue, inbox: &mpsc::Sender<Input>, stop: &Can
 struct Hands {
     roots: BTreeMap<Root, PathBuf>,
     hints: Hints,
+    unpacked: Unpacked,
 }
 
 impl Hands {
@@ -130,7 +133,7 @@ impl Hands {
                 None => not_configured(root),
             },
             Look::Follow { root, path, offset, max } => match self.roots.get(&root) {
-                Some(base) => follow(root, base, path, offset, max),
+                Some(base) => follow(&mut self.unpacked, root, base, path, offset, max),
                 None => not_configured(root),
             },
             Look::Rows { root, path, tables } => match self.roots.get(&root) {
@@ -188,8 +191,10 @@ fn read(root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> Source
     }
 }
 
-fn follow(root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> SourceEvent {
-    match read::follow(base, &path, offset, max) {
+fn follow(unpacked: &mut Unpacked, root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> SourceEvent {
+    let followed =
+        if unpacked::is_packed(&path) { unpacked.follow(base, &path, offset, max) } else { read::follow(base, &path, offset, max) };
+    match followed {
         Ok(read::Followed { piece: read::Piece { stat, bytes, at_end }, head, behind }) => {
             SourceEvent::Followed { root, path, stat, head, behind, offset, bytes, at_end }
         }

@@ -204,6 +204,38 @@ fn every_tool_is_seen_at_once_and_what_it_deletes_stays() {
 }
 
 #[test]
+fn a_rollout_that_codex_packed_is_the_same_session() {
+    let home = Lan::new().home("anna");
+    let root = home.at("user/.codex");
+    let daemon = home.up();
+    let mut fake = Fake::start(&home, "codex", &root, CODEX);
+    for step in ["prompt", "line", "todos", "done"] {
+        fake.step(step);
+    }
+    fake.kill();
+    daemon.todo_is("read the code", "completed");
+    let counted = |row: &Value| (row["state"] == "ended" && row["records"] == 9).then(|| (row["messages"].clone(), row["title"].clone()));
+    let before = counted(&session_when(&daemon, CODEX, "all of it", |row| counted(row).is_some()));
+    let plain = files_below(&root).pop().expect("a rollout");
+    let packed = PathBuf::from(format!("{}.zst", plain.display()));
+    let bytes = zstd::encode_all(fs::read(&plain).expect("read").as_slice(), 3).expect("packed");
+    // Both are there for a moment; then the plain one goes.
+    fs::write(packed.with_extension("tmp"), bytes).expect("written");
+    fs::rename(packed.with_extension("tmp"), &packed).expect("renamed");
+    fs::remove_file(&plain).expect("removed");
+    daemon.stop();
+    // Nothing but the packed file and the documents is left to read.
+    fs::remove_dir_all(home.data().join("index")).expect("the index");
+    let daemon = home.up();
+    eventually(SOON, "the packed file is read", || {
+        daemon.rows("/api/v3/sources").into_iter().find(|row| row["source"] == "codex-sessions" && row["lastRead"].is_string())
+    });
+    assert_eq!(session(&daemon, CODEX).and_then(|row| counted(&row)), before);
+    daemon.todo_is("read the code", "completed");
+    assert_eq!(daemon.rows("/api/v3/sessions?limit=0").len(), 1);
+}
+
+#[test]
 fn a_line_is_on_the_paired_device_at_once() {
     let lan = Lan::new();
     let (anna, bert) = (lan.home("anna"), lan.home("bert"));

@@ -79,3 +79,9 @@ pub fn what(root: Root, path: &str) -> Option<File> {
 pub fn meant(path: &str) -> &str {
     path.strip_suffix("-wal").unwrap_or(path)
 }
+
+/// The name that a file has when it is not packed: the two are one, and where both are there the plain one counts.
+#[must_use]
+pub fn plain(path: &str) -> &str {
+    path.strip_suffix(".zst").unwrap_or(path)
+}

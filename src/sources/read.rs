@@ -20,7 +20,7 @@ use crate::model::limits::{TODO_FILE_BYTES_MAX, WINDOW_BYTES};
 const READINGS_MAX: usize = 3;
 
 /// Bytes of one read, whatever was asked for: what the largest caller needs. The rest comes with the next offset.
-const READ_BYTES_MAX: u64 = TODO_FILE_BYTES_MAX;
+pub(super) const READ_BYTES_MAX: u64 = TODO_FILE_BYTES_MAX;
 
 /// A piece of a file.
 #[derive(Debug, PartialEq, Eq)]
