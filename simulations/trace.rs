@@ -105,6 +105,7 @@ fn ask_word(ask: &Ask) -> String {
         Ask::Ping { .. } => "ping".into(),
         Ask::Rescan => "rescan".into(),
         Ask::Pause { source, rests } => format!("pause {source} {rests}"),
+        Ask::Tag { session, tags, on, .. } => format!("tag {session} {} {on}", tags.len()),
         Ask::Rest { device, rests } => format!("rest {device:?} {rests}"),
         Ask::Check { device, task } => format!("check {device:?} {task:?}"),
         Ask::Export => "export".into(),

@@ -49,6 +49,7 @@ mod saying;
 mod shards;
 mod staying;
 mod tables;
+mod tagging;
 mod tally;
 mod tidying;
 mod waiting;

@@ -557,7 +557,7 @@ mod tests {
         for _ in 0..APPENDS {
             rig.append(".codex/sessions/r.jsonl", "{}\n");
         }
-        for name in ["state.sqlite-wal", "r.jsonl.zst", ".r.jsonl.tmp"] {
+        for name in ["state.sqlite-wal", "r.jsonl.gz", ".r.jsonl.tmp"] {
             rig.write(&format!(".codex/sessions/{name}"), "not ours");
         }
         rig.write(".codex/sessions/z.jsonl", "");

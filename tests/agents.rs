@@ -169,9 +169,9 @@ fn every_tool_is_seen_at_once_and_what_it_deletes_stays() {
         let mut fake = Fake::start(&home, tool, &root, name);
         let began = Since::now();
         fake.step("prompt");
-        let seen = session_when(&daemon, name, "its session", |row| row["tool"] == tool);
+        let seen = session_when(&daemon, name, "its session", |row| row["sourceFile"] == "present");
         measured(&format!("{tool}: its session was shown after {:?} (wanted: 2 s)", began.elapsed()));
-        assert_eq!(text(&seen, "state"), "working", "{tool}");
+        assert_eq!((text(&seen, "state"), text(&seen, "tool")), ("working", tool));
         fake.step("done");
         match tool {
             "gemini" => drop(daemon.todo_is("plant the tree", "completed")),
@@ -198,7 +198,7 @@ fn every_tool_is_seen_at_once_and_what_it_deletes_stays() {
         daemon.rows("/api/v3/sources").iter().all(gone).then_some(())
     });
     for name in all {
-        assert!(session(&daemon, name).is_some(), "{name} stays");
+        assert_eq!(text(&session(&daemon, name).expect("it stays"), "sourceFile"), "gone", "{name}");
     }
     daemon.todo_is("plant the tree", "completed");
 }
@@ -214,7 +214,7 @@ fn a_rollout_that_codex_packed_is_the_same_session() {
     }
     fake.kill();
     daemon.todo_is("read the code", "completed");
-    let counted = |row: &Value| (row["state"] == "ended" && row["records"] == 9).then(|| (row["messages"].clone(), row["title"].clone()));
+    let counted = |row: &Value| (row["records"] == 9).then(|| (row["messages"].clone(), row["title"].clone()));
     let before = counted(&session_when(&daemon, CODEX, "all of it", |row| counted(row).is_some()));
     let plain = files_below(&root).pop().expect("a rollout");
     let packed = PathBuf::from(format!("{}.zst", plain.display()));
@@ -259,7 +259,14 @@ fn a_line_is_on_the_paired_device_at_once() {
         measured(&format!("{tool}: a line on the paired device: median {:?}, longest of 10 {:?} (wanted: 250 ms)", took[5], took[9]));
         fake.kill();
     }
-    drop(a);
+    // Tagged there, and known by it here.
+    let tagged = bert.json(&["sessions", "tag", CLAUDE, "Urgent", "roof"]);
+    assert_eq!(tagged["data"]["tags"], serde_json::json!(["roof", "urgent"]));
+    session_when(&a, CLAUDE, "its tags", |row| row["tags"] == tagged["data"]["tags"]);
+    anna.json(&["sessions", "tag", "--remove", CLAUDE, "roof"]);
+    let seen = session_when(&b, CLAUDE, "the tag that is left", |row| row["tags"] == serde_json::json!(["urgent"]));
+    assert_eq!((&seen["sourceFile"], b.rows("/api/v3/sessions?tag=urgent").len()), (&Value::Null, 1));
+    assert_eq!(a.get("/api/topic/urgent")["conversation_count"], 1);
 }
 
 /// How long nothing must change until everything has been read.

@@ -381,6 +381,7 @@ impl Replica {
             FactKey::Member(_)
             | FactKey::Choice(_)
             | FactKey::End(..)
+            | FactKey::Tag(..)
             | FactKey::Item(_)
             | FactKey::Rank(..)
             | FactKey::Act(_)
