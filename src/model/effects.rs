@@ -111,6 +111,13 @@ pub enum Note {
         /// Its tool.
         tool: String,
     },
+    /// `N new sessions from DEVICE`: more at a time than are worth a line each.
+    NewSessions {
+        /// The device's name.
+        device: String,
+        /// How many.
+        sessions: usize,
+    },
     /// `webhook DEED`.
     Webhook {
         /// `spawn`, `progress`, `completed`, `error`.
