@@ -225,6 +225,8 @@ impl Files {
                     }
                 }
             },
+            // Nobody here has a database.
+            Look::Rows { root, path, .. } => SourceEvent::Denied { root: *root, path: Some(path.clone()), why: "no such file".into() },
             // Whoever asks for processes learns that none of them lives: here there is nobody but the files.
             Look::Living { .. } => SourceEvent::Living { alive: Vec::new(), held: Vec::new() },
             Look::Repo { cwd } => SourceEvent::Repo { cwd: cwd.clone(), repo: repo(cwd) },

@@ -201,6 +201,7 @@ impl World {
             | Reply::Tried(_)
             | Reply::WindowClosed
             | Reply::Removed { .. }
+            | Reply::Tagged { .. }
             | Reply::Renamed { .. }
             | Reply::Left
             | Reply::Pong { .. }

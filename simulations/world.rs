@@ -332,6 +332,7 @@ impl World {
             Note::Woke { .. } => self.count("woke"),
             Note::NotSeen { .. } => self.count("not seen"),
             Note::NewSession { .. }
+            | Note::NewSessions { .. }
             | Note::Webhook { .. }
             | Note::Active { .. }
             | Note::Watching { .. }

@@ -236,7 +236,7 @@ impl Config {
     #[must_use]
     pub fn sources_options(&self) -> sources::Options {
         let folders = |(tool, nth, path, _): (&Tool, u8, PathBuf, _)| {
-            Root::of(tool.name, nth).map(move |root| (root, path.join(root.folder().below))).collect::<Vec<_>>()
+            Root::of(tool.name, nth).map(move |root| (root, path.join(root.folder().below).components().collect())).collect::<Vec<_>>()
         };
         sources::Options { roots: self.directories().flat_map(folders).collect() }
     }

@@ -16,6 +16,7 @@ mod laws;
 mod loose;
 pub mod openclaw;
 pub mod opencode;
+pub mod opencode_rows;
 pub mod pi;
 pub mod run;
 mod salvage;

@@ -18,6 +18,7 @@ pub mod member;
 pub mod message;
 pub mod peering;
 pub mod reply;
+pub mod rows;
 pub mod schedule;
 pub mod session;
 pub mod text;

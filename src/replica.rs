@@ -51,6 +51,8 @@ mod saying;
 mod shards;
 pub mod silence;
 mod staying;
+mod tables;
+mod tagging;
 mod tally;
 mod tidying;
 mod waiting;

@@ -7,12 +7,15 @@
 //! Everything that touches a disk runs on one blocking thread (`Hands`), small files before large ones. Whatever is listed
 //! is watched, too.
 
+mod database;
 mod hints;
 mod living;
 mod look;
+mod pages;
 mod queue;
 mod read;
 mod repo;
+mod unpacked;
 mod watches;
 
 use std::collections::BTreeMap;
@@ -28,10 +31,12 @@ use tokio_util::task::TaskTracker;
 use crate::model::effects::Look;
 use crate::model::input::{Input, RelPath, SourceEvent};
 use crate::model::limits::FILES_MAX;
+use crate::model::rows::Table;
 use crate::model::tool::Root;
 
 use hints::Hints;
 use queue::{Job, Queue};
+use unpacked::Unpacked;
 
 /// Where the tools keep their files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -85,7 +90,7 @@ pub fn start(options: Options, inbox: mpsc::Sender<Input>, tasks: &TaskTracker, 
     let queue = Arc::new(Queue::new(roots.keys().copied().collect()));
     let hints = Hints::new(&roots.keys().copied().collect(), hints::WATCHES_MAX);
     tasks.spawn(hints::pass_on(hints.shared(), Arc::clone(&queue), inbox.clone(), stop.clone()));
-    let hands = Hands { roots, hints };
+    let hands = Hands { roots, hints, unpacked: Unpacked::default() };
     let (asked, handle) = (Arc::clone(&queue), Handle::current());
     tasks.spawn_blocking(move || work(hands, &asked, &inbox, &stop, &handle));
     Ok(Sources { queue })
@@ -113,6 +118,7 @@ fn work(mut hands: Hands, queue: &Queue, inbox: &mpsc::Sender<Input>, stop: &Can
 struct Hands {
     roots: BTreeMap<Root, PathBuf>,
     hints: Hints,
+    unpacked: Unpacked,
 }
 
 impl Hands {
@@ -127,7 +133,11 @@ impl Hands {
                 None => not_configured(root),
             },
             Look::Follow { root, path, offset, max } => match self.roots.get(&root) {
-                Some(base) => follow(root, base, path, offset, max),
+                Some(base) => follow(&mut self.unpacked, root, base, path, offset, max),
+                None => not_configured(root),
+            },
+            Look::Rows { root, path, tables } => match self.roots.get(&root) {
+                Some(base) => rows(root, base, path, tables),
                 None => not_configured(root),
             },
             Look::Find { root, names } => match self.roots.get(&root) {
@@ -181,11 +191,20 @@ fn read(root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> Source
     }
 }
 
-fn follow(root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> SourceEvent {
-    match read::follow(base, &path, offset, max) {
+fn follow(unpacked: &mut Unpacked, root: Root, base: &Path, path: RelPath, offset: u64, max: u64) -> SourceEvent {
+    let followed =
+        if unpacked::is_packed(&path) { unpacked.follow(base, &path, offset, max) } else { read::follow(base, &path, offset, max) };
+    match followed {
         Ok(read::Followed { piece: read::Piece { stat, bytes, at_end }, head, behind }) => {
             SourceEvent::Followed { root, path, stat, head, behind, offset, bytes, at_end }
         }
+        Err(why) => SourceEvent::Denied { root, path: Some(path), why: why.to_string() },
+    }
+}
+
+fn rows(root: Root, base: &Path, path: RelPath, tables: &[Table]) -> SourceEvent {
+    match database::rows(base, &path, tables) {
+        Ok((stat, tables)) => SourceEvent::Rows { root, path, stat, tables },
         Err(why) => SourceEvent::Denied { root, path: Some(path), why: why.to_string() },
     }
 }
@@ -538,7 +557,7 @@ mod tests {
         for _ in 0..APPENDS {
             rig.append(".codex/sessions/r.jsonl", "{}\n");
         }
-        for name in ["state.sqlite-wal", "r.jsonl.zst", ".r.jsonl.tmp"] {
+        for name in ["state.sqlite-wal", "r.jsonl.gz", ".r.jsonl.tmp"] {
             rig.write(&format!(".codex/sessions/{name}"), "not ours");
         }
         rig.write(".codex/sessions/z.jsonl", "");

@@ -47,6 +47,7 @@ const HOME: &[(&str, &str)] = &[
     ("libp2p*", "network"),
     ("mdns_sd", "network"),
     ("notify", "sources"),
+    ("zstd", "sources"),
     ("sled", "store"),
     ("axum", "api"),
     ("clap*", "cli"),

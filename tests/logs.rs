@@ -61,6 +61,22 @@ fn a_log_that_nobody_can_take_stops_nothing() {
 }
 
 #[test]
+fn what_was_there_before_is_one_line_and_what_comes_is_one_each() {
+    let home = Lan::new().home("anna");
+    for n in 0..50 {
+        let id = format!("33333333-0000-4000-8000-{n:012}");
+        home.list(&id, &[("x", "pending")]);
+        let file = fs::File::options().write(true).open(home.list_path(&id)).expect("a list");
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_750_000_000)).expect("an old one");
+    }
+    let _daemon = home.up();
+    logged(&home, "50 new sessions from anna");
+    home.list("33333333-0000-4000-8000-000000000099", &[("y", "pending")]);
+    logged(&home, "new session from anna");
+    assert_eq!(home.said().matches("new session from anna").count(), 1, "{}", home.said());
+}
+
+#[test]
 fn every_line_that_people_rely_on_is_there() {
     let lan = Lan::new();
     let (mut anna, bert) = (lan.home("anna"), lan.home("bert"));

@@ -137,6 +137,7 @@ fn answer(claude: &Path, look: Look) -> SourceEvent {
             let (bytes, at_end) = (part(offset, offset.saturating_add(max)), offset.saturating_add(max) >= stat.size);
             SourceEvent::Followed { root, stat, path, head, behind, offset, bytes, at_end }
         }
+        Look::Rows { root, path, .. } => SourceEvent::Denied { root, path: Some(path), why: "no such file".to_owned() },
         Look::Living { .. } => SourceEvent::Living { alive: Vec::new(), held: Vec::new() },
         Look::Find { root, names: wanted } => {
             let base = base(claude, root);

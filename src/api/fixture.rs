@@ -175,6 +175,8 @@ impl Fleet {
             open: 2,
             done: 1,
             counts: None,
+            tags: Default::default(),
+            has_file: None,
         };
         self.0.sessions.insert(view.id, Arc::new(view));
         self

@@ -91,6 +91,7 @@ fn with_writes(router: Router<Arc<Desk>>) -> Router<Arc<Desk>> {
         .route("/api/session", post(imports::not_yet))
         .route("/api/v3/todos", post(writes::add))
         .route("/api/v3/todos/{id}/{deed}", post(writes::deed))
+        .route("/api/v3/sessions/{id}/{deed}", post(writes::session))
         .route("/api/v3/beats", post(writes::beat))
         .route("/api/v3/pair", post(fleet::pair))
         .route("/api/v3/pair/{window}/wait", post(fleet::await_joiner))

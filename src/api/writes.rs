@@ -68,6 +68,29 @@ pub(crate) async fn deed(
     act(&desk, &headers, fields, what).await.map_err(|No(problem)| No(meant(&desk, &typed, problem)))
 }
 
+/// `POST /api/v3/sessions/{id}/tag {tags}`, and `untag`.
+pub(crate) async fn session(
+    State(desk): State<Arc<Desk>>,
+    Path((id, deed)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Written {
+    let mut fields = Fields::of(body).await?;
+    let on = match deed.as_str() {
+        "tag" => true,
+        "untag" => false,
+        _ => return Err(reads::no_route(&format!("/api/v3/sessions/{id}/{deed}")).into()),
+    };
+    let session = reads::find_session(&desk.view(), &id)?.id;
+    let (tags, agent) = (fields.texts("tags")?, acting(&headers, &mut fields)?);
+    let reply = desk.ask(Ask::Tag { session, tags, on, agent }, ANSWER_WITHIN).await?;
+    let Reply::Tagged { session } = reply else { return Err(unexpected(&reply)) };
+    let view = desk.view();
+    let answer = reads::answer(&view, desk.now(), "daemon", &format!("/api/v3/sessions/{session}"), "");
+    let value = answer.unwrap_or_else(|_| reads::wrapped(&view, desk.now(), json!({"id": session})));
+    Ok(respond::json(StatusCode::OK, &with_warnings(value, fields.unknown())))
+}
+
 /// A todo that was called by its words, or by an id with a wrong letter, is proposed by its id.
 fn meant(desk: &Desk, typed: &str, problem: Problem) -> Problem {
     if problem.code != Code::TodoNotFound.word() || !problem.did_you_mean.is_empty() {
@@ -245,6 +268,7 @@ pub(crate) fn unexpected(reply: &Reply) -> No {
         Reply::WindowClosed => "window closed",
         Reply::Paired { .. } => "paired",
         Reply::Removed { .. } => "removed",
+        Reply::Tagged { .. } => "tagged",
         Reply::Renamed { .. } => "renamed",
         Reply::Left => "left",
         Reply::Pong { .. } => "pong",

@@ -1,7 +1,7 @@
 //! `sessions`: runs of agents on all devices, the latest first.
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ages;
 use super::context::{Context, percent, target};
@@ -34,6 +34,23 @@ enum Verb {
         /// The session's id, the beginning of it, or the tool's own id
         id: String,
     },
+    /// Gives a session tags, or takes them away
+    Tag(Tag),
+}
+
+#[derive(Debug, Args)]
+struct Tag {
+    /// The session's id, the beginning of it, or the tool's own id
+    id: String,
+    /// The tags
+    #[arg(required = true, value_name = "TAG")]
+    tags: Vec<String>,
+    /// Takes them away
+    #[arg(long)]
+    remove: bool,
+    /// The agent that does it
+    #[arg(long = "as", value_name = "NAME")]
+    agent: Option<String>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
@@ -64,6 +81,7 @@ impl Sessions {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         let list = match self.verb {
             Some(Verb::Show { id }) => return show(context, &id),
+            Some(Verb::Tag(tag)) => return tag.run(context),
             Some(Verb::List(list)) => list,
             None => self.list,
         };
@@ -78,6 +96,17 @@ impl Sessions {
         ];
         let envelope = context.ask(&target("/api/v3/sessions", &query))?;
         context.out.show(&envelope, |out| table(out, fields::rows(&envelope), context.now_ms))
+    }
+}
+
+impl Tag {
+    fn run(self, context: &Context) -> anyhow::Result<()> {
+        let (deed, what) = if self.remove { ("untag", "untagged") } else { ("tag", "tagged") };
+        let path = format!("/api/v3/sessions/{}/{deed}", percent(&self.id));
+        let data = context.tell_as(self.agent.as_deref(), &path, &json!({"tags": self.tags}))?;
+        let title = fields::text(&data, "title").map(|title| format!(": {title}")).unwrap_or_default();
+        let line = format!("✓ {} {what}{title}", fields::short(&fields::or_dash(&data, "id")));
+        context.out.done(data, &line)
     }
 }
 

@@ -239,7 +239,19 @@ mod tests {
             started: 0,
         };
         let (id, state) = (crate::model::id::Id([1; 16]), SessionState::Agent(AgentState::Working));
-        Arc::new(SessionView { id, fact, state, last_activity: 0, end: None, todos: [].into(), open: 0, done: 0, counts: None })
+        Arc::new(SessionView {
+            id,
+            fact,
+            state,
+            last_activity: 0,
+            end: None,
+            todos: [].into(),
+            open: 0,
+            done: 0,
+            counts: None,
+            tags: Default::default(),
+            has_file: None,
+        })
     }
 
     #[test]

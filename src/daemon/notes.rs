@@ -18,6 +18,10 @@ pub fn log(note: &Note) {
             let (device, session, tool) = (shown(device), shown(session), shown(tool));
             tracing::info!(device, session, tool, "new session from {device}");
         }
+        Note::NewSessions { device, sessions } => {
+            let device = shown(device);
+            tracing::info!(device, sessions, "{sessions} new sessions from {device}");
+        }
         Note::Webhook { deed, device, session, agent } => {
             let (deed, device, session, agent) = (shown(deed), shown(device), shown(session), shown(agent));
             tracing::info!(device, session, agent, "webhook {deed}");
@@ -124,6 +128,7 @@ mod tests {
         let text = || text.to_owned();
         vec![
             (Note::NewSession { device: text(), session: text(), tool: text() }, format!("message=new session from {}", text())),
+            (Note::NewSessions { device: text(), sessions: 412 }, format!("message=412 new sessions from {}", text())),
             (Note::Webhook { deed: text(), device: text(), session: text(), agent: text() }, format!("message=webhook {}", text())),
             (Note::Active { sessions: 2 }, "message=found 2 active sessions".to_owned()),
             (Note::Watching { directories: 3 }, "message=watching 3 directories".to_owned()),

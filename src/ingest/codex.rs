@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::claude_todos::Malformed;
 use super::codex_record::{Deep, Line, Meta, Old, Payload, Plan, Record, SILENT_EVENTS, Step};
-use super::files::{File, Owner};
+use super::files::{self, File, Owner};
 use super::run::{Run, Said, moment, path, short};
 use super::salvage;
 use crate::model::beat::Reported;
@@ -32,12 +32,12 @@ const TURNS: &str = "turns";
 /// Where the request of a person begins in a prompt to which an editor's extension has added what is open there.
 const REQUEST_MARK: &str = "## My request for Codex:";
 
-/// Which session the rollout at `path` is: `rollout-<time>-<uuid>.jsonl`, in day folders, flat, or archived; `.json` of the
-/// TypeScript program.
+/// Which session the rollout at `path` is: `rollout-<time>-<uuid>.jsonl`, in day folders, flat, or archived, and with `.zst` when
+/// it was packed; `.json` of the TypeScript program.
 #[must_use]
 pub fn file(path: &str) -> Option<File> {
     let name = path.rsplit('/').next()?;
-    let (stem, whole) = match name.strip_suffix(".jsonl") {
+    let (stem, whole) = match files::plain(name).strip_suffix(".jsonl") {
         Some(stem) => (stem, false),
         None => (name.strip_suffix(".json")?, true),
     };
@@ -362,7 +362,7 @@ mod tests {
         match file(path)? {
             File::Lines(owner, _) => Some((owner.session, false)),
             File::Whole(owner, _) => Some((owner.session, true)),
-            File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
+            File::Tables(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
         }
     }
 
@@ -383,6 +383,7 @@ mod tests {
         let id = "019c0000-0000-7000-8000-000000000001";
         for path in ["2026/02/01/rollout-2026-02-01T08-00-00-", "rollout-2026-02-01T08-00-00-"] {
             assert_eq!(of(&format!("{path}{id}.jsonl")), Some((id.to_owned(), false)));
+            assert_eq!(of(&format!("{path}{id}.jsonl.zst")), Some((id.to_owned(), false)));
         }
         assert_eq!(of(&format!("rollout-2025-05-01-{id}.json")), Some((id.to_owned(), true)));
         for other in [
@@ -392,7 +393,6 @@ mod tests {
             "rollout-2026-02-01T08-00-00-.jsonl",
             "rollout-2026-02-01T08-00-00-a b.jsonl",
             "rollout-2026-02-01T08-00-00-a.sync-conflict-1.jsonl",
-            "rollout-2026-02-01T08-00-00-a.jsonl.zst",
             "rollout-é2026-02-01T08-00-00-a.jsonl",
         ] {
             assert_eq!(of(other), None, "{other}");

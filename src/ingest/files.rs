@@ -2,13 +2,17 @@
 //! of file, and its lines in `model::tool`.
 
 use super::run::{Run, Said};
-use super::{claude, claude_process, claude_tasks, claude_todos, codex, gemini, openclaw, opencode, pi};
+use super::{claude, claude_process, claude_tasks, claude_todos, codex, gemini, openclaw, opencode, opencode_rows, pi};
+use crate::model::rows::{Row, Table};
 use crate::model::tool::Root;
 
 /// Takes one whole line of a session's file into the sum; what is no sum is said.
 pub type Line = fn(&mut Run, &[u8], &mut Vec<Said>);
 /// Reads a session's file that is rewritten as a whole each time.
 pub type Whole = fn(&[u8]) -> Result<(Run, Vec<Said>), claude_todos::Malformed>;
+
+/// Reads the sessions in a database's tables.
+pub type Rows = fn(&[Vec<Row>]) -> Vec<(Owner, Run, Vec<Said>)>;
 
 /// One kind of file.
 #[derive(Debug, Clone)]
@@ -17,6 +21,8 @@ pub enum File {
     Lines(Owner, Line),
     /// A session's own file, rewritten as a whole each time.
     Whole(Owner, Whole),
+    /// A database of sessions, of which these tables are wanted.
+    Tables(&'static [Table], Rows),
     /// A todo list of Claude Code.
     Todos(claude_todos::Name),
     /// One task of a list; read by `claude_tasks::parse`.
@@ -62,6 +68,20 @@ pub fn what(root: Root, path: &str) -> Option<File> {
         "openclaw-agents" => openclaw::file(path),
         "gemini-chats" => gemini::file(path),
         "opencode-storage" => opencode::file(path),
+        "opencode-database" => opencode_rows::file(path),
         _ => None,
     }
+}
+
+/// The file that something has happened to when something happened to the one at `path`: a database is written in its log
+/// first.
+#[must_use]
+pub fn meant(path: &str) -> &str {
+    path.strip_suffix("-wal").unwrap_or(path)
+}
+
+/// The name that a file has when it is not packed: the two are one, and where both are there the plain one counts.
+#[must_use]
+pub fn plain(path: &str) -> &str {
+    path.strip_suffix(".zst").unwrap_or(path)
 }

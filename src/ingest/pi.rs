@@ -224,7 +224,7 @@ mod tests {
     fn of(path: &str) -> Option<String> {
         match file(path)? {
             File::Lines(owner, _) => Some(owner.session),
-            File::Whole(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
+            File::Whole(..) | File::Tables(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a person, a script or a hook can ask of the daemon. Questions that only read are answered from the [`super::view::View`].
 
 use super::beat::Reported;
+use super::id::SessionId;
 use super::text::Foreign;
 use super::todo::Listed;
 
@@ -17,6 +18,17 @@ pub enum Ask {
     Sessions(Vec<SessionRecord>),
     /// Something is done to a todo.
     Todo(TodoAsk),
+    /// A session is given tags, or they are taken from it.
+    Tag {
+        /// Which.
+        session: SessionId,
+        /// Which tags.
+        tags: Vec<Foreign>,
+        /// Whether it has them from now on.
+        on: bool,
+        /// Who does it; `None`: a person.
+        agent: Option<Foreign>,
+    },
     /// Opens the window for one other device: for a one-time ticket, and for a short code where a person asks for one.
     Invite {
         /// Whether a code opens it, too.

@@ -4,6 +4,7 @@ use super::batch::Batch;
 use super::id::{Asker, DocId};
 use super::input::{LinkAction, RelPath};
 use super::reply::Reply;
+use super::rows::Table;
 use super::time::Millis;
 use super::tool::Root;
 
@@ -70,6 +71,15 @@ pub enum Look {
         /// At most so many bytes.
         max: u64,
     },
+    /// Read whole tables of a database.
+    Rows {
+        /// Below which root.
+        root: Root,
+        /// Which file.
+        path: RelPath,
+        /// Which tables, and what of them.
+        tables: &'static [Table],
+    },
     /// Which of these processes live, and which of these files a process holds open.
     Living {
         /// Process numbers, each with when it began in the system's own words where the tool wrote them (Linux: field 22 of
@@ -103,6 +113,13 @@ pub enum Note {
         session: String,
         /// Its tool.
         tool: String,
+    },
+    /// `N new sessions from DEVICE`: more at a time than are worth a line each.
+    NewSessions {
+        /// The device's name.
+        device: String,
+        /// How many.
+        sessions: usize,
     },
     /// `webhook DEED`.
     Webhook {

@@ -22,6 +22,8 @@ pub enum FactKey {
     Session(SessionId),
     /// `end/<session>/<unique>` (sessions, once).
     End(SessionId, ActId),
+    /// `tag/<session>/<unique>` (sessions, once).
+    Tag(SessionId, ActId),
     /// `beat/<session>/<agent key>` (heartbeats, latest).
     Beat(SessionId, String),
     /// `item/<item>` (todos, once).
@@ -57,7 +59,7 @@ impl FactKey {
     pub fn belongs_to(&self, collection: Collection) -> bool {
         match self {
             FactKey::Member(_) | FactKey::Device(_) | FactKey::Choice(_) => collection == Collection::Fleet,
-            FactKey::Session(_) | FactKey::End(..) => collection == Collection::Sessions,
+            FactKey::Session(_) | FactKey::End(..) | FactKey::Tag(..) => collection == Collection::Sessions,
             FactKey::Beat(..) => collection == Collection::Heartbeats,
             FactKey::Item(_) | FactKey::Rank(..) | FactKey::Act(_) | FactKey::Seen(_) => collection == Collection::Todos,
             FactKey::Other(_) => true,
@@ -68,7 +70,13 @@ impl FactKey {
     #[must_use]
     pub fn is_once(&self) -> bool {
         match self {
-            FactKey::Member(_) | FactKey::Choice(_) | FactKey::End(..) | FactKey::Item(_) | FactKey::Rank(..) | FactKey::Act(_) => true,
+            FactKey::Member(_)
+            | FactKey::Choice(_)
+            | FactKey::End(..)
+            | FactKey::Tag(..)
+            | FactKey::Item(_)
+            | FactKey::Rank(..)
+            | FactKey::Act(_) => true,
             FactKey::Device(_) | FactKey::Session(_) | FactKey::Beat(..) | FactKey::Seen(_) => false,
             FactKey::Other(name) => !name.split('/').next().is_some_and(|kind| kind.ends_with('~')),
         }
@@ -83,6 +91,7 @@ impl fmt::Display for FactKey {
             FactKey::Choice(id) => write!(f, "choice/{id}"),
             FactKey::Session(session) => write!(f, "session/{session}"),
             FactKey::End(session, id) => write!(f, "end/{session}/{id}"),
+            FactKey::Tag(session, id) => write!(f, "tag/{session}/{id}"),
             FactKey::Beat(session, agent) => write!(f, "beat/{session}/{agent}"),
             FactKey::Item(item) => write!(f, "item/{item}"),
             FactKey::Rank(item, round, status) => write!(f, "rank/{item}/{round}/{}", status.word()),
@@ -105,6 +114,10 @@ impl FromStr for FactKey {
             "end" => {
                 let (session, id) = rest.split_once('/').ok_or(NotAName)?;
                 FactKey::End(session.parse()?, id.parse()?)
+            }
+            "tag" => {
+                let (session, id) = rest.split_once('/').ok_or(NotAName)?;
+                FactKey::Tag(session.parse()?, id.parse()?)
             }
             "beat" => {
                 let (session, agent) = rest.split_once('/').ok_or(NotAName)?;

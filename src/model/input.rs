@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::ask::Ask;
 use super::id::{Asker, DeviceId, DocId, LinkId};
 use super::message::Bye;
+use super::rows::Row;
 use super::time::Millis;
 use super::tool::Root;
 
@@ -121,6 +122,17 @@ pub enum SourceEvent {
         bytes: Vec<u8>,
         /// Whether the file ends there.
         at_end: bool,
+    },
+    /// The answer to `Look::Rows`.
+    Rows {
+        /// Below which root.
+        root: Root,
+        /// Which file.
+        path: RelPath,
+        /// What it was; its time is that of its log, when that was written later.
+        stat: FileStat,
+        /// The rows of each table, all of one moment; `None` when it is damaged, or was written all the while.
+        tables: Option<Vec<Vec<Row>>>,
     },
     /// The answer to `Look::Living`.
     Living {

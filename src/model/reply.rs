@@ -33,6 +33,11 @@ pub enum Reply {
         /// Whether it, or a new round of it, began with this.
         created: bool,
     },
+    /// A session has its tags; the view now shows them.
+    Tagged {
+        /// Which.
+        session: SessionId,
+    },
     /// The window is open.
     Invited {
         /// Its number, for `Ask::AwaitJoiner` and `Ask::CloseWindow`.

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{DeviceId, SessionId};
 use super::text::Foreign;
+use super::time::Stamp;
+use super::todo::By;
 
 /// The name of a session: the same run is the same session wherever its file is read.
 #[must_use]
@@ -81,4 +83,19 @@ pub struct EndFact {
     pub counts: Option<Counts>,
     /// When, milliseconds since 1970.
     pub at: i64,
+}
+
+/// `tag/<session>/<unique>`, once: somebody's word that it has a tag, or has it no more.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TagFact {
+    /// The tag, in lower case.
+    pub tag: Foreign,
+    /// Whether it has it.
+    pub on: bool,
+    /// 1 + the highest that was known of this tag here.
+    pub rev: u64,
+    /// Who says so.
+    pub by: By,
+    /// When.
+    pub at: Stamp,
 }

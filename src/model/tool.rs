@@ -47,12 +47,13 @@ pub const FOLDERS: &[Folder] = &[
     Folder { word: "claude-todos", tool: "claude", below: "todos", depth: 0, endings: &[".json"] },
     Folder { word: "claude-tasks", tool: "claude", below: "tasks", depth: 1, endings: &[".json", ".highwatermark"] },
     Folder { word: "claude-projects", tool: "claude", below: "projects", depth: 5, endings: &[".jsonl"] },
-    Folder { word: "codex-sessions", tool: "codex", below: "sessions", depth: 3, endings: &[".jsonl", ".json"] },
-    Folder { word: "codex-archived", tool: "codex", below: "archived_sessions", depth: 0, endings: &[".jsonl"] },
+    Folder { word: "codex-sessions", tool: "codex", below: "sessions", depth: 3, endings: &[".jsonl", ".json", ".jsonl.zst"] },
+    Folder { word: "codex-archived", tool: "codex", below: "archived_sessions", depth: 0, endings: &[".jsonl", ".jsonl.zst"] },
     Folder { word: "pi-sessions", tool: "pi", below: "sessions", depth: 1, endings: &[".jsonl"] },
     Folder { word: "openclaw-agents", tool: "openclaw", below: "agents", depth: 2, endings: &[".jsonl"] },
     Folder { word: "gemini-chats", tool: "gemini", below: "tmp", depth: 3, endings: &[".jsonl", ".json"] },
     Folder { word: "opencode-storage", tool: "opencode", below: "storage", depth: 3, endings: &[".json"] },
+    Folder { word: "opencode-database", tool: "opencode", below: "", depth: 0, endings: &[".db", ".db-wal"] },
 ];
 
 /// One folder of one of a tool's directories; the daemon's configuration knows where it is.

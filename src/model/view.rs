@@ -336,6 +336,10 @@ pub struct SessionView {
     pub done: u32,
     /// What was counted in its own file.
     pub counts: Option<super::session::Counts>,
+    /// The tags that were given to it by hand.
+    pub tags: BTreeSet<Foreign>,
+    /// Whether its own file is there and can be read, as far as this device can see: of another device's, unknown.
+    pub has_file: Option<bool>,
 }
 
 /// One todo, computed by `rules/todos`.

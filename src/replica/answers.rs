@@ -41,6 +41,7 @@ impl Replica {
             Ask::List(list) => Ok(self.take_list(list, now, out)),
             Ask::Sessions(records) => Ok(self.take_records(records, now, out)),
             Ask::Todo(ask) => self.todo(ask, now, out),
+            Ask::Tag { session, tags, on, agent } => self.tag_session(session, (&tags, on), agent, now, out),
             Ask::Invite { code } => {
                 self.window.close(out);
                 match self.may_invite() {

@@ -7,12 +7,13 @@ use imbl::OrdMap;
 
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
-use crate::model::id::DeviceId;
+use crate::model::id::{DeviceId, SessionId};
 use crate::model::input::LinkAction;
 use crate::model::member::DeviceFact;
 use crate::model::message::Message;
 use crate::model::peering::Terms;
 use crate::model::reply::{Code, Refusal, Reply};
+use crate::model::session::SessionFact;
 use crate::model::text::Foreign;
 use crate::model::time::{Millis, Now};
 use crate::model::view::{DeviceView, LinkView, SessionState, SessionView, Warning, Way, WayView};
@@ -22,6 +23,11 @@ use super::link::Stage;
 use super::machine::Replica;
 use super::presence::key_of;
 use super::saved;
+
+/// New sessions of one device in one step, or found by the first reading, that have a line each.
+const LINES_MAX: usize = 8;
+/// A session that began this long ago, milliseconds, is nobody's news while everything is read for the first time.
+const LIVE_MS: i64 = 60_000;
 
 impl Replica {
     pub(super) fn do_what_is_due(&mut self, now: Now, out: &mut Effects) {
@@ -130,13 +136,42 @@ impl Replica {
         }
     }
 
+    /// Whether a session of this device began before anybody could have waited for its line.
+    fn was_there(&self, id: &SessionId) -> bool {
+        let now = self.living.wall.unwrap_or(i64::MAX);
+        self.own_session(id).is_some_and(|session| now.saturating_sub(session.started) > LIVE_MS)
+    }
+
+    /// A line for each, or one for all of a device when they are many: on the first day thousands are found.
+    fn note_sessions(&self, new: &[SessionId], out: &mut Effects) {
+        let mut by_device: BTreeMap<DeviceId, Vec<(&SessionId, &SessionFact)>> = BTreeMap::new();
+        for (id, session) in new.iter().filter_map(|id| Some((id, self.showing.session(id)?))) {
+            by_device.entry(session.device).or_default().push((id, session));
+        }
+        for (device, sessions) in by_device {
+            let name = || self.showing.view.device_name(&device).plain();
+            if sessions.len() > LINES_MAX {
+                out.note.push(Note::NewSessions { device: name(), sessions: sessions.len() });
+                continue;
+            }
+            out.note.extend(sessions.into_iter().map(|(id, session)| {
+                let tool = Foreign::new(&*session.tool).plain();
+                Note::NewSession { device: name(), session: id.short(6), tool }
+            }));
+        }
+    }
+
     /// New sessions, and a listing that was read to its end, are worth a line in the log.
     pub(super) fn note_news(&mut self, out: &mut Effects) {
-        for id in self.showing.take_new_sessions() {
-            let Some(session) = self.showing.session(&id) else { continue };
-            let device = self.showing.view.device_name(&session.device).plain();
-            out.note.push(Note::NewSession { device, session: id.short(6), tool: Foreign::new(&*session.tool).plain() });
+        let mut new = self.showing.take_new_sessions();
+        if self.found_active.is_none() {
+            let (before, live): (Vec<_>, Vec<_>) = new.into_iter().partition(|id| self.was_there(id));
+            self.backfilled.extend(before);
+            new = live;
+        } else {
+            new.append(&mut self.backfilled);
         }
+        self.note_sessions(&new, out);
         if std::mem::take(&mut self.consolidate) {
             let (todos, sessions) = (self.shown.todos.len(), self.shown.sessions.len());
             out.note.push(Note::Consolidated { todos, sessions });

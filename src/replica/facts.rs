@@ -79,7 +79,7 @@ pub fn rev_of(key: &FactKey, value: &str) -> Option<(u64, Option<DeviceId>)> {
         (_, Some(Noun::Session(_, fact))) => (fact.rev, None),
         (_, Some(Noun::Beat(beat))) => (beat.rev, Some(beat.device)),
         (_, Some(Noun::Todo(TodoFact::Seen(_, seen)))) => (seen.rev, None),
-        (_, Some(Noun::Member(_) | Noun::Choice(..) | Noun::End(..) | Noun::Todo(_)) | None) => return None,
+        (_, Some(Noun::Member(_) | Noun::Choice(..) | Noun::End(..) | Noun::Tag(..) | Noun::Todo(_)) | None) => return None,
     };
     (rev <= COUNT_MAX).then_some((rev, device))
 }

@@ -201,7 +201,10 @@ impl Following {
 
     /// A listing: what changed is read, the newest first and the large ones last.
     pub fn listed(&mut self, root: Root, files: Vec<Seen>, out: &mut Effects) {
-        let mut changed: Vec<Seen> = files.into_iter().filter(|seen| self.has_changed(root, seen)).collect();
+        let is_packed = |seen: &Seen| files::plain(&seen.path) != seen.path;
+        let plain: BTreeSet<RelPath> = files.iter().filter(|seen| !is_packed(seen)).map(|seen| seen.path.clone()).collect();
+        let counts = |seen: &Seen| !is_packed(seen) || !plain.contains(files::plain(&seen.path));
+        let mut changed: Vec<Seen> = files.into_iter().filter(|seen| counts(seen) && self.has_changed(root, seen)).collect();
         changed.sort_by_key(|seen| (seen.stat.size > LARGE_BYTES, Reverse(seen.stat.mtime_ms)));
         for Seen { path, .. } in changed {
             let at = (root, path);
@@ -260,7 +263,7 @@ impl Following {
             self.done_with(piece.at, out);
             return None;
         }
-        let (verdict, row) = match tail::judge(&row.checkpoint, &piece.stat, &piece.head, &piece.behind) {
+        let (verdict, row) = match tail::judge(&row.checkpoint, &unpacked(&piece), &piece.head, &piece.behind) {
             Verdict::Replaced if piece.offset == 0 => (Verdict::Grown, fresh(generation + 1)),
             Verdict::Same if !row.to_its_end => (Verdict::Grown, row),
             verdict @ (Verdict::Same | Verdict::Grown | Verdict::Replaced) => (verdict, row),
@@ -353,6 +356,12 @@ impl Following {
             out.keep.push(Keep::Index { key: key(&at), value: None });
         }
     }
+}
+
+/// What the file of a piece is when it is not packed, as far as it was read.
+fn unpacked(piece: &Piece) -> FileStat {
+    let known = piece.offset + piece.bytes.len() as u64;
+    if files::plain(&piece.at.1) == piece.at.1 { piece.stat } else { FileStat { size: known, ..piece.stat } }
 }
 
 fn key((root, path): &At) -> String {
@@ -498,6 +507,19 @@ mod tests {
         rig.following.distrust(&mut Effects::default());
         rig.settle();
         assert_eq!(rig.run().counts.records, 20, "void rows are made again");
+    }
+
+    #[test]
+    fn of_a_file_and_the_same_one_packed_the_plain_one_is_read() {
+        let root = Root::of("codex", 0).next().expect("a folder");
+        let seen = |path: &str| Seen { path: path.into(), stat: FileStat { dev: 1, ino: 1, size: 9, mtime_ms: 1 } };
+        let asked = |files: &[&str]| {
+            let (mut following, mut out) = (Following::open(STAMP, &Kept::default()), Effects::default());
+            following.listed(root, files.iter().map(|path| seen(path)).collect(), &mut out);
+            let path = |look: Look| if let Look::Follow { path, .. } = look { path } else { panic!("{look:?}") };
+            out.look.into_iter().map(path).collect::<Vec<_>>()
+        };
+        assert_eq!(asked(&["a.jsonl", "a.jsonl.zst", "b.jsonl.zst"]), ["a.jsonl", "b.jsonl.zst"]);
     }
 
     #[test]

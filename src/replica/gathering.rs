@@ -16,10 +16,10 @@ use crate::rules::todos::reading;
 
 use super::facts::Joined;
 use super::following::Progress;
+use super::lists::{Of, TASKS, Told, What};
 use super::living::Sight;
 use super::machine::Replica;
 use super::placing::{Above, Place};
-use super::reading::{Of, TASKS, Told, What};
 use super::saved;
 
 /// The tool whose lists are read as files of their own.
@@ -69,6 +69,7 @@ impl Replica {
             let (why, fix) = why.split_once("; ").map_or((&**why, None), |(why, fix)| (why, Some(fix.to_owned())));
             self.warn("polling", true, || Warning { what: format!("watching by polling: {why}"), fix });
         }
+        self.learn_files(&event);
         let gathered = self.reading.hear(event, now, self.library.stamp(), out);
         self.unconsolidated |= !gathered.told.is_empty() || gathered.progress.iter().any(|(progress, _)| !progress.said.is_empty());
         for (told, place) in gathered.told {
@@ -204,6 +205,7 @@ impl Replica {
         };
         let session = self.learn_session(about, now);
         self.living.is_written_in(session, &progress.at);
+        self.showing.learn_file(session, true);
         let ended = self.take_said(progress, session, parent, now);
         if progress.at_end {
             let agent = self.showing.session(&session).map_or_else(|| Foreign::new(tool), |fact| fact.agent.clone());

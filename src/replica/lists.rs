@@ -2,9 +2,42 @@
 
 use crate::ingest::files::File;
 use crate::ingest::{claude_tasks, claude_todos};
-use crate::model::todo::Reading as ListReading;
+use crate::model::todo::{Change, Reading as ListReading};
 
-use super::reading::{Of, TASKS, What};
+/// The agent id under which the tasks of a session are listed, apart from its todo lists.
+pub(super) const TASKS: &str = "tasks";
+
+/// One small file, read whole.
+pub struct Told {
+    /// Whose list it is.
+    pub of: Of,
+    /// What it says.
+    pub what: What,
+    /// The file's time.
+    pub at: i64,
+}
+
+/// Whose list a small file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Of {
+    /// A session's, with the agent id that its file names.
+    Session(String, String),
+    /// A list of tasks with a name of its own.
+    Named(String),
+}
+
+/// What a small file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// Nothing that could be read, but that its session exists.
+    Nothing,
+    /// A whole list.
+    List(ListReading),
+    /// One task.
+    Task(Change),
+    /// All tasks up to this one are done, and the list was cleared.
+    Finished(u64),
+}
 
 /// A file's name without its ending.
 pub(super) fn stem(path: &str) -> &str {
@@ -25,7 +58,7 @@ pub(super) fn read_list(file: &File, path: &str, bytes: &[u8]) -> (What, u64) {
             Err(_) => (What::Nothing, 1),
         },
         File::HighMark { .. } => claude_tasks::high_mark(bytes).map_or((What::Nothing, 1), |upto| (What::Finished(upto), 0)),
-        File::Lines(..) | File::Whole(..) | File::Process { .. } => (What::Nothing, 0),
+        File::Lines(..) | File::Whole(..) | File::Tables(..) | File::Process { .. } => (What::Nothing, 0),
     }
 }
 
@@ -35,7 +68,7 @@ pub(super) fn of(file: &File) -> Option<Of> {
     match file {
         File::Todos(name) => Some(Of::Session(name.session.clone(), name.agent.clone())),
         File::Task { list } | File::HighMark { list } => Some(listed(list)),
-        File::Lines(..) | File::Whole(..) | File::Process { .. } => None,
+        File::Lines(..) | File::Whole(..) | File::Tables(..) | File::Process { .. } => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::beat::{Beat, Reported, agent_key};
 use crate::model::effects::{Effects, Look};
 use crate::model::fact::FactKey;
 use crate::model::id::{ActId, SessionId};
-use crate::model::input::RelPath;
+use crate::model::input::{RelPath, SourceEvent};
 use crate::model::limits::BEAT_FACT_EVERY_MS;
 use crate::model::session::{Counts, EndFact, session_id};
 use crate::model::text::Foreign;
@@ -107,6 +107,28 @@ impl Replica {
             .filter(|beat| beat.state.is_alive() && (beat.source == SOURCE || self.living.files.contains_key(&beat.session)))
     }
 
+    /// Learns which sessions' own files are there. One that cannot be read any more is as good as gone.
+    pub(super) fn learn_files(&mut self, event: &SourceEvent) {
+        if let SourceEvent::Looked { root, files, .. } = event {
+            let listed: BTreeSet<&str> = files.iter().map(|seen| seen.path.as_str()).collect();
+            for path in listed.iter().filter(|path| path.ends_with(".json")) {
+                // What is read as a whole has no row that says so after a restart.
+                if let Some(File::Whole(owner, _)) = files::what(*root, path) {
+                    let session = session_id(&self.me.device, root.folder().tool, &owner.session);
+                    self.living.is_written_in(session, &(*root, (*path).to_owned()));
+                }
+            }
+            for (session, (_, path)) in self.living.files.iter().filter(|(_, (of, _))| of == root) {
+                self.showing.learn_file(*session, listed.contains(path.as_str()));
+            }
+        }
+        if let SourceEvent::Denied { root, path: Some(path), .. } = event {
+            for (session, _) in self.living.files.iter().filter(|(_, at)| (&at.0, &at.1) == (root, path)) {
+                self.showing.learn_file(*session, false);
+            }
+        }
+    }
+
     /// Asks who lives, if that is due.
     pub(super) fn ask_who_lives(&mut self, now: Now, out: &mut Effects) {
         if self.living_due().is_none_or(|due| due > now.boot_ms) {
@@ -141,6 +163,10 @@ impl Replica {
             let file = self.living.files.get(&beat.session).filter(|at| files.contains(*at));
             let holder = file.and_then(holder);
             let lives = match beat.pid {
+                // A database is many sessions' and may be several processes': whoever holds it gives none of them a sign of life,
+                // and only when nobody does they are over.
+                Some(_) if file.is_some_and(is_shared) && holder.is_some() => continue,
+                Some(_) if file.is_some_and(is_shared) => false,
                 Some(pid) if pids.contains(&pid) => alive.contains(&pid) && (file.is_none() || holder == Some(pid)),
                 Some(_) => continue,
                 None => match holder {
@@ -360,6 +386,11 @@ impl Replica {
             self.write(&format!("sessions/{}", saved::month(began)), &[(key, saved::json(end))], out);
         }
     }
+}
+
+/// Whether the file at that place is many sessions' own.
+fn is_shared(at: &At) -> bool {
+    matches!(files::what(at.0, &at.1), Some(File::Tables(..)))
 }
 
 /// Whether what is known was said later than `at`, by a clock that was right as far as anybody can tell.

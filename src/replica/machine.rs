@@ -80,6 +80,8 @@ pub struct Replica {
     pub(super) consolidate: bool,
     /// Whether it was said how many sessions are active; `None` until everything was listed once.
     pub(super) found_active: Option<bool>,
+    /// Sessions that were there before this daemon, found while everything is read for the first time.
+    pub(super) backfilled: Vec<crate::model::id::SessionId>,
     pub(super) written_again: BTreeSet<String>,
     outdone: BTreeSet<FactKey>,
     outdone_beats: BTreeSet<AgentKey>,
@@ -141,6 +143,7 @@ impl Replica {
             unconsolidated: false,
             consolidate: false,
             found_active: None,
+            backfilled: Vec::new(),
             written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
             outdone: BTreeSet::new(),
             outdone_beats: BTreeSet::new(),
@@ -356,6 +359,7 @@ impl Replica {
             FactKey::Member(_)
             | FactKey::Choice(_)
             | FactKey::End(..)
+            | FactKey::Tag(..)
             | FactKey::Item(_)
             | FactKey::Rank(..)
             | FactKey::Act(_)

@@ -14,7 +14,7 @@ use crate::model::limits::HEAD_BYTES_MAX;
 use crate::model::tool::Root;
 
 use super::following::{At, Progress};
-use super::reading::Told;
+use super::lists::Told;
 
 /// What is known of a session's place in the world.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

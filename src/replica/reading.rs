@@ -14,50 +14,19 @@ use crate::model::batch::{Keep, Shelf};
 use crate::model::effects::{Effects, Look};
 use crate::model::input::{FileStat, RelPath, Seen, SourceEvent};
 use crate::model::limits::{RESCAN_EVERY_MS, TODO_FILE_BYTES_MAX};
+use crate::model::rows::Row;
 use crate::model::time::{Millis, Now};
-use crate::model::todo::{Change, Reading as ListReading};
 use crate::model::tool::{FOLDERS, Root, TOOLS};
 use crate::model::view::SourceView;
 
 use super::following::{At, Following, Piece, Progress};
-use super::lists::{of, read_list, stem};
+use super::lists::{Of, Told, What, of, read_list, stem};
 use super::placing::{Above, Place, Placed, Placing};
+use super::tables::Tables;
 
 /// How often an empty or unparsable file is read again, and after how long each time (FORMATS §8.7).
 const TRIES_MAX: u8 = 3;
 const TRY_AGAIN_MS: Millis = 50;
-
-/// One small file, read whole.
-pub struct Told {
-    /// Whose list it is.
-    pub of: Of,
-    /// What it says.
-    pub what: What,
-    /// The file's time.
-    pub at: i64,
-}
-
-/// Whose list a small file is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Of {
-    /// A session's, with the agent id that its file names.
-    Session(String, String),
-    /// A list of tasks with a name of its own.
-    Named(String),
-}
-
-/// What a small file says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// Nothing that could be read, but that its session exists.
-    Nothing,
-    /// A whole list.
-    List(ListReading),
-    /// One task.
-    Task(Change),
-    /// All tasks up to this one are done, and the list was cleared.
-    Finished(u64),
-}
 
 /// Of the processes and files that were asked for, those that live or are held open, and by whom.
 pub type Lives = (Vec<u32>, Vec<(Root, RelPath, u32)>);
@@ -104,6 +73,7 @@ pub struct Reading {
     placing: Placing,
     /// Files of lines.
     pub following: Following,
+    tables: Tables,
     malformed: BTreeMap<At, u64>,
     /// What could not be read as a whole: how often that was tried, and when it is tried again.
     again: BTreeMap<At, (u8, Millis)>,
@@ -130,6 +100,7 @@ impl Reading {
             reading: BTreeSet::new(),
             placing: Placing::default(),
             following: Following::open(stamp, shelf),
+            tables: Tables::default(),
             malformed: BTreeMap::new(),
             again: BTreeMap::new(),
             roots: TOOLS.iter().flat_map(|tool| Root::of(tool.name, 0)).collect(),
@@ -217,6 +188,7 @@ impl Reading {
             out.keep.push(Keep::Index { key: mark_key(&at), value: None });
         }
         self.following.distrust(out);
+        self.tables.distrust();
         self.list(now, out);
     }
 
@@ -225,7 +197,7 @@ impl Reading {
         let (mut gathered, mut placed) = (Gathered::default(), Placed::default());
         self.notice_read(&event, now);
         match event {
-            SourceEvent::Hint { root, path: Some(path) } => self.hinted(root, path, out),
+            SourceEvent::Hint { root, path: Some(path) } => self.hinted(root, &path, now, out),
             SourceEvent::Hint { root, path: None } => self.list_one(root, out),
             SourceEvent::Looked { root, base, present, files, skipped } => {
                 let (malformed, read_here) = self.shown.get(&root).map_or((0, None), |shown| (shown.malformed, shown.read_here));
@@ -250,6 +222,7 @@ impl Reading {
                     self.placing.advanced(progress, out, &mut placed);
                 }
             }
+            SourceEvent::Rows { root, path, stat, tables } => self.read_rows((root, path), stat, tables, now, out, &mut placed),
             SourceEvent::Living { alive, held } => gathered.living = Some((alive, held)),
             SourceEvent::Found { root, files } => self.placing.found(root, files, out, &mut placed),
             SourceEvent::Repo { cwd, repo } => self.placing.learn_repo(&cwd, Above { repo, unsure: false }, &mut placed),
@@ -264,7 +237,7 @@ impl Reading {
     }
 
     fn notice_read(&mut self, event: &SourceEvent, now: Now) {
-        let (SourceEvent::Read { root, .. } | SourceEvent::Followed { root, .. }) = event else { return };
+        let (SourceEvent::Read { root, .. } | SourceEvent::Followed { root, .. } | SourceEvent::Rows { root, .. }) = event else { return };
         let Some(shown) = self.shown.get_mut(root) else { return };
         if shown.read_here.is_none_or(|at| (now.wall_ms - at).abs() >= super::ways::SHOWN_EVERY_MS) {
             shown.read_here = Some(now.wall_ms);
@@ -306,20 +279,46 @@ impl Reading {
         }
     }
 
-    fn hinted(&mut self, root: Root, path: RelPath, out: &mut Effects) {
+    fn hinted(&mut self, root: Root, path: &str, now: Now, out: &mut Effects) {
         if self.following.is_paused(root) {
             return;
         }
-        match files::what(root, &path) {
-            Some(File::Lines(..)) => self.following.hint((root, path), out),
-            Some(_) => self.read((root, path), out),
+        let path = files::meant(path);
+        let at = (root, path.to_owned());
+        match files::what(root, path) {
+            Some(File::Lines(..)) => self.following.hint(at, out),
+            Some(File::Tables(..)) => match self.tables.due(&at, now.boot_ms) {
+                due if due <= now.boot_ms => self.read(at, out),
+                due => drop(self.again.insert(at, (0, due))),
+            },
+            Some(_) => self.read(at, out),
             None => {}
         }
     }
 
     fn read(&mut self, at: At, out: &mut Effects) {
-        out.look.push(Look::Read { root: at.0, path: at.1.clone(), offset: 0, max: TODO_FILE_BYTES_MAX });
+        let (root, path) = at.clone();
+        out.look.push(match files::what(root, &path) {
+            Some(File::Tables(tables, _)) => Look::Rows { root, path, tables },
+            _ => Look::Read { root, path, offset: 0, max: TODO_FILE_BYTES_MAX },
+        });
         self.reading.insert(at);
+    }
+
+    /// A database was looked into. One that did not hold still is looked into again; what it said before stays.
+    fn read_rows(&mut self, at: At, stat: FileStat, tables: Option<Vec<Vec<Row>>>, now: Now, out: &mut Effects, placed: &mut Placed) {
+        self.reading.remove(&at);
+        let Some(File::Tables(_, read)) = files::what(at.0, &at.1) else { return };
+        match &tables {
+            None => self.tried(&at, false, now),
+            // It may have been written since it was looked into: then it is due at its time.
+            Some(_) if self.again.get(&at).is_some_and(|(_, due)| *due == Millis::MAX) => self.tried(&at, true, now),
+            Some(_) => {}
+        }
+        self.count_malformed(at.clone(), u64::from(tables.is_none()));
+        for (owner, run, said) in self.tables.new_of(&at, read(&tables.unwrap_or_default())) {
+            self.placing.advanced(Progress::whole(at.clone(), owner, run, said, stat.mtime_ms), out, placed);
+        }
     }
 
     /// Reads what changed since it was marked; first asks, in one look, for the transcripts of all sessions that are new.
@@ -390,7 +389,7 @@ impl Reading {
                     1
                 }
             },
-            File::Lines(..) => return,
+            File::Lines(..) | File::Tables(..) => return,
             File::Todos(_) | File::Task { .. } | File::HighMark { .. } => {
                 let (what, malformed) = read_list(&file, &at.1, &bytes);
                 let Some(of) = of(&file) else { return };
@@ -474,9 +473,6 @@ fn mark_key((root, path): &At) -> String {
     format!("{MARKS}{}/{path}", root.word())
 }
 
-/// The agent id under which the tasks of a session are listed, apart from its todo lists.
-pub const TASKS: &str = "tasks";
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, VecDeque};
@@ -511,7 +507,7 @@ mod tests {
                 SourceEvent::Found { root: *root, files: names.iter().map(|name| (name.clone(), None)).collect() }
             }
             Look::Repo { cwd } => SourceEvent::Repo { cwd: cwd.clone(), repo: None },
-            Look::Follow { .. } | Look::Living { .. } => return None,
+            Look::Follow { .. } | Look::Rows { .. } | Look::Living { .. } => return None,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::model::fact::FactKey;
 use crate::model::id::{ActId, DeviceId, DocId, SessionId};
 use crate::model::limits::{COUNT_MAX, FACT_BYTES_MAX};
 use crate::model::member::{ChoiceFact, DeviceFact, Fleet};
-use crate::model::session::{EndFact, SessionFact};
+use crate::model::session::{EndFact, SessionFact, TagFact};
 use crate::model::todo::{Deed, TodoFact};
 
 /// One fact as the noun it is.
@@ -24,6 +24,8 @@ pub enum Noun {
     Session(SessionId, SessionFact),
     /// The end of one.
     End(SessionId, ActId, EndFact),
+    /// A tag of one.
+    Tag(SessionId, ActId, TagFact),
     /// A beat.
     Beat(Beat),
     /// Anything of todos.
@@ -46,6 +48,10 @@ pub fn read(key: &FactKey, value: &str) -> Option<Noun> {
         FactKey::Choice(id) => Noun::Choice(*id, take(value)?),
         FactKey::Session(id) => Noun::Session(*id, take(value)?),
         FactKey::End(session, id) => Noun::End(*session, *id, take(value)?),
+        FactKey::Tag(session, id) => {
+            let tag: TagFact = take(value)?;
+            (tag.rev <= COUNT_MAX).then_some(Noun::Tag(*session, *id, tag))?
+        }
         FactKey::Beat(session, agent) => {
             let beat: Beat = take(value)?;
             (beat.session == *session && crate::model::beat::agent_key(&beat.agent) == *agent).then_some(Noun::Beat(beat))?

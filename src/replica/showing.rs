@@ -15,7 +15,7 @@ use crate::model::time::{Millis, Now, Stamp};
 use crate::model::todo::Status;
 use crate::model::view::{AgentKey, AgentView, View};
 use crate::rules::agents;
-use crate::rules::sessions::{self, Lists};
+use crate::rules::sessions::{self, Lists, Tags};
 use crate::rules::todos::Todos;
 
 use super::facts::Facts;
@@ -34,6 +34,9 @@ pub struct Showing {
     opened: Millis,
     sessions: BTreeMap<SessionId, SessionFact>,
     ends: BTreeMap<SessionId, BTreeMap<ActId, EndFact>>,
+    tags: BTreeMap<SessionId, Tags>,
+    /// Whether sessions' own files are there, as far as is known.
+    files: BTreeMap<SessionId, bool>,
     /// By the names that tools and reports use.
     pub(super) beats: BTreeMap<AgentKey, Beat>,
     /// As `beats`.
@@ -63,6 +66,8 @@ impl Showing {
             opened,
             sessions: BTreeMap::new(),
             ends: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            files: BTreeMap::new(),
             beats: BTreeMap::new(),
             rows: BTreeMap::new(),
             devices: BTreeMap::new(),
@@ -136,6 +141,19 @@ impl Showing {
         self.ends.get(session)?.values().max_by_key(|end| end.at)
     }
 
+    /// What is said of a session's tags.
+    #[must_use]
+    pub fn tags(&self, session: &SessionId) -> Option<&Tags> {
+        self.tags.get(session)
+    }
+
+    /// A session's own file is there, or is not any more.
+    pub fn learn_file(&mut self, session: SessionId, is_there: bool) {
+        if self.files.insert(session, is_there) != Some(is_there) {
+            self.stale_sessions.insert(session);
+        }
+    }
+
     /// All beats of one device in documents.
     pub fn beats_of(&self, device: DeviceId) -> impl Iterator<Item = &Beat> {
         self.beats.values().filter(move |beat| beat.device == device)
@@ -170,6 +188,10 @@ impl Showing {
                     let ends = self.ends.entry(session).or_default();
                     // Of several values of one name the lowest is shown, and values come lowest first.
                     ends.entry(id).or_insert(fact);
+                    self.stale_sessions.insert(session);
+                }
+                Some(Noun::Tag(session, id, fact)) => {
+                    self.tags.entry(session).or_default().learn(id, &fact);
                     self.stale_sessions.insert(session);
                 }
                 Some(Noun::Beat(beat)) => {
@@ -342,6 +364,8 @@ impl Showing {
         let beats = agents.map(|agent| (agent.state, agent.beat.at, agent.beat.counts));
         let ends = self.ends.get(&id).into_iter().flat_map(BTreeMap::values);
         let mut view = sessions::view(id, fact, ends, beats, self.lists(id));
+        view.tags = self.tags.get(&id).map(Tags::shown).unwrap_or_default();
+        view.has_file = self.files.get(&id).copied();
         view.fact.agent = self.name_of(&fact.device, &fact.agent).map_or(view.fact.agent, |named| named.name.clone());
         if self.view.sessions.get(&id).is_none_or(|shown| **shown != view) {
             self.view.sessions.insert(id, Arc::new(view));
@@ -364,6 +388,7 @@ impl Showing {
     pub fn from_scratch(&self, facts: &Facts, now: Now, presences: &Presences) -> View {
         let mut anew = Showing::new(self.view.me, self.opened, self.at_rest);
         anew.stale_after = self.stale_after;
+        anew.files.clone_from(&self.files);
         for (key, _) in facts.iter() {
             anew.learn(key, facts);
         }

@@ -136,6 +136,7 @@ impl Staying {
 fn writer(noun: &Noun) -> Option<DeviceId> {
     match noun {
         Noun::Session(_, fact) => Some(fact.device),
+        Noun::Tag(.., fact) => Some(fact.by.device),
         Noun::Beat(beat) => Some(beat.device),
         Noun::Todo(TodoFact::Seen(_, seen)) => Some(seen.device),
         Noun::Todo(TodoFact::Rank(.., rank)) => Some(rank.by.device),
@@ -162,6 +163,7 @@ impl Replica {
         match saved::read(key, value) {
             Some(Noun::Session(_, fact)) => self.why_fact(&fact),
             Some(Noun::End(session, _, end)) => self.staying.why_agent(end.agent.as_ref()).or_else(|| self.why_session(session)),
+            Some(Noun::Tag(session, ..)) => self.why_session(session),
             Some(Noun::Beat(beat)) => self.why_beat(&beat),
             Some(Noun::Todo(fact)) => self.why_todo_fact(&fact),
             Some(Noun::Member(_) | Noun::Device(..) | Noun::Choice(..)) => None,

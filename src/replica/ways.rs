@@ -42,6 +42,7 @@ impl Ways {
             SourceEvent::Denied { .. }
             | SourceEvent::Read { .. }
             | SourceEvent::Followed { .. }
+            | SourceEvent::Rows { .. }
             | SourceEvent::Living { .. }
             | SourceEvent::Found { .. }
             | SourceEvent::Repo { .. }

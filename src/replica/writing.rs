@@ -99,6 +99,7 @@ pub(super) fn item(key: &FactKey) -> Option<ItemId> {
         | FactKey::Choice(_)
         | FactKey::Session(_)
         | FactKey::End(..)
+        | FactKey::Tag(..)
         | FactKey::Beat(..)
         | FactKey::Act(_)
         | FactKey::Other(_) => None,

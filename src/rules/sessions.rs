@@ -5,11 +5,15 @@
 //! `agents::voice` lets speak. A session may go on after its end (`--resume`, or an agent that begins again under its own
 //! name): a beat of a living agent that is younger than every end reopens it, by the clock of the one device that writes both.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::agents;
-use crate::model::id::{SessionId, TodoId};
-use crate::model::session::{Counts, EndFact, SessionFact};
+use crate::model::id::{ActId, SessionId, TodoId};
+use crate::model::session::{Counts, EndFact, SessionFact, TagFact};
+use crate::model::text::Foreign;
+use crate::model::time::Stamp;
+use crate::model::todo::tag_key;
 use crate::model::view::{AgentState, SessionState, SessionView};
 
 /// What the lists of one session say.
@@ -53,13 +57,50 @@ pub fn view<'a>(
         (None, None) => SessionState::Quiet,
     };
     let last_activity = newest_beat.max(lists.read_at).map_or(fact.started, |at| at.max(fact.started));
-    SessionView { id, fact: fact.clone(), state, last_activity, end, todos: lists.todos, open: lists.open, done: lists.done, counts }
+    let Lists { todos, open, done, .. } = lists;
+    let (tags, has_file) = (BTreeSet::new(), None);
+    SessionView { id, fact: fact.clone(), state, last_activity, end, todos, open, done, counts, tags, has_file }
+}
+
+/// What is said of one session's tags. Of each tag the word with the highest revision counts, of several the later, then the one with
+/// the higher name: the same in any order, and however often it is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tags {
+    words: BTreeMap<String, ((u64, Stamp, ActId), bool)>,
+}
+
+impl Tags {
+    /// Somebody's word.
+    pub fn learn(&mut self, id: ActId, fact: &TagFact) {
+        let word = ((fact.rev, fact.at, id), fact.on);
+        let held = self.words.entry(tag_key(&fact.tag)).or_insert(word);
+        *held = word.max(*held);
+    }
+
+    /// The tags that it has.
+    #[must_use]
+    pub fn shown(&self) -> BTreeSet<Foreign> {
+        self.words.iter().filter(|(_, (_, on))| *on).map(|(tag, _)| Foreign::new(tag.clone())).collect()
+    }
+
+    /// The last word on one tag: its revision, and whether the session has it.
+    #[must_use]
+    pub fn word(&self, key: &str) -> (u64, bool) {
+        self.words.get(key).map_or((0, false), |((rev, ..), on)| (*rev, *on))
+    }
+
+    /// When somebody last said anything of them.
+    #[must_use]
+    pub fn at(&self) -> Stamp {
+        self.words.values().map(|((_, at, _), _)| *at).max().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::id::DeviceId;
+    use crate::model::todo::By;
     use quickcheck::quickcheck;
 
     fn fact() -> SessionFact {
@@ -132,6 +173,22 @@ mod tests {
     }
 
     quickcheck! {
+        fn tags_are_the_same_in_any_order_and_the_highest_revision_counts(words: Vec<(u8, u8, bool)>, by: usize) -> bool {
+            let fact = |(tag, rev, on): &(u8, u8, bool)| TagFact {
+                tag: ["a", " A", "b"][usize::from(tag % 3)].into(),
+                on: *on,
+                rev: u64::from(rev % 4),
+                by: By { device: DeviceId([1; 32]), agent: None, session: None },
+                at: Stamp { ms: i64::from(rev / 64), n: 0 },
+            };
+            let all: Vec<(ActId, TagFact)> = words.iter().map(|word| (ActId::of(&[&[word.0, word.1, u8::from(word.2)]]), fact(word))).collect();
+            let (mut there, mut back) = (Tags::default(), Tags::default());
+            all.iter().for_each(|(id, fact)| there.learn(*id, fact));
+            all.iter().cycle().skip(by % (all.len() + 1)).take(2 * all.len()).for_each(|(id, fact)| back.learn(*id, fact));
+            let highest = |key: &str| all.iter().filter(|(_, fact)| tag_key(&fact.tag) == key).map(|(_, fact)| fact.rev).max().unwrap_or(0);
+            there == back && ["a", "b"].iter().all(|key| there.word(key).0 == highest(key) && there.shown().contains(&Foreign::from(*key)) == there.word(key).1)
+        }
+
         fn the_order_of_facts_changes_nothing(ends: Vec<(String, i8)>, beats: Vec<(u8, i8)>) -> bool {
             let states = [AgentState::Working, AgentState::NeedsInput, AgentState::Done, AgentState::Stale, AgentState::Idle];
             let mut ends: Vec<EndFact> = ends.iter().map(|(outcome, at)| end(outcome, i64::from(*at))).collect();

@@ -64,7 +64,7 @@ impl Queue {
     /// Adds a look, or remembers that there was no room for it. The same listing need not wait twice.
     pub(super) fn push(&self, look: Look) {
         let mut waiting = self.lock();
-        if matches!(look, Look::List { .. }) && waiting.first.contains(&look) {
+        if matches!(look, Look::List { .. } | Look::Rows { .. }) && waiting.first.contains(&look) {
             return;
         }
         let lane = if matches!(look, Look::Follow { .. }) { &mut waiting.follow } else { &mut waiting.first };
@@ -72,7 +72,11 @@ impl Queue {
             lane.push_back(look);
         } else {
             match look {
-                Look::List { root } | Look::Read { root, .. } | Look::Follow { root, .. } | Look::Find { root, .. } => {
+                Look::List { root }
+                | Look::Read { root, .. }
+                | Look::Follow { root, .. }
+                | Look::Rows { root, .. }
+                | Look::Find { root, .. } => {
                     waiting.again.extend([root]);
                 }
                 // A working directory or a process belongs to no root: whoever lists again asks for it again.

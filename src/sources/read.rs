@@ -20,7 +20,7 @@ use crate::model::limits::{TODO_FILE_BYTES_MAX, WINDOW_BYTES};
 const READINGS_MAX: usize = 3;
 
 /// Bytes of one read, whatever was asked for: what the largest caller needs. The rest comes with the next offset.
-const READ_BYTES_MAX: u64 = TODO_FILE_BYTES_MAX;
+pub(super) const READ_BYTES_MAX: u64 = TODO_FILE_BYTES_MAX;
 
 /// A piece of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,7 +85,10 @@ impl Piece {
 }
 
 /// Opens the regular file at a clean path.
-fn regular(base: &Path, path: &str) -> io::Result<File> {
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn regular(base: &Path, path: &str) -> io::Result<File> {
     if !is_clean(path) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain path below its root"));
     }

@@ -253,7 +253,7 @@ mod tests {
             assert_eq!(meaning(EventKind::Access(kind), "/c/sessions/r.jsonl"), []);
             assert_eq!(meaning(EventKind::Access(kind), "/c/sessions"), []);
         }
-        let churn = ["state.sqlite-wal", "r.jsonl.zst", ".rollout-1.jsonl.tmp", "r.jsonl.tmp", "r.sync-conflict-1.jsonl", ".git"];
+        let churn = ["state.sqlite-wal", "r.jsonl.gz", ".rollout-1.jsonl.tmp", "r.jsonl.tmp", "r.sync-conflict-1.jsonl", ".git"];
         for name in churn {
             for kind in [CREATED, WRITTEN, CLOSED, REMOVED, AWAY] {
                 assert_eq!(meaning(kind, &format!("/c/sessions/2026/{name}")), [], "{name} {kind:?}");

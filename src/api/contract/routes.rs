@@ -142,6 +142,12 @@ pub(crate) const ROUTES: &[Route] = &[
         Enveloped(Is("Todo")),
     ),
     write(
+        "/api/v3/sessions/{id}/{deed}",
+        "tag, untag: what is given or taken by hand, on all devices.",
+        &[("agent", Text, false, "who acts"), ("tags", List(&Text), true, "")],
+        Enveloped(Is("Session")),
+    ),
+    write(
         "/api/v3/beats",
         "An agent reports.",
         &[

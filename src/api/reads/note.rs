@@ -108,8 +108,19 @@ mod tests {
             started: NOW,
         };
         let (id, state_of) = (report.session, SessionState::Agent(state));
-        let session =
-            SessionView { id, fact, state: state_of, last_activity: NOW, end: None, todos: Arc::new([]), open: 0, done: 0, counts: None };
+        let session = SessionView {
+            id,
+            fact,
+            state: state_of,
+            last_activity: NOW,
+            end: None,
+            todos: Arc::new([]),
+            open: 0,
+            done: 0,
+            counts: None,
+            tags: Default::default(),
+            has_file: None,
+        };
         fleet = fleet.agent(report, state);
         fleet.0.sessions.insert(id, Arc::new(session));
         fleet

@@ -12,7 +12,7 @@ use crate::api::problem::Problem;
 use crate::model::beat::agent_key;
 use crate::model::view::{AgentState, SessionState, SessionView, View};
 
-/// One session. What is not known (`messages` of a session without a file, `sourceFile`) is there as `null`, so that nobody takes it for none.
+/// One session. What is not known (`messages` of a session without a file, `sourceFile` of another device's) is there as `null`, so that nobody takes it for none.
 pub(crate) fn session(view: &View, session: &SessionView) -> Value {
     let fact = &session.fact;
     json!({
@@ -42,7 +42,7 @@ pub(crate) fn session(view: &View, session: &SessionView) -> Value {
         "tags": super::tags::of_session(view, session),
         "todosOpen": session.open,
         "todosDone": session.done,
-        "sourceFile": null,
+        "sourceFile": session.has_file.map(|has_file| if has_file { "present" } else { "gone" }),
         "staysHere": view.staying.contains_key(&session.id),
     })
 }

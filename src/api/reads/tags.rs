@@ -1,5 +1,5 @@
-//! Tags, and the topics that they make: by hand, as people and agents gave them to todos, and by keyword (`tags.keywords`). A session
-//! has the tags of what it names and of its todos.
+//! Tags, and the topics that they make: by hand, as people and agents gave them to todos and sessions, and by keyword (`tags.keywords`). A session
+//! has its own, those of what it names, and those of its todos.
 //!
 //! What was given by hand is a fact and the same on every device; a keyword is a setting of this device, and what follows from it
 //! is computed here, where it is shown. The shape of `/api/topic` follows the one that the replaced hub counted in its status.
@@ -42,6 +42,7 @@ pub(crate) fn of_todo(view: &View, todo: &TodoView) -> BTreeSet<String> {
 pub(crate) fn of_session(view: &View, session: &SessionView) -> BTreeSet<String> {
     let texts: Vec<&Foreign> = session.fact.title.iter().chain(&session.fact.branch).collect();
     let mut tags = named(view, &texts);
+    tags.extend(session.tags.iter().map(|tag| tag.json().to_owned()));
     let todos = session.todos.iter().filter_map(|id| view.todos.get(id)).filter(|todo| !todo.deleted);
     tags.extend(todos.flat_map(|todo| of_todo(view, todo)));
     tags
@@ -117,7 +118,10 @@ pub(crate) fn topic(view: &View, typed: &str) -> Result<Value, Problem> {
     found.ok_or_else(|| {
         let near = super::find::nearest(&key, &topics.keys().cloned().collect::<Vec<_>>());
         let what = format!("nothing is tagged “{}”", Foreign::new(typed).plain());
-        Problem::missing("topic-not-found", what).perhaps(near).fix("hubless todos tag ID TAG; or tags.keywords").barely()
+        Problem::missing("topic-not-found", what)
+            .perhaps(near)
+            .fix("hubless todos tag ID TAG; hubless sessions tag ID TAG; or tags.keywords")
+            .barely()
     })
 }
 

@@ -18,6 +18,7 @@ while read -r step; do
     say event_msg '"type":"task_started","turn_id":"1"'
     say event_msg '"type":"user_message","message":"read the code please"'
     ;;
+  line) say response_item '"type":"message","role":"assistant","content":[{"type":"output_text","text":"on it"}]' ;;
   todos) plan in_progress ;;
   done) plan completed && say event_msg '"type":"task_complete","turn_id":"1","last_agent_message":"read"' ;;
   esac

@@ -22,6 +22,7 @@ while read -r step; do
       entry "$(answer toolUse)"
     } >>"$file"
     ;;
+  line) entry "$(answer toolUse)" >>"$file" ;;
   done) entry "$(answer stop)" >>"$file" ;;
   esac
   echo "$step"
