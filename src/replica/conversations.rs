@@ -1,12 +1,13 @@
 //! Two or three replicas that talk in memory, frame by frame: what a hostile reading of the core suspected, held as tests.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use ed25519_dalek::SigningKey;
 
 use super::document::Document;
 use super::guard;
 use super::machine::{Identity, Replica};
+use super::saved;
 use crate::model::ask::*;
 use crate::model::batch::Kept;
 use crate::model::effects::{Effects, Look};
@@ -18,7 +19,8 @@ use crate::model::limits::UNSENT_BYTES_MAX;
 use crate::model::message::*;
 use crate::model::reply::Reply;
 use crate::model::text::Foreign;
-use crate::model::time::Now;
+use crate::model::time::{Now, Stamp};
+use crate::model::todo::{ActFact, By, Deed};
 use crate::model::tool::Root;
 
 pub(super) struct Node {
@@ -310,6 +312,44 @@ fn the_same_key_twice_is_one_add() {
     let todo = &view.todos[&id];
     println!("{:?} round {}", todo.status, todo.round);
     assert_eq!(todo.status, crate::model::todo::Status::Completed, "a retried request undid finished work");
+}
+
+#[test]
+fn a_key_that_was_for_another_action_is_refused_on_every_later_day() {
+    let mut a = Node::new(1);
+    let Reply::Todo { id, .. } = a.add(2, "x", Some("k1")) else { panic!() };
+    a.add(3, "x", None);
+    let key = |what| Ask::Todo(TodoAsk { what, agent: None, key: Some("k1".into()) });
+    let done = || TodoDeed::Done { id: id.to_string() };
+    for t in [4, 21] {
+        for what in [done(), TodoDeed::Add { content: "y".into(), project: None, priority: None }] {
+            let Reply::Refused(refusal) = a.ask(t, key(what)) else { panic!("it was answered with the first one's answer") };
+            assert_eq!((refusal.code.word(), refusal.code.status()), ("key-reused", 422));
+        }
+        assert!(matches!(a.add(t, "x", Some("k1")), Reply::Todo { id: same, created: false } if same == id), "the same again");
+        assert_eq!(a.r.view().todos[&id].status, crate::model::todo::Status::Pending, "nothing was done");
+        let _ = a.reopen(20);
+    }
+}
+
+/// Versions before kept no word of what was asked.
+#[test]
+fn an_action_that_does_not_say_what_it_answered_still_answers() {
+    let mut a = Node::new(1);
+    let Reply::Todo { id, .. } = a.add(2, "x", Some("k1")) else { panic!() };
+    let unique = ActId::of(&[b"key", &a.r.me.device.0, b"k2"]);
+    let (by, at) = (By { device: a.r.me.device, agent: None, session: None }, Stamp::at(3));
+    let deed = Deed::Mark { round: 1, status: crate::model::todo::Status::InProgress };
+    let act = ActFact { todo: id, items: BTreeSet::new(), deed, by, at, undoes: None, asked: None };
+    let mut value: serde_json::Value = serde_json::from_str(&saved::json(&act)).unwrap();
+    assert_eq!(value.get("asked"), None, "it is written as it ever was");
+    value["later"] = serde_json::json!({"a": "field that we do not know"});
+    assert!(saved::is_fact(&FactKey::Act(unique), &value.to_string()), "and a field more makes it no stranger");
+    a.r.write("todos/2026-10", &[(FactKey::Act(unique), value.to_string())], &mut Effects::default());
+    a.r.learn_changed(now(4));
+    let done = TodoDeed::Done { id: id.to_string() };
+    let reply = a.ask(5, Ask::Todo(TodoAsk { what: done, agent: None, key: Some("k2".into()) }));
+    assert!(matches!(reply, Reply::Todo { created: false, .. }), "{reply:?}");
 }
 
 fn stat() -> FileStat {
