@@ -24,6 +24,7 @@ mod reading;
 mod replaced;
 mod reports;
 mod rude;
+mod security;
 mod service;
 mod sources;
 mod support;
