@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::output::{Form, Tint, print, remark};
 use super::problem::{Trouble, of_daemon};
-use super::{hooks, service};
+use super::{hooks, progress, service};
 use crate::config::{Config, Source, edit};
 use crate::daemon;
 use crate::model::text::Foreign;
@@ -47,12 +47,15 @@ Examples:
 /// What a person should know before anything is told to another device.
 const TOLD: &str = "
   What the devices that you pair will be told of this one:
-    sessions  tool, project, directory, branch, title (where the tool gave none: the first line of the first prompt), times, counts
+    sessions  tool, project, directory, branch, title, times, counts
+              (where the tool gave no title: the first line of the first prompt)
     todos     their text, state and history
     beats     agent, task, file, note
-  What stays here: all other text of transcripts, your tools' settings, keys, and every project, directory or agent in sync.exclude.
-  ! titles, todos and beats may hold secrets, and whoever can read a paired device can read them.
-    to keep a project here, before you pair:  hubless config set sync.exclude 'github.com/acme/*' '~/private'
+  What stays here: all other text of transcripts, your tools' settings, keys,
+  and every project, directory or agent in sync.exclude.
+  ! titles, todos and beats may hold secrets, and whoever can read a paired
+    device can read them. To keep a project here, before you pair:
+    hubless config set sync.exclude 'github.com/acme/*' '~/private'
 ";
 
 /// How one part of it ended.
@@ -88,7 +91,8 @@ impl Init {
             write_name(&context, &name)?;
             context = Context::new(context.globals)?;
         }
-        let device = daemon::init(&context.config).map_err(|error| of_daemon(&error))?;
+        let device = progress::during(&context.globals, "opening what is kept", || daemon::init(&context.config))
+            .map_err(|error| of_daemon(&error))?;
         let name = context.config.device_name.value.clone();
         let there = if is_new { "" } else { ", there already" };
         say(&context, &format!("✓ identity   {} · {}{there}", plain(&name), device.short()))?;
