@@ -14,7 +14,7 @@ use super::context::Context;
 use super::output::{Form, Tint, print, remark};
 use super::problem::{Trouble, of_daemon};
 use super::{hooks, progress, service};
-use crate::config::{Config, Source, edit};
+use crate::config::{Config, Source, Wanted, edit};
 use crate::daemon;
 use crate::model::text::Foreign;
 use crate::setup::Manager;
@@ -279,13 +279,13 @@ fn write_name(context: &Context, name: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let changed = |error: crate::config::Error| super::context::bad_config(&error);
-    let key = edit::find("device.name").map_err(changed)?;
+    let key = Wanted::find("device.name").map_err(changed)?;
     let text = if file.exists() {
         std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?
     } else {
         String::new()
     };
-    let text = edit::edited(file, &text, key, Some(name)).map_err(changed)?;
+    let text = edit::edited(file, &text, &key, Some(name)).map_err(changed)?;
     edit::replace(file, &text).map_err(changed)?;
     let (now, _) = Config::load(&super::context::environment(), &std::collections::BTreeMap::new()).map_err(changed)?;
     if now.device_name.value != name {
