@@ -210,8 +210,10 @@ pub struct SessionRecord {
     pub id: Foreign,
     /// Who works in it.
     pub agent: Option<Foreign>,
-    /// Its working directory.
+    /// Its working directory, on the machine where it ran.
     pub cwd: Option<Foreign>,
+    /// The url of the remote of the repository there.
+    pub remote: Option<Foreign>,
     /// Its branch.
     pub branch: Option<Foreign>,
     /// What it is about.

@@ -253,6 +253,9 @@ impl Replica {
         if let TodoDeed::Edit { owner: Some(owner), .. } = &mut what {
             *owner = self.called(owner.clone());
         }
+        if let TodoDeed::Add { project: Some(project), .. } = &mut what {
+            *project = self.project_of(project)?;
+        }
         let mut decision = deeds::decide(&self.showing.todos, &what, &by, at, unique)?;
         if asked.is_some() {
             remember(&mut decision, unique, by, at, asked);
@@ -273,6 +276,29 @@ impl Replica {
             self.write(&format!("todos/{}", saved::month(now.wall_ms)), &facts, out);
         }
         Ok(Reply::Todo { id: decision.todo, created: decision.created })
+    }
+
+    /// The project that is meant: the one of that key, else the only known one whose last part is called so, else a new one.
+    fn project_of(&self, typed: &str) -> Result<String, Refusal> {
+        let view = &self.showing.view;
+        let sessions = view.sessions.values().filter_map(|session| session.fact.project.as_deref());
+        let known: BTreeSet<&str> = sessions.chain(view.todos.values().map(|todo| todo.project.as_str())).collect();
+        let is_last = |key: &&&str| key.rsplit('/').next().is_some_and(|last| last.to_lowercase() == typed.to_lowercase());
+        let fits: Vec<&str> = known.iter().filter(is_last).copied().collect();
+        match fits.as_slice() {
+            _ if known.contains(typed) => Ok(typed.to_owned()),
+            [] => Ok(typed.to_owned()),
+            [one] => Ok((*one).to_owned()),
+            several => {
+                let mut refusal = Refusal::new(
+                    Code::AmbiguousId,
+                    format!("“{}” is the last part of {} projects", Foreign::new(typed).plain(), several.len()),
+                )
+                .fix("give the whole key of the one you mean");
+                refusal.did_you_mean = several.iter().map(|key| Foreign::new(*key).plain()).collect();
+                Err(refusal)
+            }
+        }
     }
 
     fn ping(&mut self, asker: Asker, typed: &str, now: Now, out: &mut Effects) -> Result<Option<Reply>, Refusal> {

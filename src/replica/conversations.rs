@@ -332,6 +332,31 @@ fn a_key_that_was_for_another_action_is_refused_on_every_later_day() {
     }
 }
 
+#[test]
+fn a_project_is_meant_by_the_last_part_of_the_only_one_that_has_it() {
+    let mut a = Node::new(1);
+    let add = |a: &mut Node, t, content: &str, project: &str| {
+        let what = TodoDeed::Add { content: content.into(), project: Some(project.into()), priority: None };
+        a.ask(t, Ask::Todo(TodoAsk { what, agent: None, key: None }))
+    };
+    let project = |a: &Node, reply: &Reply| {
+        let Reply::Todo { id, .. } = reply else { panic!("{reply:?}") };
+        a.r.view().todos[id].project.clone()
+    };
+    let first = add(&mut a, 2, "one", "example.org/lena/api-server");
+    assert_eq!(project(&a, &first), "example.org/lena/api-server");
+    for typed in ["api-server", "API-server", "example.org/lena/api-server"] {
+        let reply = add(&mut a, 3, typed, typed);
+        assert_eq!(project(&a, &reply), "example.org/lena/api-server", "{typed}");
+    }
+    let fresh = add(&mut a, 4, "two", "server");
+    assert_eq!(project(&a, &fresh), "server", "a part of a name is none");
+    add(&mut a, 5, "three", "example.org/acme/api-server");
+    let Reply::Refused(refusal) = add(&mut a, 6, "four", "api-server") else { panic!("two are called so") };
+    assert_eq!(refusal.did_you_mean, ["example.org/acme/api-server", "example.org/lena/api-server"]);
+    assert_eq!((refusal.code.exit(), a.r.view().todos.len()), (6, 6));
+}
+
 /// Versions before kept no word of what was asked.
 #[test]
 fn an_action_that_does_not_say_what_it_answered_still_answers() {

@@ -289,6 +289,7 @@ fn a_counter_that_a_member_used_up_is_answered_so_and_loses_nothing() {
         id: "s".into(),
         agent: None,
         cwd: None,
+        remote: None,
         branch: None,
         title: Some("true".into()),
         started: None,
