@@ -20,6 +20,7 @@ mod one_device;
 mod page;
 mod pairing;
 mod pictures;
+mod printed;
 mod reading;
 mod replaced;
 mod reports;
