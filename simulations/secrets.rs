@@ -74,6 +74,7 @@ impl World {
                     id: Foreign::new(format!("r{n}p{place}")),
                     agent: None,
                     cwd: Some(cwd(place).into()),
+                    remote: None,
                     branch: None,
                     title: Some(self.text(place, "title")),
                     started: None,

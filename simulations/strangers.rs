@@ -126,7 +126,7 @@ impl World {
                 let at = Stamp::at(self.now(d).wall_ms + 300_000_000_000);
                 let by = By { device: me, agent: None, session: None };
                 let todo = TodoId::of(&[b"general", b"ship it"]);
-                let act = ActFact { todo, items: BTreeSet::new(), deed: Deed::Asked, by, at, undoes: None };
+                let act = ActFact { todo, items: BTreeSet::new(), deed: Deed::Asked, by, at, undoes: None, asked: None };
                 of("todos/2026-11", born.put(&[(FactKey::Act(ActId::of(&[&actor])), saved::json(&act))]))
             }
             1 => {

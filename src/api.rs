@@ -82,13 +82,13 @@ pub async fn start(
     stop: CancellationToken,
 ) -> Result<Api, Error> {
     let (socket, socket_path) = listen::socket(&options.run_dir).await?;
-    let mut left_behind = vec![socket_path.clone()];
+    let mut left_behind = vec![listen::Made::at(socket_path.clone())];
     // What a dead daemon left would send people to somebody else's port.
     drop(std::fs::remove_file(options.run_dir.join("http.json")));
     let (loopback, url, trouble) = match listen::loopback(options.http_port).await {
         Ok((listeners, port)) => {
             let url = format!("http://127.0.0.1:{port}");
-            left_behind.push(listen::write_address(&options.run_dir, &url)?);
+            left_behind.push(listen::Made::at(listen::write_address(&options.run_dir, &url)?));
             (listeners, Some(url), None)
         }
         Err(trouble) => (Vec::new(), None, Some(trouble)),
@@ -108,9 +108,7 @@ pub async fn start(
     }
     tasks.spawn(async move {
         stop.cancelled().await;
-        for path in left_behind {
-            drop(std::fs::remove_file(path));
-        }
+        left_behind.iter().for_each(listen::Made::put_away);
     });
     Ok(Api { desk, url, trouble })
 }

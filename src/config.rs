@@ -14,6 +14,7 @@ mod layers;
 mod peers;
 mod replaced;
 mod setting;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -35,6 +36,7 @@ pub use keys::{KEYS, Key, Kind, Value, key};
 pub use peers::PEER_KEYS;
 pub use replaced::{REPLACED, Replaced, replaced};
 pub use setting::{Env, Origin, Setting, Source};
+pub use wanted::Wanted;
 
 use layers::{Layers, Values};
 
@@ -195,11 +197,22 @@ impl Config {
         KEYS.iter().filter_map(|key| self.values.get(key.name.as_ref()).map(|set| (key, set.value.to_string(), set.source)))
     }
 
-    /// Every setting of single devices: its whole name, its value as it could be written, and who said so.
-    pub fn peer_settings(&self) -> impl Iterator<Item = (String, String, Source)> + '_ {
-        self.peers.iter().flat_map(|(name, settings)| {
-            settings.iter().map(move |(key, set)| (key.replacen("NAME", name, 1), set.value.to_string(), set.source))
-        })
+    /// Every setting of single devices: which, its value as it could be written, and who said so.
+    pub fn peer_settings(&self) -> impl Iterator<Item = (Wanted, String, Source)> + '_ {
+        peers::all(&self.peers).map(|(name, key, set)| (Wanted { key, peer: Some(name.to_owned()) }, set.value.to_string(), set.source))
+    }
+
+    /// The value of one setting, as it could be written, and who said so.
+    #[must_use]
+    pub fn value_of(&self, wanted: &Wanted) -> (String, Source) {
+        let found = match &wanted.peer {
+            None => self.settings().find(|(key, ..)| key.name == wanted.key.name).map(|(_, value, source)| (value, source)),
+            Some(peer) => {
+                let same = |(name, key, _): &(&str, &Key, &Setting<Value>)| key.name == wanted.key.name && peers::same(name, peer);
+                peers::all(&self.peers).find(same).map(|(_, _, set)| (set.value.to_string(), set.source))
+            }
+        };
+        found.unwrap_or_else(|| (wanted.key.default.to_string(), Source::Default))
     }
 
     // ---- The pillars' options are made here and nowhere else ----
@@ -492,8 +505,13 @@ mod tests {
         assert_eq!(rule("thinkpad x").schedule.as_ref().map(ToString::to_string).as_deref(), Some("*/15 9-17 * * mon-fri"));
         assert!(!rule("attic").terms.takes && config.peering.0.len() == 3);
         assert!(warnings.len() == 1 && warnings[0].contains("peers.mac-mini.nope"), "{warnings:?}");
-        let settings: Vec<String> = config.peer_settings().map(|(key, value, source)| format!("{key}={value} {}", source.word())).collect();
+        let settings: Vec<String> =
+            config.peer_settings().map(|(of, value, source)| format!("{}={value} {}", of.name(), source.word())).collect();
         assert!(settings.contains(&"peers.mac-mini.enabled=true env".to_owned()), "{settings:?}");
+        let value = |name: &str| config.value_of(&Wanted::find(name).expect("a setting"));
+        assert_eq!(value("peers.Mac-Mini.bandwidth"), ("500000".to_owned(), Source::File));
+        assert_eq!(value("peers.\"thinkpad x\".enabled"), ("true".to_owned(), Source::Default));
+        assert_eq!(value("http.port"), ("4825".to_owned(), Source::Default));
         for wrong in ["peers = 1", "[peers]\nx = 1", "[peers.x]\nschedule = 'often'", "[peers.x]\nbandwidth = 100", "[peers.x]\nsend = 'x'"]
         {
             assert!(loaded(wrong, &[], &[]).is_err(), "{wrong}");

@@ -35,11 +35,27 @@ use crate::{api, network, sources};
 /// How long everything has to end after it was told to.
 const END_WITHIN: Duration = Duration::from_secs(3);
 
+/// While it lives, what this process makes is its user's alone, whatever was inherited.
+struct OursAlone(rustix::fs::Mode);
+
+impl OursAlone {
+    fn begin() -> OursAlone {
+        OursAlone(rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077)))
+    }
+}
+
+impl Drop for OursAlone {
+    fn drop(&mut self) {
+        rustix::process::umask(self.0);
+    }
+}
+
 /// Makes the data directory and the identity when there are none.
 ///
 /// # Errors
 /// The data directory cannot be made or is not ours.
 pub fn init(config: &Config) -> Result<DeviceId, Error> {
+    let _alone = OursAlone::begin();
     let store = match Store::open(&config.store_options()) {
         Ok(store) => Some(store),
         // A daemon runs; then there is an identity.
@@ -57,6 +73,7 @@ pub fn init(config: &Config) -> Result<DeviceId, Error> {
 /// # Errors
 /// A daemon runs, or the key cannot be put away.
 pub fn rekey(config: &Config) -> Result<(Option<DeviceId>, DeviceId), Error> {
+    let _alone = OursAlone::begin();
     let store = Store::open(&config.store_options())?;
     let before = keys::retire(&config.home.data_dir)?;
     let key = keys::load_or_make(&config.home.data_dir)?;

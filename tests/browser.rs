@@ -213,6 +213,19 @@ impl Browser {
         self.browser_command("Emulation.setEmulatedMedia", &features);
     }
 
+    /// Shows the page as it would be printed, or on the screen again.
+    #[track_caller]
+    pub(crate) fn media(&self, media: &str) {
+        self.browser_command("Emulation.setEmulatedMedia", &json!({"media": media}));
+    }
+
+    /// Bytes of the script's memory that are in use, after what nobody holds was let go.
+    #[track_caller]
+    pub(crate) fn heap(&self) -> f64 {
+        self.browser_command("HeapProfiler.collectGarbage", &json!({}));
+        self.browser_command("Runtime.getHeapUsage", &json!({}))["usedSize"].as_f64().expect("a number")
+    }
+
     /// Writes a picture of the whole page, at most so high.
     #[track_caller]
     pub(crate) fn picture(&self, path: &Path, height_max: u64) {

@@ -213,6 +213,44 @@ fn what_is_longer_than_the_terminal_goes_through_the_pager() {
     }
 }
 
+/// A daemon that takes its time, as one does whose disk is slow.
+fn slow_daemon(home: &Home, answers: usize) -> std::thread::JoinHandle<()> {
+    let run = home.root().join("run");
+    std::fs::create_dir_all(&run).expect("made");
+    let socket = std::os::unix::net::UnixListener::bind(run.join("ctl.sock")).expect("a socket");
+    std::thread::spawn(move || {
+        for _ in 0..answers {
+            let (mut stream, _) = socket.accept().expect("somebody asks");
+            let _ = stream.read(&mut [0; 4096]);
+            std::thread::sleep(Duration::from_millis(1_500));
+            let body = "{\"data\":{\"rescanning\":true}}";
+            let _ = write!(
+                stream,
+                "HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    })
+}
+
+#[test]
+fn what_takes_over_a_second_says_so_on_a_terminal_and_nowhere_else() {
+    let home = Lan::new().home("laptop");
+    let daemon = slow_daemon(&home, 2);
+    let piped = home.run(&["sources", "rescan"]);
+    assert_eq!((piped.code, piped.err.as_str()), (0, ""), "{}", piped.out);
+    let Some(command) = in_terminal(&home, 80, 24, "hubless sources rescan") else {
+        return skipped("what_takes_over_a_second_says_so_on_a_terminal_and_nowhere_else", "no script (util-linux) here");
+    };
+    let mut live = Live::start(command);
+    let mut said = String::new();
+    live.out.read_to_string(&mut said).expect("read");
+    assert!(said.contains("waiting for the daemon … 1s\u{1b}[K"), "{said:?}");
+    let rest = said.rsplit("\r\u{1b}[K").next().expect("it is wiped");
+    assert!(!rest.contains("waiting") && rest.trim().starts_with('✓'), "{said:?}");
+    daemon.join().expect("it answered twice");
+}
+
 #[test]
 fn colour_is_there_only_where_it_is_wanted() {
     let home = Lan::new().home("one");

@@ -154,6 +154,10 @@ fn every_state_fits_every_window() {
     browser.until(SOON, "/synced/.test(document.querySelector('#devices').innerText) && !/not paired/.test(document.body.innerText)");
     keep(&browser, "busy");
     browser.picture(&folder().join("readme.png"), 1_000);
+    browser.size(794, 1_123);
+    browser.media("print");
+    browser.picture(&folder().join("busy-print.png"), 2_600);
+    browser.media("");
     browser.size(360, 760);
     browser.scheme("dark");
     browser.picture(&folder().join("phone.png"), 760);

@@ -410,3 +410,26 @@ fn what_is_too_long_to_be_kept_is_refused_and_never_acknowledged() {
     assert_eq!(daemon.rows("/api/v3/todos?limit=0").len(), count, "what was shown is kept");
     assert!(agent(&daemon, "max").is_some() && agent(&daemon, "sam").is_none());
 }
+
+/// A part of a project's key is enough where it fits one, and a session from elsewhere is in the project that its remote names.
+#[test]
+fn a_project_is_the_same_by_whatever_it_is_named() {
+    let home = Lan::new().home("anna");
+    let daemon = home.up();
+    let records = json!({"sessions": [
+        {"id": "far", "cwd": "/Users/lena/somewhere/api-server", "gitRemote": "git@example.org:lena/api-server.git"},
+        {"id": "lost", "cwd": "/Users/lena/somewhere/else"},
+        {"id": "here", "cwd": home.claude().display().to_string()},
+    ]});
+    assert_eq!(daemon.post("/api/v1/sync/sessions", &records).status, 200);
+    let session = |id: &str| daemon.rows("/api/v3/sessions").into_iter().find(|row| row["toolSession"] == id).expect("a session");
+    assert_eq!(session("far")["project"], "example.org/lena/api-server");
+    eventually(SOON, "both directories were looked for on this machine", || session("here")["project"].as_str().map(drop));
+    assert_eq!((&session("lost")["project"], &session("lost")["cwd"]), (&json!(null), &json!("/Users/lena/somewhere/else")));
+    let added = home.json(&["todos", "add", "Write the migration", "--project", "api-server"]);
+    assert_eq!(added["data"]["project"], "example.org/lena/api-server");
+    home.json(&["todos", "add", "Other", "--project", "example.org/acme/api-server"]);
+    let several = home.run(&["todos", "add", "Which?", "--project", "api-server"]);
+    assert!(several.code == 6 && several.err.contains("example.org/acme/api-server  or  example.org/lena/api-server"), "{}", several.err);
+    assert_eq!(daemon.rows("/api/v3/todos").len(), 2);
+}

@@ -48,6 +48,36 @@ fn a_setting_is_set_shown_and_taken_back_in_a_file_that_keeps_its_comments() {
 }
 
 #[test]
+fn a_single_device_is_set_by_its_name_whatever_stands_in_it() {
+    let home = Lan::new().home("one");
+    home.config("# mine\n[peers.Desk]\nsend = true # why\n");
+    let key = "peers.\"mac mini\".schedule";
+    let set = home.run(&["config", "set", key, "*/15 * * * *"]);
+    assert_eq!((set.code, set.out.as_str()), (0, "✓ peers.\"mac mini\".schedule = */15 * * * *\n"), "{}", set.err);
+    assert_eq!(home.run(&["config", "set", "peers.desk.send", "false"]).code, 0);
+    assert_eq!(config(&home), "# mine\n[peers.Desk]\nsend = false # why\n\n[peers.\"mac mini\"]\nschedule = \"*/15 * * * *\"\n");
+    assert_eq!(home.run(&["config", "get", key]).out, "*/15 * * * *\n");
+    assert_eq!(home.run(&["config", "get", "peers.DESK.receive"]).out, "true\n", "its default");
+    let origin = home.run(&["config", "show", "--origin"]).out;
+    assert!(origin.contains(&format!("peers.Desk.send\tfalse\tfile {}\n", home.root().join("config.toml").display())), "{origin}");
+    for (key, value) in [("peers.desk.schedule", "often"), ("peers.desk.bandwidth", "7"), ("peers.desk.send", "perhaps")] {
+        let wrong = home.run(&["config", "set", key, value]);
+        assert!(wrong.code == 2 && wrong.err.contains(&format!("{key} cannot be “{value}”")), "{}", wrong.err);
+    }
+    let unknown = home.run(&["config", "set", "peers.desk.sent", "no"]);
+    assert!(unknown.code == 3 && unknown.err.contains("did you mean “peers.desk.send”"), "{}", unknown.err);
+    let mut named = home.command(crate::support::hubless(), &["config", "set", key, "--default"]);
+    named.env("HUBLESS_PEERS_MAC_MINI_SCHEDULE", "0 1 * * *");
+    let out = named.output().expect("it runs");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("HUBLESS_PEERS_MAC_MINI_SCHEDULE is set in the environment"));
+    assert!(!config(&home).contains("*/15"), "{}", config(&home));
+    // The daemon takes what was written here.
+    let daemon = home.up();
+    let problems = daemon.get("/api/v3/overview")["data"]["problems"].clone();
+    assert!(problems.to_string().contains("the configuration has peers.Desk, and no device of this fleet is called so"), "{problems}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named_and_can_be_mended() {
     let home = Lan::new().home("one");
     home.config("[http]\nport = \"soon\"\n");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Home, Lan, SOON, eventually, text};
+use crate::support::{Daemon, Home, Lan, SOON, eventually, text};
 
 /// Runs a `todos` verb with `--json` and returns `data`.
 #[track_caller]
@@ -321,4 +321,26 @@ fn the_same_key_is_the_same_action() {
     let second = send("k4", "/api/v3/todos", r#"{"content": "Once"}"#);
     assert_eq!((first.status, first.json()["data"]["id"].clone()), (201, second.json()["data"]["id"].clone()));
     assert_eq!(send(&"k".repeat(300), &done, "{}").status, 400);
+}
+
+#[test]
+fn a_key_names_one_action_and_another_under_it_is_refused_also_after_a_restart() {
+    let home = Lan::new().home("laptop");
+    let daemon = home.up();
+    let key = "idempotency-key: k-1\r\n";
+    let add = |daemon: &Daemon<'_>, content: &str| daemon.ask("POST", "/api/v3/todos", key, json!({"content": content}).to_string());
+    let first = add(&daemon, "x");
+    assert_eq!(first.status, 201, "{}", first.text());
+    let id = text(&first.json()["data"], "id").to_owned();
+    daemon.kill();
+    let daemon = home.up();
+    let again = add(&daemon, "x");
+    assert_eq!((again.status, text(&again.json()["data"], "id")), (200, id.as_str()), "{}", again.text());
+    for answer in [add(&daemon, "y"), daemon.ask("POST", &format!("/api/v3/todos/{id}/done"), key, "{}")] {
+        let problem = answer.json();
+        assert_eq!((answer.status, &problem["code"]), (422, &json!("key-reused")), "{problem}");
+        assert!(text(&problem, "cause").contains(&id[..10]), "{problem}");
+    }
+    let todos = daemon.rows("/api/v3/todos?all=1");
+    assert_eq!((todos.len(), &todos[0]["status"]), (1, &json!("pending")), "nothing was done: {todos:?}");
 }

@@ -1,4 +1,4 @@
-//! The walk-throughs of `docs/tour/` and `docs/coming-from.md`, carried out: every command runs in a terminal of its own, against real
+//! The walk-throughs of `docs/tour/`, `docs/coming-from.md` and the README, carried out: every command runs in a terminal of its own, against real
 //! daemons, and what it prints is compared with what the page says.
 //!
 //! A block fenced as `console` holds lines `laptop$ command` (a device's name, then `$ `) and below each what it prints. A line `...`
@@ -119,6 +119,16 @@ fn tour_the_workflows_of_the_replaced_systems() {
 #[test]
 fn tour_coming_from_the_replaced_systems() {
     walk("coming-from.md", &["laptop", "desk"]);
+}
+
+/// The first page that anybody reads has real output, too; every block of it that holds a command is carried out.
+#[test]
+fn tour_the_readme() {
+    walk("../README.md", &["laptop", "desk", "attic"]);
+    let text = std::fs::read_to_string(path("../README.md")).expect("README.md");
+    let fences: Vec<&str> = text.lines().filter(|line| line.starts_with("```")).step_by(2).collect();
+    let others: Vec<&&str> = fences.iter().filter(|fence| !fence.starts_with("```console") && **fence != "```text").collect();
+    assert!(fences.len() > 8 && others.is_empty(), "blocks that are neither run nor a drawing: {others:?}");
 }
 
 /// A tour that nobody carries out is a promise that nobody holds.

@@ -119,8 +119,15 @@ impl Fleet {
     pub(crate) fn new() -> Fleet {
         let mut view = View::of(MBP);
         view.devices.insert(MBP, Arc::new(device(MBP, "mbp-lena")));
-        let link =
-            LinkView { address: "192.168.1.20:41733".into(), rtt_ms: Some(4), bytes_in: 1_200, bytes_out: 310, level: true, unknown: 0 };
+        let link = LinkView {
+            address: "192.168.1.20:41733".into(),
+            rtt_ms: Some(4),
+            bytes_in: 1_200,
+            bytes_out: 310,
+            level: true,
+            documents: None,
+            unknown: 0,
+        };
         let mini = DeviceView {
             link: Some(link),
             last_contact_here: Some(NOW - 6_000),

@@ -167,6 +167,7 @@ fn record(row: Value) -> Result<SessionRecord, Problem> {
         id: id.ok_or_else(|| Problem::bad("“id” is missing"))?,
         agent: fields.text("agent")?,
         cwd: fields.text_of(&["cwd", "workingDirectory"])?,
+        remote: fields.text_of(&["remote", "gitRemote", "repository"])?,
         branch: fields.text_of(&["branch", "gitBranch"])?,
         title: fields.text_of(&["title", "name"])?,
         started: match fields.time("startedAt")? {

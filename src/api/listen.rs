@@ -158,6 +158,31 @@ pub(crate) async fn socket(run_dir: &Path) -> Result<(UnixListener, PathBuf), Er
     Ok((listener, path))
 }
 
+/// A file that this daemon made and puts away when it ends: that one, and not what a successor has made meanwhile in its place.
+pub(crate) struct Made {
+    path: PathBuf,
+    /// Device and inode.
+    one: Option<(u64, u64)>,
+}
+
+impl Made {
+    /// What stands there now.
+    pub(crate) fn at(path: PathBuf) -> Made {
+        Made { one: which(&path), path }
+    }
+
+    /// Removes it, if it is still the same one.
+    pub(crate) fn put_away(&self) {
+        if self.one.is_some() && which(&self.path) == self.one {
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+fn which(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
 async fn is_live(path: &Path) -> bool {
     let dead = |why: &io::Error| matches!(why.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
     !matches!(timeout(LIVE_WITHIN, UnixStream::connect(path)).await, Ok(Err(why)) if dead(&why))
@@ -513,6 +538,32 @@ mod tests {
         let second = try_to_open(&run, 0).await.map(|_| ()).expect_err("a living one");
         assert!(matches!(second, Error::SocketLive { .. }), "{second}");
         stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn what_a_successor_made_in_our_place_stays_when_we_end() {
+        let home = tempfile::tempdir().expect("a directory");
+        let run = home.path().join("run");
+        for succeeded in [false, true] {
+            let (inbox, _asked) = tokio::sync::mpsc::channel(1);
+            let (_show, view) = tokio::sync::watch::channel(Arc::new(View::of(crate::api::fixture::MBP)));
+            let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+            let (computers, spool_dir) = (std::collections::BTreeMap::new(), run.join("spool"));
+            let options = Options { http_port: 0, run_dir: run.clone(), computers, spool_dir };
+            let _api = start(options, inbox, view, || 0, &tasks, stop.clone()).await.expect("opened");
+            let _theirs = succeeded.then(|| {
+                std::fs::remove_file(run.join("ctl.sock")).expect("ours");
+                std::fs::write(run.join("their.json"), "{}").expect("theirs");
+                std::fs::rename(run.join("their.json"), run.join("http.json")).expect("theirs");
+                std::os::unix::net::UnixListener::bind(run.join("ctl.sock")).expect("theirs")
+            });
+            stop.cancel();
+            tasks.close();
+            timeout(HEAD_WITHIN * 4, tasks.wait()).await.expect("an end");
+            for name in ["ctl.sock", "http.json"] {
+                assert_eq!(run.join(name).exists(), succeeded, "{name}");
+            }
+        }
     }
 
     #[tokio::test]

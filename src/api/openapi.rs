@@ -54,7 +54,8 @@ fn operation(route: &Route) -> Value {
         |(name, needed, what)| json!({"name": name, "in": "query", "required": needed, "description": what, "schema": {"type": "string"}}),
     );
     let placed = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
-    let parameters: Vec<Value> = places(route.path).map(placed).chain(query).collect();
+    let key = route.takes_key().then(key);
+    let parameters: Vec<Value> = places(route.path).map(placed).chain(query).chain(key).collect();
     let mut out = json!({
         "summary": route.what,
         "x-door": match route.doors { Doors::Both => "both", Doors::Socket => "socket" },
@@ -64,6 +65,10 @@ fn operation(route: &Route) -> Value {
             "default": {"description": "No, and why.", "content": {"application/problem+json": {"schema": reference("Problem")}}},
         },
     });
+    if route.takes_key() {
+        out["responses"]["422"] = json!({"description": "`key-reused`: the key was given to another action; nothing was done.",
+                                         "content": {"application/problem+json": {"schema": reference("Problem")}}});
+    }
     if !route.body.is_empty() {
         let fields: Map<String, Value> = route.body.iter().map(|(name, kind, _, what)| ((*name).to_owned(), told(*kind, what))).collect();
         let needed: Vec<&str> = route.body.iter().filter(|(_, _, needed, _)| *needed).map(|(name, ..)| *name).collect();
@@ -71,6 +76,15 @@ fn operation(route: &Route) -> Value {
         out["requestBody"] = json!({"required": !needed.is_empty(), "content": {"application/json": {"schema": schema}}});
     }
     out
+}
+
+fn key() -> Value {
+    json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "Names the action: asked again with the same key, on the same device and at any later time, it is done once and \
+                        answered 200. The same key with another question is refused (422).",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    })
 }
 
 /// What stands in braces in a path.

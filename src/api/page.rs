@@ -8,9 +8,11 @@
 
 mod agents;
 mod assets;
+mod burn;
 mod devices;
 mod frame;
 mod html;
+mod lately;
 mod overview;
 mod pieces;
 mod projects;

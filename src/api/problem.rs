@@ -209,7 +209,7 @@ impl std::fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 /// All reasons of the core, so that a word read from an answer finds its exit code.
-const CODES: [Code; 28] = [
+const CODES: [Code; 29] = [
     Code::BadRequest,
     Code::TodoNotFound,
     Code::DeviceNotFound,
@@ -217,6 +217,7 @@ const CODES: [Code; 28] = [
     Code::ConflictNotFound,
     Code::SourceNotFound,
     Code::AmbiguousId,
+    Code::KeyReused,
     Code::NothingToUndo,
     Code::AlreadyEnded,
     Code::NotThisDevice,
@@ -248,6 +249,7 @@ fn title(code: &str) -> Option<&'static str> {
         "session-not-found" => "No such session",
         "conflict-not-found" => "No such conflict",
         "route-not-found" => "No such route",
+        "key-reused" => "This key was for something else",
         "ambiguous-id" => "Several names begin like that",
         "method-not-allowed" => "Not with this method",
         "foreign-host" => "Not under this name",

@@ -33,7 +33,7 @@ pub(crate) use overview::{Verdict, midnight, problems, strangers};
 pub(crate) use query::{Query, decoded};
 pub(crate) use sessions::session;
 pub(crate) use timeline::{Span, spans};
-pub(crate) use todos::{conflict, counts, is_ready, todo};
+pub(crate) use todos::{conflict, counts, is_ready, open_conflicts, todo};
 
 use crate::api::problem::Problem;
 use crate::model::view::View;

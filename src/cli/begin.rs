@@ -166,7 +166,10 @@ fn greeting(overview: &Value, page: &str) -> String {
 
 fn in_background(context: &Context) -> anyhow::Result<()> {
     let home = &context.config.home;
-    make_dir(&home.logs_dir).with_context(|| format!("{} cannot be made", home.logs_dir.display()))?;
+    make_dir(&home.logs_dir).map_err(|why| {
+        let trouble = Trouble::new("failed", 1, format!("{} cannot be made", home.logs_dir.display()));
+        trouble.because(why.to_string()).fix("make sure that its directory is yours to write in, or choose another one:  HUBLESS_HOME=DIR")
+    })?;
     let said = home.logs_dir.join(SAID);
     let open = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&said);
     let said_to = open.with_context(|| format!("{} cannot be written", said.display()))?;

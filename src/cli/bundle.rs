@@ -17,7 +17,7 @@ use super::context::Context;
 use super::output::{bytes, counted, print};
 use super::placeholders::Placeholders;
 use super::problem::Trouble;
-use super::{begin, doctor, fields};
+use super::{begin, doctor, fields, progress};
 use crate::config::Kind;
 use crate::model::tool::TOOLS;
 
@@ -57,7 +57,7 @@ pub(crate) fn write(context: &Context, file: &Path) -> anyhow::Result<()> {
         print("In it, with names, paths, addresses and texts replaced by stand-ins such as <device-1>:\n")?;
         parts.iter().try_for_each(|part| print(&format!("  {:<15} {:>8}  {}\n", part.name, bytes(part.text.len() as u64), part.what)))?;
     }
-    let packed = packed(&parts, context.now_ms).context("it cannot be packed")?;
+    let packed = progress::during(&context.globals, "packing", || packed(&parts, context.now_ms)).context("it cannot be packed")?;
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     let mut out = match opened {
         Ok(out) => out,

@@ -116,7 +116,8 @@ impl Context {
             let nothing = Trouble::new("not-initialised", 5, "there is no hubless on this device yet").because(cause);
             return Err(nothing.fix("hubless up").into());
         }
-        let kept = offline::open(&self.config).map_err(|error| of_daemon(&error))?;
+        let kept =
+            progress::during(&self.globals, "reading what is kept", || offline::open(&self.config)).map_err(|error| of_daemon(&error))?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         Ok(reads::answer(&kept.view, self.now_ms, "disk", path, query).map_err(Trouble::from)?)
     }

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::fields;
 use super::output::{Form, Out, Tint, counted};
 use super::problem::{CHECK_SAYS_NO, of_daemon};
-use super::{ages, bundle, devices, doctor_network, hooks, mend};
+use super::{ages, bundle, devices, doctor_network, hooks, mend, progress};
 use crate::daemon::offline;
 use crate::model::text::Foreign;
 
@@ -161,7 +161,7 @@ fn mode(name: &'static str, dir: &Path, wanted: u32, files: &[std::path::PathBuf
 
 /// Opens everything as a start would, without touching it: format, every document.
 fn documents(context: &Context) -> Check {
-    match offline::open(&context.config) {
+    match progress::during(&context.globals, "opening every document", || offline::open(&context.config)) {
         Ok(kept) => {
             let (sessions, todos) = (kept.view.sessions.len() as u64, kept.view.todos.len() as u64);
             Check::fine("documents.load", format!("documents open, {}, {}", counted(sessions, "session"), counted(todos, "todo")))
@@ -222,14 +222,9 @@ fn sources(sources: &[Value], now_ms: i64) -> Vec<Check> {
             }
             (_, Some(_)) => Check::wrong("sources.read", what, "look at the directory's owner and mode"),
             (true, None) => Check::fine("sources.read", what),
-            (false, None) => {
-                let tool = fields::text(source, "tool").unwrap_or_else(|| "TOOL".to_owned());
-                Check::remark(
-                    "sources.read",
-                    what,
-                    format!("nothing, if the tool is not used here; else hubless config set sources.{tool}.root DIR"),
-                )
-            }
+            // A tool makes some of its directories late; one that has none of them is told of below, with the others.
+            (false, None) if is_here(sources, source) => Check::fine("sources.read", format!("{what}; it may come")),
+            (false, None) => continue,
         });
         let malformed = fields::count(source, "malformed");
         if malformed > 0 {
@@ -241,8 +236,28 @@ fn sources(sources: &[Value], now_ms: i64) -> Vec<Check> {
             out.push(Check::remark("sources.malformed", what, "the rest is there; the tool may be of a newer version"));
         }
     }
+    out.extend(absent(sources));
     out.extend(unknown_kinds(sources));
     out
+}
+
+/// Whether anything of that source's tool is there.
+fn is_here(sources: &[Value], source: &Value) -> bool {
+    let of = |source: &Value| (fields::text(source, "tool"), fields::text(source, "computer"));
+    sources.iter().any(|other| of(other) == of(source) && fields::yes(other, "present"))
+}
+
+/// The tools of which nothing is there: most people use one or two.
+fn absent(sources: &[Value]) -> Option<Check> {
+    let tools = sources.iter().filter(|source| !is_here(sources, source)).filter_map(|source| fields::text(source, "tool"));
+    let tools: Vec<String> = tools.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+    let what = format!("not found here: {}", tools.join(", "));
+    let how = "hubless config set sources.TOOL.root DIR";
+    match sources.iter().any(|source| fields::yes(source, "present")) {
+        _ if tools.is_empty() => None,
+        true => Some(Check::fine("sources.absent", format!("{what} (used all the same? {how})"))),
+        false => Some(Check::remark("sources.absent", what, format!("nothing, if none is used here; else {how}"))),
+    }
 }
 
 fn staying(sessions: &Value) -> Vec<Check> {
@@ -385,6 +400,21 @@ mod tests {
     use super::*;
 
     const OUT: Out = Out { form: Form::Plain, colour: false, quiet: false };
+
+    #[test]
+    fn tools_that_are_not_here_take_one_line() {
+        let source =
+            |name: &str, tool: &str, present: bool| json!({"source": name, "tool": tool, "present": present, "base": "/x", "malformed": 0});
+        let lines = |sources: &[Value]| super::sources(sources, 0).iter().map(|check| line(OUT, check)).collect::<String>();
+        let none = [source("claude-todos", "claude", false), source("claude-tasks", "claude", false), source("pi-sessions", "pi", false)];
+        let expected = "! not found here: claude, pi  fix: nothing, if none is used here; else hubless config set sources.TOOL.root DIR\n";
+        assert_eq!(lines(&none), expected);
+        let one = [source("claude-todos", "claude", true), none[1].clone(), none[2].clone()];
+        let said = lines(&one);
+        assert!(said.contains("✓ claude-tasks off (no /x); it may come\n"), "{said}");
+        assert!(said.ends_with("✓ not found here: pi (used all the same? hubless config set sources.TOOL.root DIR)\n"), "{said}");
+        assert!(!said.contains('!') && said.lines().count() == 3, "{said}");
+    }
 
     #[test]
     fn a_mode_that_lets_others_in_is_wrong_and_comes_with_its_fix() {

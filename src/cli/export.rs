@@ -62,7 +62,8 @@ fn fetch(context: &Context) -> anyhow::Result<Vec<u8>> {
     match block_on(progress::shown(&context.globals, "making the document", client.bytes("/api/v3/export")))? {
         Ok(document) => Ok(document),
         Err(client::Error::Down { .. }) if context.config.home.data_dir.exists() => {
-            let kept = offline::open(&context.config).map_err(|error| of_daemon(&error))?;
+            let open = || offline::open(&context.config);
+            let kept = progress::during(&context.globals, "making the document", open).map_err(|error| of_daemon(&error))?;
             if !context.out.quiet && !context.out.is_data() {
                 remark("daemon not running (made from disk)  fix: hubless up");
             }

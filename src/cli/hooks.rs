@@ -288,7 +288,10 @@ fn remarks(tool: Tool, plan: &Plan, deed: Deed) -> Vec<String> {
     }
     if !plan.left_out.is_empty() {
         let events = plan.left_out.join(", ");
-        out.push(format!("! left out, because this Claude Code is older than they are or does not say its version: {events}"));
+        out.push(match plan.version {
+            Some(version) => format!("! Claude Code {version} does not know {events} yet; once it is newer:  hubless hooks install"),
+            None => format!("! left out, because `claude --version` says nothing here, and not every version knows it: {events}"),
+        });
     }
     out
 }

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::output::{Form, Tint, print, remark};
 use super::problem::{Trouble, of_daemon};
-use super::{hooks, service};
-use crate::config::{Config, Source, edit};
+use super::{hooks, progress, service};
+use crate::config::{Config, Source, Wanted, edit};
 use crate::daemon;
 use crate::model::text::Foreign;
 use crate::setup::Manager;
@@ -47,12 +47,15 @@ Examples:
 /// What a person should know before anything is told to another device.
 const TOLD: &str = "
   What the devices that you pair will be told of this one:
-    sessions  tool, project, directory, branch, title (where the tool gave none: the first line of the first prompt), times, counts
+    sessions  tool, project, directory, branch, title, times, counts
+              (where the tool gave no title: the first line of the first prompt)
     todos     their text, state and history
     beats     agent, task, file, note
-  What stays here: all other text of transcripts, your tools' settings, keys, and every project, directory or agent in sync.exclude.
-  ! titles, todos and beats may hold secrets, and whoever can read a paired device can read them.
-    to keep a project here, before you pair:  hubless config set sync.exclude 'github.com/acme/*' '~/private'
+  What stays here: all other text of transcripts, your tools' settings, keys,
+  and every project, directory or agent in sync.exclude.
+  ! titles, todos and beats may hold secrets, and whoever can read a paired
+    device can read them. To keep a project here, before you pair:
+    hubless config set sync.exclude 'github.com/acme/*' '~/private'
 ";
 
 /// How one part of it ended.
@@ -88,7 +91,8 @@ impl Init {
             write_name(&context, &name)?;
             context = Context::new(context.globals)?;
         }
-        let device = daemon::init(&context.config).map_err(|error| of_daemon(&error))?;
+        let device = progress::during(&context.globals, "opening what is kept", || daemon::init(&context.config))
+            .map_err(|error| of_daemon(&error))?;
         let name = context.config.device_name.value.clone();
         let there = if is_new { "" } else { ", there already" };
         say(&context, &format!("✓ identity   {} · {}{there}", plain(&name), device.short()))?;
@@ -275,13 +279,13 @@ fn write_name(context: &Context, name: &str) -> anyhow::Result<()> {
         return Ok(());
     }
     let changed = |error: crate::config::Error| super::context::bad_config(&error);
-    let key = edit::find("device.name").map_err(changed)?;
+    let key = Wanted::find("device.name").map_err(changed)?;
     let text = if file.exists() {
         std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?
     } else {
         String::new()
     };
-    let text = edit::edited(file, &text, key, Some(name)).map_err(changed)?;
+    let text = edit::edited(file, &text, &key, Some(name)).map_err(changed)?;
     edit::replace(file, &text).map_err(changed)?;
     let (now, _) = Config::load(&super::context::environment(), &std::collections::BTreeMap::new()).map_err(changed)?;
     if now.device_name.value != name {

@@ -12,6 +12,7 @@ use super::context::{Context, percent};
 use super::fields;
 use super::output::remark;
 use super::problem::{Trouble, of_daemon};
+use super::progress;
 use crate::daemon;
 
 /// The exit code of what needs a person.
@@ -110,7 +111,8 @@ impl Rekey {
                         away and of no more use. Do this where the old key was removed, or runs on a second machine.";
             agreed(context, name, what)?;
         }
-        let (before, now) = daemon::rekey(&context.config).map_err(|error| of_daemon(&error))?;
+        let (before, now) = progress::during(&context.globals, "opening what is kept", || daemon::rekey(&context.config))
+            .map_err(|error| of_daemon(&error))?;
         let was = before.map(|before| before.short());
         let line = format!("✓ {} is {} now\n\nNext:  hubless up, then pair it again", was.as_deref().unwrap_or("this device"), now.short());
         context.out.done(json!({"was": was, "device": {"id": now, "shortId": now.short()}}), &line)

@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
 use crate::api::client;
 use crate::api::problem::Problem;
 use crate::daemon;
@@ -47,6 +49,14 @@ impl Trouble {
 
     pub(crate) fn fix(mut self, fix: impl Into<String>) -> Trouble {
         self.problem.fix = Some(fix.into());
+        self
+    }
+}
+
+impl Trouble {
+    /// Says what was perhaps meant.
+    fn perhaps(mut self, names: Vec<String>) -> Trouble {
+        self.problem.did_you_mean = names;
         self
     }
 }
@@ -134,9 +144,24 @@ pub(crate) fn of_clap(error: &clap::Error) -> Trouble {
     let mut blocks = text.split("\n\n");
     let what = blocks.next().unwrap_or_default().lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let tip = blocks.find_map(|block| block.trim().strip_prefix("tip: ").map(str::to_owned));
-    let trouble = Trouble::usage(what);
-    trouble.fix(tip.unwrap_or_else(|| "hubless --help, or hubless VERB --help".to_owned()))
+    let said = |kind| match error.get(kind) {
+        Some(ContextValue::String(one)) => vec![one.clone()],
+        Some(ContextValue::Strings(all)) => all.clone(),
+        _ => Vec::new(),
+    };
+    let (verb, flag) = (said(ContextKind::InvalidSubcommand), said(ContextKind::InvalidArg));
+    let (what, near) = match (verb.as_slice(), flag.as_slice()) {
+        ([verb], _) => (format!("there is no verb “{verb}” here"), said(ContextKind::SuggestedSubcommand)),
+        (_, [flag]) if error.kind() == ErrorKind::UnknownArgument && flag.starts_with('-') => {
+            (format!("there is no flag “{flag}” here"), said(ContextKind::SuggestedArg))
+        }
+        _ => return Trouble::usage(what).fix(tip.unwrap_or_else(|| HELP.to_owned())),
+    };
+    if near.is_empty() { Trouble::usage(what).fix(tip.unwrap_or_else(|| HELP.to_owned())) } else { Trouble::usage(what).perhaps(near) }
 }
+
+/// Where all verbs and flags are.
+const HELP: &str = "hubless --help, or hubless VERB --help";
 
 #[cfg(test)]
 mod tests {
@@ -156,6 +181,29 @@ mod tests {
         assert!(drawn(&one, &line).ends_with("did you mean  hubless devices ping 'mac mini'"));
         let several = Trouble::new("x", 1, "a\nb").because("c").fix("d\ne");
         assert_eq!(drawn(&several.problem, &[]), "error: a [x]\n  cause: b\n         c\n  fix:   d\n         e");
+    }
+
+    #[test]
+    fn a_line_that_is_nearly_right_comes_back_as_the_one_that_was_meant() {
+        let drawn_of = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let error = crate::cli::command().try_get_matches_from(std::iter::once("hubless".to_owned()).chain(words.clone()));
+            drawn(&of_clap(&error.expect_err(line)).problem, &words)
+        };
+        assert_eq!(drawn_of("statsu"), "error: there is no verb “statsu” here [wrong-usage]\n  fix:   did you mean  hubless status");
+        assert_eq!(
+            drawn_of("todos dne t-1"),
+            "error: there is no verb “dne” here [wrong-usage]\n  fix:   did you mean  hubless todos done t-1"
+        );
+        assert_eq!(
+            drawn_of("status --onlin"),
+            "error: there is no flag “--onlin” here [wrong-usage]\n  fix:   did you mean  hubless status --oneline"
+        );
+        assert_eq!(
+            drawn_of("xyzzy"),
+            "error: there is no verb “xyzzy” here [wrong-usage]\n  fix:   hubless --help, or hubless VERB --help"
+        );
+        assert!(drawn_of("todos done").contains("required"), "{}", drawn_of("todos done"));
     }
 
     #[test]

@@ -71,6 +71,24 @@ pub(crate) async fn shown<T>(globals: &Globals, what: &str, wanted: impl Future<
     }
 }
 
+/// Works, and shows meanwhile that it does: for what keeps this thread busy.
+pub(crate) fn during<T>(globals: &Globals, what: &str, work: impl FnOnce() -> T) -> T {
+    let mut progress = Progress::of(globals, what);
+    if !progress.wanted {
+        return work();
+    }
+    std::thread::scope(|scope| {
+        // Dropped when the work is over, however it ends.
+        let (_working, over) = std::sync::mpsc::sync_channel::<()>(0);
+        scope.spawn(move || {
+            while over.recv_timeout(EVERY) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                progress.turn("");
+            }
+        });
+        work()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +104,12 @@ mod tests {
         tokio::time::sleep(AFTER).await;
         quiet.turn("");
         assert!(!quiet.drawn);
+    }
+
+    #[test]
+    fn work_comes_through_and_its_line_ends_with_it() {
+        assert_eq!(during(&Globals::default(), "working", || 7), 7);
+        let broken = std::panic::catch_unwind(|| during(&Globals::default(), "working", || panic!("broken")));
+        assert!(broken.is_err(), "and does not hang");
     }
 }

@@ -129,7 +129,9 @@ fn verdict(out: Out, envelope: &Value, now_ms: i64) -> String {
         parts.push(out.tint(Tint::Bad, &format!("{stale} stale")));
     }
     if fields::text(data, "verdict").as_deref() == Some("ok") {
-        parts.push("all is well".to_owned());
+        // Of documents alone nobody can say so.
+        let is_live = fields::text(envelope, "source").as_deref() != Some("disk");
+        parts.push(if is_live { "all is well" } else { "the last word of each" }.to_owned());
     }
     columns::folded(&parts, " · ", usize::from(output::terminal_width()))
 }
@@ -177,7 +179,8 @@ fn next(data: &Value) -> Vec<String> {
     let mut out = Vec::new();
     let wanting = |row: &&Value| matches!(fields::text(row, "state").as_deref(), Some("needs input" | "stale" | "stuck?"));
     if let Some(row) = fields::list(data, "agents").iter().find(wanting) {
-        out.push(format!("hubless agents show {}", quoted(&fields::or_dash(row, "agent"))));
+        let name = fields::or_dash(row, "agent");
+        out.push(format!("hubless agents show {}{}", if name.starts_with('-') { "-- " } else { "" }, quoted(&name)));
     }
     if fields::count(data, "conflicts") > 0 {
         out.push("hubless todos conflicts".to_owned());
@@ -279,6 +282,10 @@ mod tests {
         assert!(lines[2].contains("AGT-324: run migration?") && lines[4].contains("was working: AGT-331"), "{text}");
         assert!(text.contains("! thinkpad misses 14 changes\n! 1 todo conflict\n"), "{text}");
         assert!(text.ends_with("→ hubless agents show leo      → hubless todos conflicts\n"), "{text}");
+        let well = json!({"device": "mbp-lena", "source": "daemon", "data": {"verdict": "ok", "devices": [{}]}});
+        assert!(verdict(out, &well, NOW).ends_with("all is well"));
+        let kept = json!({"device": "mbp-lena", "source": "disk", "data": {"verdict": "ok", "devices": [{}]}});
+        assert!(verdict(out, &kept, NOW).ends_with("alone · the last word of each"), "nobody can say so of documents alone");
     }
 
     #[test]
@@ -295,6 +302,8 @@ mod tests {
         let data = json!({"devices": [{"device": "a", "thisDevice": true}], "strangers": [{"address": "192.168.1.9:4826"}]});
         assert!(problems(&data, 0)[0].contains("192.168.1.9:4826 and not paired: hubless pair"));
         assert_eq!(next(&json!({"devices": [{}]})), ["hubless pair"]);
+        let odd = json!({"devicesTotal": 2, "agents": [{"agent": "-x y", "state": "stale"}]});
+        assert_eq!(next(&odd), ["hubless agents show -- '-x y'"]);
         assert_eq!((quoted("sam"), quoted("it's me")), ("sam".into(), "'it'\\''s me'".into()));
     }
 }

@@ -110,7 +110,7 @@ struct Add {
     /// What is to be done
     #[arg(required = true, value_name = "TEXT")]
     text: Vec<String>,
-    /// Its project
+    /// Its project, by its key or the last part of one that is known
     #[arg(long)]
     project: Option<String>,
     /// How much it matters: 0 (most) to 4, or high, medium, low

@@ -10,50 +10,51 @@ use std::path::Path;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value as Written};
 
 use super::error::Error;
-use super::keys::{KEYS, Key, Kind, Value, key};
-use super::layers::nearest;
-use super::replaced::replaced;
+use super::keys::{Kind, Value};
+use super::peers;
 use super::setting::Origin;
+use super::wanted::Wanted;
 
 /// The mode of a file that was not there: it may name private directories.
 const NEW_MODE: u32 = 0o600;
-
-/// The key of that name, or of what a replaced system calls it.
-///
-/// # Errors
-/// [`Error::UnknownFlag`] with the nearest name.
-pub fn find(name: &str) -> Result<&'static Key, Error> {
-    let unknown = || Error::UnknownFlag { key: name.to_owned(), nearest: nearest(name, KEYS.iter().map(|key| key.name.to_string())) };
-    key(name).or_else(|| replaced(name)?.meant()).ok_or_else(unknown)
-}
 
 /// `text` of a file with the key set to a value as the environment would have it; `None` takes the key out.
 ///
 /// # Errors
 /// When the value is none of its kind, the text is no TOML, or what stands there is no table.
-pub fn edited(file: &Path, text: &str, key: &Key, value: Option<&str>) -> Result<String, Error> {
+pub fn edited(file: &Path, text: &str, wanted: &Wanted, value: Option<&str>) -> Result<String, Error> {
     let syntax = |why: toml_edit::TomlError| Error::Syntax { file: file.to_owned(), why: why.to_string().trim_end().to_owned() };
     let mut document: DocumentMut = text.parse().map_err(syntax)?;
-    let parts: Vec<&str> = key.name.split('.').collect();
-    let (last, sections) = parts.split_last().expect("because no key has an empty name");
+    let (mut sections, last) = wanted.place();
+    // What the file calls this device, in other letters perhaps: two tables of one device would contradict each other.
+    let known = wanted.peer.as_deref().and_then(|peer| known_as(&document, peer));
+    if let Some((known, place)) = known.as_deref().zip(sections.last_mut()) {
+        *place = known;
+    }
     match value {
-        Some(said) => set(file, document.as_table_mut(), sections, last, written(key, said)?)?,
-        None => take_out(document.as_table_mut(), sections, last),
+        Some(said) => set(file, document.as_table_mut(), &sections, last, written(wanted, said)?)?,
+        None => take_out(document.as_table_mut(), &sections, last),
     }
     Ok(document.to_string())
 }
 
+fn known_as(document: &DocumentMut, peer: &str) -> Option<String> {
+    let peers = document.get("peers")?.as_table_like()?;
+    peers.iter().map(|(name, _)| name).find(|name| peers::same(name, peer)).map(str::to_owned)
+}
+
 /// A value as the file has it.
-fn written(key: &Key, said: &str) -> Result<Written, Error> {
+fn written(wanted: &Wanted, said: &str) -> Result<Written, Error> {
+    let key = wanted.key;
     let wrong = || {
         let (origin, got) = (Origin::Flag, format!("“{said}”"));
-        Error::WrongValue { origin, key: key.name.to_string(), expected: key.kind.expected(), got }
+        Error::WrongValue { origin, key: wanted.name(), expected: key.kind.expected(), got }
     };
     let value = key.kind.parse(said).ok_or_else(wrong)?;
     Ok(match value {
         Value::Truth(truth) => Written::from(truth),
         Value::List(list) => Written::Array(list.into_iter().collect::<Array>()),
-        Value::Number(n) if key.kind != Kind::Size => Written::from(i64::try_from(n).map_err(|_| wrong())?),
+        Value::Number(n) if !matches!(key.kind, Kind::Size | Kind::Rate) => Written::from(i64::try_from(n).map_err(|_| wrong())?),
         // A span or a size is kept as it was said: `10 MiB` says more than its bytes.
         Value::Text(_) | Value::Span(_) | Value::Number(_) => Written::from(said.trim()),
     })
@@ -138,9 +139,14 @@ fn put(file: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::keys::KEYS;
+
+    fn find(name: &str) -> Result<Wanted, Error> {
+        Wanted::find(name)
+    }
 
     fn set_to(text: &str, name: &str, value: &str) -> String {
-        edited(Path::new("c.toml"), text, find(name).expect("a key"), Some(value)).expect("edited")
+        edited(Path::new("c.toml"), text, &find(name).expect("a key"), Some(value)).expect("edited")
     }
 
     const THEIRS: &str = "# mine\nlog = { level = \"info\", format = \"text\" } # inline\n\n[http]\n# why 4835: 4825 is taken\nport   =  4835 # see above\n\n[device]\nname = \"a\"\n";
@@ -172,8 +178,27 @@ mod tests {
     }
 
     #[test]
+    fn a_device_is_set_in_its_own_table_whatever_letters_it_has_there() {
+        assert_eq!(set_to("", "peers.desk.send", "no"), "[peers.desk]\nsend = false\n");
+        let spaced = set_to("", "peers.\"mac mini\".schedule", "*/15 * * * *");
+        assert_eq!(spaced, "[peers.\"mac mini\"]\nschedule = \"*/15 * * * *\"\n");
+        assert_eq!(set_to(&spaced, "peers.Mac Mini.bandwidth", "2MB/s"), format!("{spaced}bandwidth = \"2MB/s\"\n"));
+        let out = edited(Path::new("c"), &spaced, &find("peers.\"MAC MINI\".schedule").expect("a key"), None).expect("edited");
+        assert_eq!(out, "[peers.\"mac mini\"]\n");
+        let wrong = edited(Path::new("c"), "", &find("peers.\"mac mini\".schedule").expect("a key"), Some("often"));
+        assert!(wrong.expect_err("refused").to_string().contains("peers.\"mac mini\".schedule = “often”: expected five fields of cron"));
+        for key in &super::super::peers::PEER_KEYS {
+            let name = key.name.replace("NAME", "x.y z");
+            let value = if key.default.is_empty() { "0 1 * * *" } else { &key.default };
+            let table: toml::Table = toml::from_str(&set_to("", &name, value)).expect("still TOML");
+            let read = table["peers"]["x.y z"].get(key.name.rsplit('.').next().expect("a part"));
+            assert_eq!(read.and_then(|read| key.kind.read(read)), key.kind.parse(value), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_taken_out_leaves_the_rest() {
-        let out = |text: &str, name: &str| edited(Path::new("c"), text, find(name).expect("a key"), None).expect("edited");
+        let out = |text: &str, name: &str| edited(Path::new("c"), text, &find(name).expect("a key"), None).expect("edited");
         assert_eq!(out(THEIRS, "device.name"), THEIRS.replace("name = \"a\"\n", ""));
         assert_eq!(out(THEIRS, "network.port"), THEIRS);
     }
@@ -181,13 +206,13 @@ mod tests {
     #[test]
     fn wrong_names_and_values_are_refused_with_what_is_right() {
         let said = |result: Result<String, Error>| result.expect_err("refused").to_string();
-        let edited = |name: &str, value: &str| find(name).and_then(|key| edited(Path::new("c.toml"), THEIRS, key, Some(value)));
+        let edited = |name: &str, value: &str| find(name).and_then(|key| edited(Path::new("c.toml"), THEIRS, &key, Some(value)));
         assert_eq!(said(edited("http.prt", "1")), "there is no setting “http.prt”; did you mean “http.port”?");
         assert_eq!(said(edited("http.port", "soon")), "the command line: http.port = “soon”: expected a port, 0 to 65535");
-        assert_eq!(find("stale_threshold").map(|key| key.name.as_ref()).ok(), Some("agents.stale_after"));
-        let odd = super::edited(Path::new("c.toml"), "http = 1\n", find("http.port").expect("a key"), Some("1"));
+        assert_eq!(find("stale_threshold").map(|wanted| wanted.name()).ok().as_deref(), Some("agents.stale_after"));
+        let odd = super::edited(Path::new("c.toml"), "http = 1\n", &find("http.port").expect("a key"), Some("1"));
         assert_eq!(said(odd), "c.toml: http = integer: expected a table: [http]");
-        assert!(said(super::edited(Path::new("c.toml"), "a = = 1", find("http.port").expect("a key"), Some("1"))).starts_with("c.toml"));
+        assert!(said(super::edited(Path::new("c.toml"), "a = = 1", &find("http.port").expect("a key"), Some("1"))).starts_with("c.toml"));
     }
 
     #[test]

@@ -35,9 +35,27 @@ pub(super) fn of_variable(variable: &str) -> Option<(String, &'static Key)> {
 /// What was said of devices, by the name that was written.
 pub(super) type Peers = BTreeMap<String, BTreeMap<&'static str, Setting<Value>>>;
 
+/// Whether two spellings mean one device.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    names(one, other) || names(other, one)
+}
+
+/// The whole name of a device's setting, quoted as the file has it.
+pub(super) fn named(key: &Key, name: &str) -> String {
+    key.name.replacen("NAME", &toml_edit::Key::new(name).to_string(), 1)
+}
+
+/// All that was said, with the names that were written.
+pub(super) fn all(peers: &Peers) -> impl Iterator<Item = (&str, &'static Key, &Setting<Value>)> {
+    let of = |(name, set): (&'static str, _)| key(name.rsplit('.').next().unwrap_or(name)).map(|key| (key, set));
+    peers.iter().flat_map(move |(name, settings)| {
+        settings.iter().filter_map(move |(key, set)| of((*key, set))).map(move |(key, set)| (name.as_str(), key, set))
+    })
+}
+
 /// Adds one value; a name that is only another spelling of a known one means that.
 pub(super) fn set(peers: &mut Peers, name: &str, key: &'static Key, value: Value, source: Source) {
-    let known = peers.keys().find(|known| names(name, known) || names(known, name)).cloned();
+    let known = peers.keys().find(|known| same(name, known)).cloned();
     let settings = peers.entry(known.unwrap_or_else(|| name.to_owned())).or_default();
     let set = settings.entry(key.name.as_ref()).or_insert_with(|| Setting { value: value.clone(), source });
     if source >= set.source {

@@ -56,12 +56,12 @@ pub const REPLACED: [Replaced; 13] = [
         PI_BRAIN,
         "everything that is known is sent; it becomes sync.initial_days when transcripts are copied",
     ),
-    Replaced::gone("bw_limit", PI_BRAIN, "what goes over the wire is small; a limit comes with the copying of transcripts"),
+    Replaced::gone("bw_limit", PI_BRAIN, "sync.bandwidth limits all devices together, peers.NAME.bandwidth one"),
     Replaced::gone("sessions_dir", PI_BRAIN, "set sources.pi.root to the directory above it"),
     Replaced::gone("synced_sessions_dir", PI_BRAIN, "pair the devices, or set sources.TOOL.roots to COMPUTER=PATH"),
     Replaced::gone("database_dir", PI_BRAIN, "HUBLESS_HOME or XDG_DATA_HOME say where data lies"),
     Replaced::gone("spokes", PI_BRAIN, "every device is a hub: hubless pair on two of them"),
-    Replaced::gone("schedule", PI_BRAIN, "devices in reach of each other are in step all the time"),
+    Replaced::gone("schedule", PI_BRAIN, "devices in reach are in step all the time; peers.NAME.schedule sets when else"),
     Replaced::gone("delete", PI_BRAIN, "a file that a tool deletes deletes nothing here"),
 ];
 

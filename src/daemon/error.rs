@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use crate::network::identity::KeyError;
 use crate::{api, network, sources, store};
 
+/// What to do where a directory cannot be made or written.
+const PLACE: &str = "make sure that its directory is yours to write in, or choose another one:  HUBLESS_HOME=DIR";
+
 /// What is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -92,6 +95,7 @@ impl Error {
             Error::Store(store::Error::NoFormat { path }) => Some(format!("if nothing else is in there: rm {}", path.display())),
             Error::NotInitialised => Some("hubless up".into()),
             Error::Broke => Some("hubless up; its log says more".into()),
+            Error::Store(store::Error::Io { .. }) => Some(PLACE.into()),
             Error::Fleet(_) => Some("put it back from a copy; or move it away, start, and pair again (todos and sessions stay)".into()),
             Error::Store(_)
             | Error::Key(_)

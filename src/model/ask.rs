@@ -1,7 +1,7 @@
 //! What a person, a script or a hook can ask of the daemon. Questions that only read are answered from the [`super::view::View`].
 
 use super::beat::Reported;
-use super::id::SessionId;
+use super::id::{AskId, SessionId};
 use super::text::Foreign;
 use super::todo::Listed;
 
@@ -221,8 +221,10 @@ pub struct SessionRecord {
     pub id: Foreign,
     /// Who works in it.
     pub agent: Option<Foreign>,
-    /// Its working directory.
+    /// Its working directory, on the machine where it ran.
     pub cwd: Option<Foreign>,
+    /// The url of the remote of the repository there.
+    pub remote: Option<Foreign>,
     /// Its branch.
     pub branch: Option<Foreign>,
     /// What it is about.
@@ -240,6 +242,25 @@ pub struct TodoAsk {
     pub agent: Option<Foreign>,
     /// Of an `Idempotency-Key`: the same key on this device is the same action.
     pub key: Option<String>,
+}
+
+impl TodoAsk {
+    /// What is asked under its key, as far as it was said: the same question again has the same name, any other another one. The
+    /// key is part of it, so that nobody can try texts out on it who does not know the key.
+    #[must_use]
+    pub fn asked(&self) -> Option<AskId> {
+        let key = self.key.as_ref()?;
+        let mut parts = vec![key.clone()];
+        parts.extend(given(self.agent.as_ref()));
+        self.what.say(&mut parts);
+        let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+        Some(AskId::of(&parts))
+    }
+}
+
+/// A text that may be missing, as parts: nothing said is told from an empty text.
+fn given(text: Option<&Foreign>) -> [String; 2] {
+    text.map_or_else(|| ["-".into(), String::new()], |text| ["+".into(), text.json().to_owned()])
 }
 
 /// What is to be done to a todo. `id` is a whole id or any unique beginning of one, as it was typed.
@@ -308,6 +329,39 @@ pub enum TodoDeed {
     },
 }
 
+impl TodoDeed {
+    /// Writes itself down, for [`TodoAsk::asked`]. Facts hold what comes of it: a word here never changes.
+    fn say(&self, out: &mut Vec<String>) {
+        let mut words = |of: &[&str]| out.extend(of.iter().map(|word| (*word).to_owned()));
+        match self {
+            TodoDeed::Add { content, project, priority } => {
+                words(&["add", content.json()]);
+                out.extend(given(project.clone().map(Foreign::new).as_ref()));
+                out.extend(given(priority.as_ref()));
+            }
+            TodoDeed::Start { id } => words(&["start", id]),
+            TodoDeed::Done { id } => words(&["done", id]),
+            TodoDeed::Reopen { id } => words(&["reopen", id]),
+            TodoDeed::Delete { id } => words(&["delete", id]),
+            TodoDeed::Undo { id } => words(&["undo", id]),
+            TodoDeed::Edit { id, content, owner, priority } => {
+                words(&["edit", id]);
+                out.extend([content, owner, priority].into_iter().flat_map(|text| given(text.as_ref())));
+            }
+            TodoDeed::Tag { id, tags, on } => {
+                words(&[if *on { "tag" } else { "untag" }, id]);
+                out.extend(tags.iter().map(|tag| tag.json().to_owned()));
+            }
+            TodoDeed::Resolve { id, keep } => match keep {
+                Keeping::Local => words(&["resolve", id, "local"]),
+                Keeping::Remote => words(&["resolve", id, "remote"]),
+                Keeping::Both => words(&["resolve", id, "both"]),
+                Keeping::Text(text) => words(&["resolve", id, "text", text.json()]),
+            },
+        }
+    }
+}
+
 /// How a conflict is settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keeping {
@@ -319,4 +373,63 @@ pub enum Keeping {
     Both,
     /// The field is set to this.
     Text(Foreign),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn two_questions_under_one_key_are_told_apart_and_the_same_one_is_not() {
+        let id = || "t-7f".to_owned();
+        let add = |content: &str, project: Option<&str>, priority: Option<&str>| TodoDeed::Add {
+            content: content.into(),
+            project: project.map(str::to_owned),
+            priority: priority.map(Into::into),
+        };
+        let edit = |content: Option<&str>, owner: Option<&str>, priority: Option<&str>| {
+            let text = |text: Option<&str>| text.map(Foreign::from);
+            TodoDeed::Edit { id: id(), content: text(content), owner: text(owner), priority: text(priority) }
+        };
+        let tag = |tags: &[&str], on| TodoDeed::Tag { id: id(), tags: tags.iter().map(|tag| Foreign::from(*tag)).collect(), on };
+        let resolve = |keep| TodoDeed::Resolve { id: id(), keep };
+        let deeds = vec![
+            add("x", None, None),
+            add("y", None, None),
+            add("x", Some(""), None),
+            add("x", Some("p"), None),
+            add("x", None, Some("p")),
+            TodoDeed::Start { id: id() },
+            TodoDeed::Done { id: id() },
+            TodoDeed::Done { id: "t-7g".into() },
+            TodoDeed::Reopen { id: id() },
+            TodoDeed::Delete { id: id() },
+            TodoDeed::Undo { id: id() },
+            edit(Some("x"), None, None),
+            edit(None, Some("x"), None),
+            edit(None, None, Some("x")),
+            tag(&["a", "b"], true),
+            tag(&["ab"], true),
+            tag(&["a", "b"], false),
+            resolve(Keeping::Local),
+            resolve(Keeping::Remote),
+            resolve(Keeping::Both),
+            resolve(Keeping::Text("local".into())),
+        ];
+        let ask = |what: &TodoDeed, agent: Option<&str>, key: &str| {
+            TodoAsk { what: what.clone(), agent: agent.map(Into::into), key: Some(key.into()) }.asked().expect("it has a key")
+        };
+        let mut seen = BTreeSet::new();
+        for what in &deeds {
+            for (agent, key) in [(None, "k"), (Some(""), "k"), (Some("sam"), "k"), (None, "l")] {
+                assert!(seen.insert(ask(what, agent, key)), "{what:?} {agent:?} {key}");
+                assert_eq!(ask(what, agent, key), ask(what, agent, key));
+            }
+        }
+        assert_eq!(TodoAsk { what: add("x", None, None), agent: None, key: None }.asked(), None);
+        // Facts hold it, so it is the same in every version.
+        let told = ask(&add("x", Some("p"), Some("1")), Some("sam"), "k").to_string();
+        assert_eq!(told, "q-v8082g422wezmrdqqfsfye3z8m");
+    }
 }

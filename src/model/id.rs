@@ -82,6 +82,8 @@ pub type TodoId = Id<'t'>;
 pub type ItemId = Id<'i'>;
 /// One action, claim, end or choice; unique.
 pub type ActId = Id<'a'>;
+/// What was asked under an `Idempotency-Key`: blake3(the key, the question).
+pub type AskId = Id<'q'>;
 /// One conflict: blake3(item or action, round, field); equal on every device.
 pub type ConflictId = Id<'c'>;
 

@@ -198,6 +198,8 @@ pub enum Code {
     SourceNotFound,
     /// The beginning of an id fits several.
     AmbiguousId,
+    /// The `Idempotency-Key` is that of another question.
+    KeyReused,
     /// Nothing to undo.
     NothingToUndo,
     /// The run is over, and ended otherwise.
@@ -254,6 +256,7 @@ impl Code {
             Code::ConflictNotFound => "conflict-not-found",
             Code::SourceNotFound => "source-not-found",
             Code::AmbiguousId => "ambiguous-id",
+            Code::KeyReused => "key-reused",
             Code::NothingToUndo => "nothing-to-undo",
             Code::AlreadyEnded => "already-ended",
             Code::NotThisDevice => "not-this-device",
@@ -282,7 +285,7 @@ impl Code {
     #[must_use]
     pub fn exit(self) -> u8 {
         match self {
-            Code::BadRequest | Code::BadTicket | Code::BadCode => 2,
+            Code::BadRequest | Code::KeyReused | Code::BadTicket | Code::BadCode => 2,
             Code::TodoNotFound
             | Code::DeviceNotFound
             | Code::AgentNotFound
@@ -322,6 +325,7 @@ impl Code {
             Code::AmbiguousId | Code::NothingToUndo | Code::AlreadyEnded | Code::NotThisDevice | Code::AlreadyPaired | Code::Busy => 409,
             Code::TicketSpent | Code::CodeSpent | Code::CodeExpired | Code::WindowClosed => 410,
             Code::PairMismatch | Code::PairIntercepted | Code::NotPermitted => 403,
+            Code::KeyReused => 422,
             Code::NotImplemented => 501,
             Code::Unreachable => 502,
             Code::Storage | Code::NotInitialised | Code::DaemonDown => 503,

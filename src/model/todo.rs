@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{ActId, ConflictId, DeviceId, ItemId, SessionId, TodoId};
+use super::id::{ActId, AskId, ConflictId, DeviceId, ItemId, SessionId, TodoId};
 use super::text::Foreign;
 use super::time::Stamp;
 
@@ -310,6 +310,9 @@ pub struct ActFact {
     /// The action that this one undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<ActId>,
+    /// What was asked, where somebody gave the action its name by a key; versions that do not know this field pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskId>,
 }
 
 /// One element of a list, as its tool wrote it.

@@ -199,6 +199,8 @@ pub struct LinkView {
     pub bytes_out: u64,
     /// Whether both hold the same.
     pub level: bool,
+    /// While documents are exchanged: of how many that is done, and of how many it was to be.
+    pub documents: Option<(usize, usize)>,
     /// Messages of a kind that is not known here: the other is of a newer version. They were skipped.
     pub unknown: u64,
 }

@@ -6,16 +6,16 @@ use crate::model::ask::{Ask, Report, TodoAsk, TodoDeed};
 use crate::model::beat::{Beat, Reported, agent_key};
 use crate::model::effects::Effects;
 use crate::model::fact::FactKey;
-use crate::model::id::{ActId, Asker, DeviceId};
+use crate::model::id::{ActId, AskId, Asker, DeviceId};
 use crate::model::input::LinkAction;
 use crate::model::limits::{BEAT_FACT_EVERY_MS, FACT_BYTES_MAX, METADATA_BYTES_MAX};
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
-use crate::model::time::Now;
+use crate::model::time::{Now, Stamp};
 use crate::model::todo::{ActFact, By, Deed, TodoFact};
 use crate::model::view::AgentKey;
-use crate::rules::todos::deeds;
+use crate::rules::todos::deeds::{self, Decision};
 
 use super::facts::Joined;
 use super::link::Stage;
@@ -234,7 +234,14 @@ impl Replica {
             Some(key) => ActId::of(&[b"key", &self.me.device.0, key.as_bytes()]),
             None => self.unique(),
         };
+        let asked = ask.asked();
         if let Some(act) = self.showing.todos.act(unique) {
+            // An action that a version before wrote does not say what it answered.
+            if act.asked.is_some() && act.asked != asked {
+                return Err(Refusal::new(Code::KeyReused, "this Idempotency-Key was given to another action")
+                    .because(format!("its action was done to the todo {}; nothing was done now", act.todo.short(8)))
+                    .fix("a new key for every action; the same key only to ask the same again"));
+            }
             return Ok(Reply::Todo { id: act.todo, created: false });
         }
         let by = By {
@@ -247,7 +254,13 @@ impl Replica {
         if let TodoDeed::Edit { owner: Some(owner), .. } = &mut what {
             *owner = self.called(owner.clone());
         }
+        if let TodoDeed::Add { project: Some(project), .. } = &mut what {
+            *project = self.project_of(project)?;
+        }
         let mut decision = deeds::decide(&self.showing.todos, &what, &by, at, unique)?;
+        if asked.is_some() {
+            remember(&mut decision, unique, by, at, asked);
+        }
         if decision.facts.iter().map(saved::todo).any(|(_, value)| value.len() > FACT_BYTES_MAX) {
             return Err(Refusal::new(Code::BadRequest, "its texts are too long together").fix("say it in fewer words"));
         }
@@ -258,18 +271,35 @@ impl Replica {
                 .because("a device of the fleet wrote the highest number that there is")
                 .fix("add it anew with another text; and look at `hubless devices`"));
         }
-        let says_so = decision.facts.iter().any(|fact| matches!(fact, TodoFact::Act(id, _) if *id == unique));
-        if ask.key.is_some() && !says_so {
-            // The key must be remembered whatever was written, or a late retry would do it again.
-            let act = ActFact { todo: decision.todo, items: BTreeSet::new(), deed: Deed::Asked, by, at, undoes: None };
-            decision.facts.push(TodoFact::Act(unique, act));
-        }
         if !decision.facts.is_empty() {
             self.hlc = at;
             let facts: Vec<_> = decision.facts.iter().map(saved::todo).collect();
             self.write(&format!("todos/{}", saved::month(now.wall_ms)), &facts, out);
         }
         Ok(Reply::Todo { id: decision.todo, created: decision.created })
+    }
+
+    /// The project that is meant: the one of that key, else the only known one whose last part is called so, else a new one.
+    fn project_of(&self, typed: &str) -> Result<String, Refusal> {
+        let view = &self.showing.view;
+        let sessions = view.sessions.values().filter_map(|session| session.fact.project.as_deref());
+        let known: BTreeSet<&str> = sessions.chain(view.todos.values().map(|todo| todo.project.as_str())).collect();
+        let is_last = |key: &&&str| key.rsplit('/').next().is_some_and(|last| last.to_lowercase() == typed.to_lowercase());
+        let fits: Vec<&str> = known.iter().filter(is_last).copied().collect();
+        match fits.as_slice() {
+            _ if known.contains(typed) => Ok(typed.to_owned()),
+            [] => Ok(typed.to_owned()),
+            [one] => Ok((*one).to_owned()),
+            several => {
+                let mut refusal = Refusal::new(
+                    Code::AmbiguousId,
+                    format!("“{}” is the last part of {} projects", Foreign::new(typed).plain(), several.len()),
+                )
+                .fix("give the whole key of the one you mean");
+                refusal.did_you_mean = several.iter().map(|key| Foreign::new(*key).plain()).collect();
+                Err(refusal)
+            }
+        }
     }
 
     fn ping(&mut self, asker: Asker, typed: &str, now: Now, out: &mut Effects) -> Result<Option<Reply>, Refusal> {
@@ -315,6 +345,22 @@ impl Replica {
                 )
                 .fix("give the beginning of its id"))
             }
+        }
+    }
+}
+
+/// Writes down what was asked, in the action that the key names. One is made where nothing else bears that name: the key must be
+/// remembered whatever was written, or a late retry would do it again.
+fn remember(decision: &mut Decision, unique: ActId, by: By, at: Stamp, asked: Option<AskId>) {
+    let own = decision.facts.iter_mut().find_map(|fact| {
+        let TodoFact::Act(id, act) = fact else { return None };
+        (*id == unique).then_some(act)
+    });
+    match own {
+        Some(act) => act.asked = asked,
+        None => {
+            let act = ActFact { todo: decision.todo, items: BTreeSet::new(), deed: Deed::Asked, by, at, undoes: None, asked };
+            decision.facts.push(TodoFact::Act(unique, act));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Two or three replicas that talk in memory, frame by frame: what a hostile reading of the core suspected, held as tests.
 
+mod asking;
 mod files;
 mod fleet;
 mod holes;

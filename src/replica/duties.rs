@@ -247,7 +247,7 @@ impl Replica {
         let held = held.map(|(doc, warning)| (format!("held/{doc}"), warning.clone()));
         let unsaved = self.library.unsaved().iter().map(|doc| {
             let what = format!("a fresh save of document {doc} does not read back; its file goes on to be appended to");
-            (format!("unsaved/{doc}"), Warning { what, fix: Some("hubless doctor; please report it".into()) })
+            (format!("unsaved/{doc}"), Warning { what, fix: Some("`hubless doctor`; please report it".into()) })
         });
         let newer = Some(self.library.facts().unknown()).filter(|n| *n > 0).map(|n| {
             let facts = if n == 1 { "1 entry".to_owned() } else { format!("{n} entries") };
@@ -295,6 +295,7 @@ impl Replica {
                 bytes_in: link.shown_bytes.0,
                 bytes_out: link.shown_bytes.1,
                 level,
+                documents: link.exchanged(),
                 unknown: link.shown_unknown,
             }),
             they_miss: match link {

@@ -55,11 +55,11 @@ pub(super) struct About<'a> {
 impl Replica {
     pub(super) fn hear_source(&mut self, event: SourceEvent, now: Now, out: &mut Effects) {
         if let SourceEvent::Repo { cwd, repo } = &event {
-            self.learn_place(cwd, repo.as_ref(), now, out);
+            self.learn_place(cwd, repo.as_ref(), true, now, out);
         }
         if let SourceEvent::Unsure { cwd, repo } = &event {
             if self.staying.exclude.is_empty() {
-                self.learn_place(cwd, repo.as_ref(), now, out);
+                self.learn_place(cwd, repo.as_ref(), false, now, out);
             } else {
                 self.places.forget(cwd);
             }

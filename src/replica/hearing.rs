@@ -210,7 +210,7 @@ impl Replica {
         }
         let name = self.showing.view.device_name(&link.device).plain();
         let what = format!("{name} holds document {doc} back from this device");
-        link.hear_held(&doc, Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) });
+        link.hear_held(&doc, Warning { what, fix: Some(format!("`hubless doctor`, here and on {name}")) });
         // One base name once: a peer that holds back shard after shard must not make us write for ever.
         let base = doc.as_str().split('.').next().unwrap_or_default().to_owned();
         if self.written_again.insert(base.clone()) {
@@ -250,7 +250,7 @@ impl Replica {
             let name = self.showing.view.device_name(&link.device).plain();
             let what = format!("document {doc} is held back from {name}: {why}");
             out.note.push(Note::SetAside { what: what.clone() });
-            link.hold(doc, Warning { what, fix: Some(format!("hubless doctor, here and on {name}")) }, out);
+            link.hold(doc, Warning { what, fix: Some(format!("`hubless doctor`, here and on {name}")) }, out);
         }
     }
 

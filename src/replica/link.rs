@@ -127,6 +127,8 @@ pub struct Link {
     sent: Vec<DocHeads>,
     talking: BTreeMap<DocId, Talk>,
     dirty: BTreeSet<DocId>,
+    /// How many documents were talked about at once, at most, since it was settled.
+    most: usize,
     /// Documents of which something may still wait behind the pace.
     pub(super) poured: BTreeSet<DocId>,
     pub(super) pings: BTreeMap<u64, Ping>,
@@ -169,6 +171,7 @@ impl Link {
             sent: Vec::new(),
             talking: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            most: 0,
             poured: BTreeSet::new(),
             pings: BTreeMap::new(),
             pinged: 0,
@@ -192,6 +195,23 @@ impl Link {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.stage == Stage::Open && self.talking.is_empty() && self.dirty.is_empty()
+    }
+
+    /// While documents are exchanged: of how many that is done, and of how many it was to be.
+    #[must_use]
+    pub fn exchanged(&self) -> Option<(usize, usize)> {
+        let left = self.left();
+        (self.stage == Stage::Open && left > 0).then(|| (self.most.saturating_sub(left), self.most.max(left)))
+    }
+
+    /// Documents that are talked about, or will be when there is room.
+    fn left(&self) -> usize {
+        self.talking.len() + self.dirty.iter().filter(|doc| !self.talking.contains_key(*doc)).count()
+    }
+
+    fn note_talks(&mut self) {
+        let left = self.left();
+        self.most = if left <= 1 { left } else { self.most.max(left) };
     }
 
     /// What of documents goes on this link: what one side gives and the other takes.
@@ -285,10 +305,12 @@ impl Link {
         if !self.has_room() {
             self.talking.remove(doc);
             self.dirty.insert(doc.clone());
+            self.note_talks();
             return;
         }
         self.dirty.remove(doc);
         self.talking.insert(doc.clone(), Talk::begun(now));
+        self.note_talks();
         self.speak(doc, true, now, library, out);
     }
 
@@ -350,6 +372,7 @@ impl Link {
         }
         if first || !talking {
             self.talking.insert(doc.clone(), Talk::begun(now));
+            self.note_talks();
         }
         let carried = !foreign.is_empty();
         let (applied, fresh) = match library.apply(doc, foreign, self.device, &mut out.keep) {

@@ -25,12 +25,16 @@ const LOOKED_AT_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Places {
     waiting: BTreeMap<String, BTreeSet<SessionId>>,
+    /// Those of them that another program's record tells of: they may have run on another machine.
+    elsewhere: BTreeSet<SessionId>,
 }
 
 impl Places {
     /// What is above a directory cannot be known now; whoever reports from there asks again.
     pub(super) fn forget(&mut self, cwd: &str) {
-        self.waiting.remove(cwd);
+        for session in self.waiting.remove(cwd).unwrap_or_default() {
+            self.elsewhere.remove(&session);
+        }
     }
 }
 
@@ -56,9 +60,21 @@ impl Replica {
         }
     }
 
-    /// The repository above a directory is known, or that there is none.
-    pub(super) fn learn_place(&mut self, cwd: &str, repo: Option<&Repo>, now: Now, out: &mut Effects) {
+    /// A record says where a session worked, on this machine or on another: a directory that is not here is no project.
+    pub(super) fn place_record(&mut self, session: SessionId, cwd: Foreign, now: Now, out: &mut Effects) {
+        let path = cwd.json().to_owned();
+        self.place_session(session, cwd, now, out);
+        if self.places.waiting.get(&path).is_some_and(|waiting| waiting.contains(&session)) {
+            self.places.elsewhere.insert(session);
+        }
+    }
+
+    /// The repository above a directory is known, or that there is none; `is_here`: the directory itself is surely there.
+    pub(super) fn learn_place(&mut self, cwd: &str, repo: Option<&Repo>, is_here: bool, now: Now, out: &mut Effects) {
         for session in self.places.waiting.remove(cwd).unwrap_or_default() {
+            if self.places.elsewhere.remove(&session) && repo.is_none() && !is_here {
+                continue;
+            }
             let Some(fact) = self.own_session(&session).filter(|fact| fact.project.is_none()).cloned() else { continue };
             let branch = fact.branch.clone().or_else(|| repo.and_then(|repo| repo.branch.as_deref()).map(Foreign::new));
             if let Some(project) = projects::key(Some(cwd), repo) {
@@ -79,7 +95,7 @@ impl Replica {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ask::{Ask, Report};
+    use crate::model::ask::{Ask, Report, SessionRecord};
     use crate::model::batch::Kept;
     use crate::model::beat::Reported;
     use crate::model::id::{Asker, Life};
@@ -160,6 +176,37 @@ mod tests {
         let _ = bare.hook(1, None, None);
         let _ = bare.step(2, Input::Source(SourceEvent::Repo { cwd: "/w".into(), repo: None }));
         assert!(bare.fact().project.is_some(), "without a repository the folder is one");
+    }
+
+    #[test]
+    fn a_directory_of_another_machine_is_no_project_and_a_remote_is_one_wherever_it_ran() {
+        let record = |node: &mut Node, ms, remote: Option<&str>| {
+            let record = SessionRecord {
+                tool: "pi".into(),
+                id: "r".into(),
+                agent: None,
+                cwd: Some("/Users/lena/b".into()),
+                remote: remote.map(Into::into),
+                branch: None,
+                title: None,
+                started: None,
+            };
+            let out = node.step(ms, Input::Ask(Asker(1), Ask::Sessions(vec![record])));
+            out.look.contains(&Look::Repo { cwd: "/Users/lena/b".into() })
+        };
+        let unsure = |repo| Input::Source(SourceEvent::Unsure { cwd: "/Users/lena/b".into(), repo });
+        let mut node = Node::new();
+        assert!(record(&mut node, 1, None), "it may be here");
+        let _ = node.step(2, unsure(None));
+        assert_eq!((node.fact().project, node.fact().cwd), (None, Some("/Users/lena/b".into())));
+        assert!(node.0.places.elsewhere.is_empty() && node.0.places.waiting.is_empty());
+        // Said once more, with what tells everywhere the same.
+        assert!(!record(&mut node, 3, Some("git@example.com:a/b.git")), "there is nothing to look for");
+        assert_eq!(node.fact().project.as_deref(), Some("example.com/a/b"));
+        let mut here = Node::new();
+        record(&mut here, 1, None);
+        let _ = here.step(2, Input::Source(SourceEvent::Repo { cwd: "/Users/lena/b".into(), repo: None }));
+        assert_eq!(here.fact().project.as_deref(), Some("/Users/lena/b"), "a folder that is here is one");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::model::ask::{ListReport, Report, RunDeed, RunReport, SessionRecord};
 use crate::model::beat::Reported;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{ItemId, SessionId};
+use crate::model::input::Repo;
 use crate::model::reply::{Code, News, Placed, Refusal, Reply};
 use crate::model::session::{EndFact, SessionFact, session_id};
 use crate::model::text::Foreign;
@@ -97,9 +98,13 @@ impl Replica {
             let known = self.showing.session(&session_id(&self.me.device, tool, tool_session)).cloned();
             let apart = record.agent.as_ref().is_some_and(|agent| known.is_some() && self.staying.keeps_agent(agent.json()));
             let lacks = |field: fn(&SessionFact) -> &Option<Foreign>| !apart && known.as_ref().is_none_or(|known| field(known).is_none());
+            let remote = owned(&record.remote).filter(|remote| !remote.trim().is_empty());
+            let root = owned(&record.cwd).unwrap_or_default();
             let about = About {
                 tool,
                 tool_session,
+                settled: remote.is_some(),
+                repo: remote.map(|remote| Repo { remote: Some(remote), root, branch: None }),
                 agent: owned(&record.agent),
                 cwd: owned(&record.cwd),
                 branch: owned(&record.branch).filter(|_| lacks(|known| &known.branch)),
@@ -110,7 +115,7 @@ impl Replica {
             let session = self.learn_session(about, now);
             if let Some(cwd) = record.cwd.filter(|cwd| !cwd.is_blank()) {
                 self.write_gathered(out);
-                self.place_session(session, cwd, now, out);
+                self.place_record(session, cwd, now, out);
             }
             new += usize::from(known.is_none());
             sessions.push(session);

@@ -646,6 +646,7 @@ mod tests {
             id: "x1".into(),
             agent: None,
             cwd: Some("/w/secret/a".into()),
+            remote: None,
             branch: None,
             title: Some("TITLE".into()),
             started: None,

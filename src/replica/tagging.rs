@@ -93,6 +93,7 @@ mod tests {
             id: "5c".into(),
             agent: Some("sam".into()),
             cwd: None,
+            remote: None,
             branch: None,
             title: None,
             started: None,

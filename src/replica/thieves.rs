@@ -276,7 +276,7 @@ fn a_counter_that_a_member_used_up_is_answered_so_and_loses_nothing() {
     let item = a.r.library.facts().iter().find_map(|(key, _)| if let FactKey::Item(item) = key { Some(*item) } else { None }).unwrap();
     let by = By { device: b.me(), agent: None, session: None };
     let deed = Deed::Set { field: crate::model::todo::Field::Owner, value: "thief".into(), rev: COUNT_MAX };
-    let fact = ActFact { todo, items: BTreeSet::from([item]), deed, by, at: Stamp::at(1), undoes: None };
+    let fact = ActFact { todo, items: BTreeSet::from([item]), deed, by, at: Stamp::at(1), undoes: None, asked: None };
     let key = a.r.library.facts().iter().find_map(|(key, _)| matches!(key, FactKey::Session(_)).then(|| key.clone())).unwrap();
     let session: SessionFact = serde_json::from_str(a.r.library.facts().get(&key).unwrap().shown()).unwrap();
     let session = SessionFact { rev: COUNT_MAX, title: Some("planted".into()), ..session };
@@ -290,6 +290,7 @@ fn a_counter_that_a_member_used_up_is_answered_so_and_loses_nothing() {
         id: "s".into(),
         agent: None,
         cwd: None,
+        remote: None,
         branch: None,
         title: Some("true".into()),
         started: None,
@@ -309,7 +310,7 @@ fn nobodys_stamp_moves_our_clock_by_years_whoever_it_names() {
     for (n, device) in [a.me(), b.me()].into_iter().enumerate() {
         let at = Stamp { ms: now(3).wall_ms + 9 * 366 * 86_400_000, n: 0 };
         let by = By { device, agent: None, session: None };
-        let fact = ActFact { todo, items: BTreeSet::from([item]), deed: Deed::Asked, by, at, undoes: None };
+        let fact = ActFact { todo, items: BTreeSet::from([item]), deed: Deed::Asked, by, at, undoes: None, asked: None };
         let said = planted(80 + n as u8, "todos/2026-10", &[(FactKey::Act(ActId::of(&[&[n as u8]])), saved::json(&fact))]);
         let _ = inject(&mut a, LINK, 4, said);
         assert!(a.r.hlc.ms <= now(4).wall_ms + 600_000);

@@ -70,6 +70,12 @@ impl Version {
     }
 }
 
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
 /// What is assumed of a Claude Code that does not say its version: older ones have not been sold for a year.
 const ASSUMED: Version = Version(2, 0, 0);
 /// Every event of a tool without versions.

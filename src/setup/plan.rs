@@ -34,6 +34,8 @@ pub struct Plan {
     pub file: PathBuf,
     /// Events left out because the tool's version does not know them, or is not known.
     pub left_out: Vec<&'static str>,
+    /// That version, as far as it is known.
+    pub version: Option<Version>,
     /// Whether the file switches all hooks off.
     pub switched_off: bool,
     before: Option<Found>,
@@ -86,7 +88,7 @@ pub fn plan(tool: Tool, dir: &Path, caller: &Caller, deed: Deed) -> Result<Plan,
     };
     let left_out = if deed == Deed::Install { hooks::left_out(tool, caller.version) } else { Vec::new() };
     let switched_off = tool != Tool::Pi && text.is_some_and(hooks::is_switched_off);
-    Ok(Plan { file, left_out, switched_off, before, after })
+    Ok(Plan { file, left_out, version: caller.version, switched_off, before, after })
 }
 
 /// Its path; what we would not know again is not put anywhere.

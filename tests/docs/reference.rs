@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use clap::{Arg, Command};
 use hubless::cli;
-use hubless::config::{KEYS, Key, REPLACED};
+use hubless::config::{KEYS, Key, PEER_KEYS, REPLACED};
 
 use super::{read, root};
 
@@ -121,6 +121,12 @@ fn settings() -> String {
     );
     KEYS.iter().for_each(|key| out.push_str(&row(key)));
     out.push_str(
+        "\n## Single devices\n\nOf each device, `NAME` being its name or the beginning of its id: `hubless config set peers.desk.send false`. A name with spaces or dots stands in quotes,\n\
+         `peers.\"mac mini\".send`, and in the file as `[peers.\"mac mini\"]`; in the environment all but its letters and digits is `_`: `HUBLESS_PEERS_MAC_MINI_SEND`.\n\n\
+         | key | default | environment | values | what |\n|---|---|---|---|---|\n",
+    );
+    PEER_KEYS.iter().for_each(|key| out.push_str(&row(key)));
+    out.push_str(
         "\n## Names in the replaced systems\n\nEach setting has one name. Those of other systems are understood in the file, in whatever section they stand, with a warning that names ours;\n\
          what stands under our own name counts before them.\n\n| there | of | here |\n|---|---|---|\n",
     );
@@ -147,7 +153,7 @@ fn every_verb_and_every_key_stands_in_its_page() {
     for verb in cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
         assert!(commands.contains(&format!("\n## `hubless {}`", verb.get_name())), "{}", verb.get_name());
     }
-    for key in KEYS.iter() {
+    for key in KEYS.iter().chain(&PEER_KEYS) {
         assert!(settings.contains(&format!("| `{}` |", key.name)) && settings.contains(&key.variable()), "{}", key.name);
     }
     for code in ["  0  done", "  7  a check says no", "130  interrupted"] {

@@ -36,8 +36,14 @@ pub(super) const DEVICES: &[Shape] = &[
             ("bytesIn", Whole, "of this connection"),
             ("bytesOut", Whole, "of this connection"),
             ("level", Yes, "whether both have the same"),
+            ("documents", Perhaps(&Is("Exchange")), "while documents are exchanged"),
             ("skipped", Whole, "messages of a later version that were passed over"),
         ],
+    },
+    Shape {
+        name: "Exchange",
+        what: "How far the exchange of documents is.",
+        fields: &[("level", Whole, "of how many it is done"), ("all", Whole, "of how many it was to be")],
     },
     Shape { name: "Trouble", what: "Something that went wrong, and when.", fields: &[("at", Time, ""), ("why", Text, "")] },
     Shape {

@@ -121,7 +121,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "Adds a todo; 200 when it is there already. The answer comes once it is on disk.",
         &[
             ("content", Text, true, ""),
-            ("project", Text, false, ""),
+            ("project", Text, false, "its key, or the last part of one that is known; several of that name are a 409"),
             ("priority", Text, false, "a word, or 0 to 4"),
             ("agent", Text, false, "who acts; a person if nobody is named"),
         ],
@@ -241,7 +241,7 @@ pub(crate) const ROUTES: &[Route] = &[
     read("/api/v1/sync/status", "pi-brain: its spokes.", &[], Bare(Is("Spokes"))),
     write(
         "/api/v1/sync/sessions",
-        "pi-brain: records of sessions, `{sessions: [...]}` or the list itself; answered after they are on disk.",
+        "pi-brain: records of sessions, `{sessions: [...]}` or the list itself; answered after they are on disk. `remote` names a record's project wherever it ran.",
         &[("sessions", List(&Any), true, "")],
         Bare(Is("SessionsTaken")),
     ),

@@ -54,7 +54,7 @@ fn line(html: &mut Html, scene: &Scene<'_>, row: &AgentRow<'_>) {
     pieces::task(html, row);
     html.raw("</td><td>").age(row.lead.beat.since).raw("</td><td>").ago(reads::heard(row.lead)).raw("</td><td>");
     if let Some(strip) = pieces::strip_of(scene, row) {
-        pieces::strip(html, &strip);
+        pieces::strip(html, &strip, &row.lead.beat.agent);
     }
     html.raw("</td></tr>");
 }
@@ -100,7 +100,7 @@ fn now(html: &mut Html, scene: &Scene<'_>, row: &AgentRow<'_>) {
     html.raw("</p>");
     if let Some(strip) = pieces::strip_of(scene, row) {
         html.raw("<div class=\"beats\">");
-        pieces::strip(html, &strip);
+        pieces::strip(html, &strip, &beat.agent);
         pieces::strip_table(html, &strip);
         html.raw("</div>");
     }
@@ -117,6 +117,6 @@ fn now(html: &mut Html, scene: &Scene<'_>, row: &AgentRow<'_>) {
         .raw("</dd></div><div><dt>Session</dt><dd>");
     pieces::session_id_link(html, scene.view, &beat.session);
     html.raw("</dd></div></dl><p class=\"act\">");
-    pieces::command(html, &format!("hubless agents show {}", beat.agent.word()));
+    pieces::command_on(html, "hubless agents show", &beat.agent);
     html.raw("</p></div>");
 }

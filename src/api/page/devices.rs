@@ -40,6 +40,7 @@ fn card(html: &mut Html, scene: &Scene<'_>, device: &DeviceView, rows: &[&AgentR
     html.raw("</p><p class=\"small\">");
     facts(html, scene, device, rows);
     html.raw("</p>");
+    exchange(html, device);
     if rows.is_empty() {
         html.raw("<p class=\"none\">no agent yet</p></li>");
         return;
@@ -70,7 +71,7 @@ fn agent(html: &mut Html, scene: &Scene<'_>, row: &AgentRow<'_>) {
     pieces::task(html, row);
     html.raw("</p>");
     if let Some(strip) = pieces::strip_of(scene, row) {
-        pieces::strip(html, &strip);
+        pieces::strip(html, &strip, &row.lead.beat.agent);
     }
     html.raw("</li>");
 }
@@ -107,6 +108,19 @@ fn facts(html: &mut Html, scene: &Scene<'_>, device: &DeviceView, rows: &[&Agent
     if !word.is_empty() {
         html.raw(" · <span class=\"step ").raw(class).raw("\">").text(&word).raw("</span>");
     }
+}
+
+/// How far the exchange with a device is, while there is one worth a bar: one or two documents are over before anybody looks.
+fn exchange(html: &mut Html, device: &DeviceView) {
+    let Some((level, all)) = device.link.as_ref().and_then(|link| link.documents).filter(|(_, all)| *all > 2) else { return };
+    html.raw("<p class=\"small\"><progress max=\"").count(all).raw("\" value=\"").count(level).raw("\" aria-label=\"").count(level);
+    html.raw(" of ")
+        .count(all)
+        .raw(" documents exchanged\"></progress> ")
+        .count(level)
+        .raw(" of ")
+        .count(all)
+        .raw(" documents exchanged</p>");
 }
 
 /// Who misses what: a row for each device, a column for each device that has it.

@@ -8,7 +8,7 @@ use super::scene::{Page, Part, Scene};
 use crate::api::reads::Verdict;
 use crate::model::text::Foreign;
 
-/// Parts that a script may say it has; a page has ten.
+/// Parts that a script may say it has; a page has eleven.
 const HAVE_MAX: usize = 64;
 
 /// What the signs mean, in the order in which they need a person.

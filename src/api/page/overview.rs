@@ -2,7 +2,7 @@
 
 use super::pieces;
 use super::scene::{Page, Part, Scene};
-use super::{devices, projects, sessions, timeline, todos};
+use super::{devices, lately, projects, sessions, timeline, todos};
 use crate::api::problem::Problem;
 use crate::api::reads::{self, AgentRow, Verdict};
 use crate::model::view::{AgentState, Conflict};
@@ -25,6 +25,7 @@ pub(crate) fn page(scene: &Scene<'_>) -> Page {
         devices::matrix(scene),
         todos::summary(scene),
         sessions::latest(scene),
+        lately::part(scene, &rows),
     ];
     Page { title, parts }
 }
@@ -127,7 +128,7 @@ fn agent(part: &mut Part, scene: &Scene<'_>, row: &AgentRow<'_>) {
     pieces::task(html, row);
     html.raw("</p><p class=\"act\">");
     if let Some(strip) = pieces::strip_of(scene, row) {
-        pieces::strip(html, &strip);
+        pieces::strip(html, &strip, &lead.beat.agent);
         html.raw(" ");
     }
     pieces::command(html, &format!("hubless sessions show {}", lead.beat.session.short(pieces::SHOWN_LETTERS)));
@@ -147,27 +148,27 @@ fn notes(scene: &Scene<'_>, rows: &[AgentRow<'_>]) -> Part {
         html.raw("<div class=\"note warn\"><p><span class=\"sym\" aria-hidden=\"true\">!</span> ").text(what).raw("</p>");
         if let Some(fix) = fix {
             html.raw("<p>Fix: ");
-            pieces::command(&mut html, fix);
+            pieces::fix(&mut html, fix);
             html.raw("</p>");
         }
         html.raw("</div>");
     }
     for address in view.strangers.values() {
         html.raw("<div class=\"note\"><p>Another hubless is in reach at ").text(address).raw(" and not paired.</p><p>If it is yours: ");
-        pieces::command(&mut html, "hubless pair --ticket");
-        html.raw(" here, then the line it prints on the other device.</p></div>");
+        pieces::command(&mut html, "hubless pair");
+        html.raw(" here, then the line it shows on the other device.</p></div>");
     }
     if rows.is_empty() && view.sessions.is_empty() {
         html.raw("<div class=\"note start\"><h2>Nothing has been heard yet</h2><ol><li><p>Let your agents report by themselves:</p><p>");
         pieces::command(&mut html, "hubless hooks install");
         html.raw("</p></li><li><p>Bring in your other devices:</p><p>");
-        pieces::command(&mut html, "hubless pair --ticket");
+        pieces::command(&mut html, "hubless pair");
         html.raw("</p></li></ol><p>Then agents, sessions and todos appear here by themselves. To see one at once: ");
         pieces::command(&mut html, "hubless beat sam \"first task\"");
         html.raw("</p></div>");
     } else if reads::members(view).len() < 2 && view.strangers.is_empty() {
         html.raw("<div class=\"note\"><p>1 device. To see your others here: ");
-        pieces::command(&mut html, "hubless pair --ticket");
+        pieces::command(&mut html, "hubless pair");
         html.raw("</p></div>");
     }
     Part::bare("notes", html)

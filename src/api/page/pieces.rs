@@ -107,6 +107,38 @@ pub(crate) fn command(html: &mut Html, command: &str) {
     html.text(command).raw("\">Copy</button></span>");
 }
 
+/// As [`command`], of a verb and the name it is for: in quotes where a shell needs them, and told from a flag.
+pub(crate) fn command_on(html: &mut Html, verb: &'static str, name: &Foreign) {
+    let front = if name.plain().starts_with('-') { "-- " } else { "" };
+    command(html, &format!("{verb} {front}{}", name.word()));
+}
+
+/// What mends something, said in words with commands among them: those in backticks, those set off by two spaces, or the whole
+/// of it.
+pub(crate) fn fix(html: &mut Html, fix: &str) {
+    let parts: Vec<&str> = match (fix.contains('`'), fix.contains("  ")) {
+        (true, _) => fix.split('`').collect(),
+        (false, true) => fix.split("  ").collect(),
+        (false, false) => vec!["", fix],
+    };
+    for (n, part) in parts.iter().enumerate() {
+        match part.trim() {
+            "" => {}
+            ours if n % 2 == 1 && ours.starts_with("hubless ") => command(html, ours),
+            words => drop(html.raw(" ").text(words).raw(" ")),
+        }
+    }
+}
+
+/// Somebody, and where.
+pub(crate) fn who(html: &mut Html, scene: &Scene<'_>, by: &crate::model::todo::By) {
+    if let Some(agent) = &by.agent {
+        agent_link(html, agent);
+        html.raw(" on ");
+    }
+    device_link(html, scene.view, &by.device);
+}
+
 /// What an agent works on, or what it asks.
 pub(crate) fn task(html: &mut Html, row: &AgentRow<'_>) {
     let beat = &row.lead.beat;
@@ -125,7 +157,7 @@ pub(crate) fn strip_of(scene: &Scene<'_>, row: &AgentRow<'_>) -> Option<Strip> {
 }
 
 /// A heartbeat strip: tall where the agent was heard, low where it was not, empty before it was known.
-pub(crate) fn strip(html: &mut Html, strip: &Strip) {
+pub(crate) fn strip(html: &mut Html, strip: &Strip, whose: &Foreign) {
     let slots = strip.slots(html.now_ms());
     let heard = slots.iter().filter(|(_, slot)| *slot == Slot::Heard).count();
     let known = slots.iter().filter(|(_, slot)| *slot != Slot::Before).count();
@@ -137,9 +169,17 @@ pub(crate) fn strip(html: &mut Html, strip: &Strip) {
             Slot::Before => {}
         }
     }
-    html.raw("<svg class=\"strip\" role=\"img\" viewBox=\"0 0 120 16\" width=\"120\" height=\"16\" aria-label=\"heard in ");
-    html.count(heard).raw(" of the last ").count(known).raw(" ").raw(slots_word(strip, known)).raw("\"><title>heard in ");
-    html.count(heard).raw(" of the last ").count(known).raw(" ").raw(slots_word(strip, known)).raw("</title>");
+    html.raw("<svg class=\"strip\" role=\"img\" viewBox=\"0 0 120 16\" width=\"120\" height=\"16\" aria-label=\"");
+    html.text(&whose.plain()).raw(": heard in ");
+    html.count(heard).raw(" of the last ").count(known).raw(" ").raw(slots_word(strip, known)).raw("\"><title>");
+    html.text(&whose.plain())
+        .raw(": heard in ")
+        .count(heard)
+        .raw(" of the last ")
+        .count(known)
+        .raw(" ")
+        .raw(slots_word(strip, known))
+        .raw("</title>");
     html.raw("<path class=\"track\" d=\"M0 15h120\"/><path class=\"off\" d=\"")
         .text(&off)
         .raw("\"/><path class=\"on\" d=\"")

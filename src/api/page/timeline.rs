@@ -6,7 +6,7 @@ use super::pieces;
 use super::scene::{Part, Scene};
 use crate::api::reads::{self, Span};
 use crate::model::text::Foreign;
-use crate::model::view::DeviceView;
+use crate::model::view::{AgentState, DeviceView, SessionState};
 
 /// Rows of bars in one band; sessions beyond are counted.
 const LANES: usize = 6;
@@ -94,13 +94,19 @@ const LABEL_LETTERS: usize = 40;
 fn label(span: &Span<'_>) -> String {
     let fact = &span.session.fact;
     let what = fact.title.as_ref().map(Foreign::plain).or(fact.project.as_deref().map(|key| pieces::short_project(key).plain()));
+    let sign = match span.session.state {
+        SessionState::Agent(asks @ (AgentState::NeedsInput | AgentState::Stale | AgentState::Stuck)) if span.open => {
+            format!("{} ", asks.symbol())
+        }
+        SessionState::Agent(_) | SessionState::Quiet | SessionState::Ended => String::new(),
+    };
     let label = match what {
         // A tool that nobody gave a name says nothing by it.
         Some(what) if fact.agent.json() == fact.tool => what,
         Some(what) => format!("{} · {what}", fact.agent.plain()),
         None => fact.agent.plain(),
     };
-    label.chars().take(LABEL_LETTERS).collect()
+    format!("{sign}{label}").chars().take(LABEL_LETTERS).collect()
 }
 
 /// Opens a bar, in a frame of its own that cuts what is too long for it; its title and its ends are the caller's.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::burn;
 use super::html::Html;
 use super::pieces;
 use super::scene::{Page, Part, Scene};
@@ -46,7 +47,13 @@ pub(crate) fn summary(scene: &Scene<'_>) -> Part {
     html.count(counts.open.saturating_sub(counts.in_progress + counts.ready))
         .raw(" blocked · ")
         .count(counts.done_today)
-        .raw(" done today</p>");
+        .raw(" done today");
+    let conflicts = reads::open_conflicts(scene.view);
+    if conflicts > 0 {
+        html.raw(" · <span class=\"warn\">").counted(conflicts, "conflict", "conflicts").raw("</span>");
+    }
+    html.raw("</p>");
+    burn::line(html, scene);
     html.raw("<ul class=\"rows todos\">");
     for todo in rows.iter().take(SHOWN) {
         html.raw("<li data-key=\"").text(&todo.id.to_string()).raw("\">");
@@ -150,7 +157,7 @@ pub(crate) fn one(scene: &Scene<'_>, typed: &str) -> Result<Page, Problem> {
     html.raw("<div><dt>First seen</dt><dd>").at(todo.created).raw("</dd></div>");
     if let (Some(at), Some(by)) = (todo.completed, &todo.completed_by) {
         html.raw("<div><dt>Done</dt><dd>").at(at).raw(" by ");
-        who(&mut html, scene, by);
+        pieces::who(&mut html, scene, by);
         html.raw("</dd></div>");
     }
     if !todo.blocked_by.is_empty() {
@@ -167,14 +174,6 @@ pub(crate) fn one(scene: &Scene<'_>, typed: &str) -> Result<Page, Problem> {
     html.raw("</dl>");
     let title = format!("{} · hubless", todo.content.plain());
     Ok(Page { title, parts: vec![Part::bare("top", html), conflicts(scene, todo), origins(scene, todo), history(scene, todo)] })
-}
-
-fn who(html: &mut Html, scene: &Scene<'_>, by: &crate::model::todo::By) {
-    if let Some(agent) = &by.agent {
-        pieces::agent_link(html, agent);
-        html.raw(" on ");
-    }
-    pieces::device_link(html, scene.view, &by.device);
 }
 
 fn conflicts(scene: &Scene<'_>, todo: &TodoView) -> Part {
@@ -220,7 +219,7 @@ fn history(scene: &Scene<'_>, todo: &TodoView) -> Part {
     html.raw("<th scope=\"col\">From</th><th scope=\"col\">To</th></tr></thead><tbody>");
     for step in todo.history.iter().rev().take(pieces::ROWS_MAX) {
         html.raw("<tr><td>").at(step.at).raw("</td><td>");
-        who(html, scene, &step.by);
+        pieces::who(html, scene, &step.by);
         html.raw("</td><td>").text(&step.field).raw("</td><td>");
         if let Some(from) = &step.from {
             html.brief(from);

@@ -85,7 +85,11 @@ mod tests {
             "this device",
             "reachable, 4 ms",
             "2 active of 2 agents · 1 session · synced",
-            "1 in progress · 1 ready · 0 blocked · 1 done today",
+            "1 in progress · 1 ready · 0 blocked · 1 done today · 1 conflict",
+            "Lately",
+            "Leo asks: AGT-324: run migration?",
+            "sam works: AGT-280",
+            "What happens from now on: hubless watch",
             "≠ conflict Rotate staging key",
             "hubless todos resolve c-",
             "acme/api-server",
@@ -94,7 +98,10 @@ mod tests {
         ];
         says(&page, &wanted);
         assert!(page.find("id=\"needs\"") < page.find("id=\"devices\""), "who waits comes first");
-        assert!(page.contains("<title>(1) hubless · mbp-lena</title>") && page.contains("heard in 1 of the last 1 minute\""), "{page}");
+        assert!(
+            page.contains("<title>(1) hubless · mbp-lena</title>") && page.contains("\"sam: heard in 1 of the last 1 minute\""),
+            "{page}"
+        );
     }
 
     #[test]
@@ -164,7 +171,7 @@ mod tests {
         let mut fleet = Fleet::new();
         fleet.0.devices.remove(&MINI);
         let page = drawn(&fleet.0, "/sync");
-        says(&page, &["Nothing needs you", "Nothing has been heard yet", "hubless hooks install", "hubless pair --ticket"]);
+        says(&page, &["Nothing needs you", "Nothing has been heard yet", "hubless hooks install", "hubless pair"]);
         let alone = fleet.agent(beat(MBP, "max", Reported::Idle, ""), AgentState::Idle);
         let page = drawn(&alone.0, "/sync");
         says(&page, &["1 device. To see your others here:"]);
@@ -186,6 +193,42 @@ mod tests {
         let page = drawn(&fleet.0, "/sync");
         says(&page, &["Nothing needs you", "not seen for 2h 10m", "14 behind", "clock 4m behind", "was working: AGT-331", "last word"]);
         assert!(page.contains("card gone") && !page.contains("class=\"state bad\""), "{page}");
+    }
+
+    #[test]
+    fn a_first_exchange_has_a_bar_and_is_determinate() {
+        let mut fleet = Fleet::busy();
+        let mut mini = DeviceView::clone(&fleet.0.devices[&MINI]);
+        let link = mini.link.as_mut().expect("a link");
+        (link.level, link.documents) = (false, Some((212, 412)));
+        (mini.they_miss, mini.we_miss) = (None, None);
+        fleet.0.devices.insert(MINI, Arc::new(mini.clone()));
+        let page = drawn(&fleet.0, "/sync");
+        says(&page, &["212 of 412 documents exchanged", "catching up"]);
+        assert!(page.contains("<progress max=\"412\" value=\"212\""), "{page}");
+        mini.link.as_mut().expect("a link").documents = Some((0, 1));
+        fleet.0.devices.insert(MINI, Arc::new(mini));
+        assert!(!drawn(&fleet.0, "/sync").contains("documents exchanged"), "one document is no first exchange");
+    }
+
+    #[test]
+    fn what_mends_a_thing_is_words_with_commands_among_them() {
+        for (fix, shown, commands) in [
+            ("hubless doctor", "Fix: hubless doctor Copy", 1),
+            ("look at desk: `hubless devices`", "Fix: look at desk: hubless devices Copy", 1),
+            ("pair it, or name it as  hubless devices  does", "Fix: pair it, or name it as hubless devices Copy does", 1),
+            ("`hubless doctor`, here and on desk", "Fix: hubless doctor Copy , here and on desk", 1),
+            ("make room on the disk", "Fix: make room on the disk", 0),
+        ] {
+            let mut fleet = Fleet::busy();
+            fleet.0.warnings.insert("x".into(), Warning { what: "something".into(), fix: Some(fix.into()) });
+            let page = drawn(&fleet.0, "/sync");
+            says(&page, &[shown]);
+            let before = drawn(&Fleet::busy().0, "/sync").matches("class=\"cmd\"").count();
+            assert_eq!(page.matches("class=\"cmd\"").count(), before + commands, "{fix}");
+        }
+        let odd = Fleet::new().agent(beat(MINI, "-x y's", Reported::Idle, ""), AgentState::Idle);
+        says(&drawn(&odd.0, "/sync/agents/-x%20y's"), &["hubless agents show -- &#39;-x y&#39;\\&#39;&#39;s&#39;"]);
     }
 
     #[test]
@@ -225,11 +268,11 @@ mod tests {
         };
         let all = parts(&fleet.0, NOW, "");
         let have = mark(&all);
-        assert_eq!(have.split('~').count(), 10);
+        assert_eq!(have.split('~').count(), 11);
         assert_eq!(parts(&fleet.0, NOW, &have), "", "nothing changed");
         assert_eq!(parts(&fleet.0, NOW + 1_000, &have), "", "an age is no change");
         let more = Fleet(fleet.0.clone()).todo(todo("web", "fresh", Status::Pending));
-        assert_eq!(mark(&parts(&more.0, NOW, &have)).replace(|c: char| c.is_ascii_hexdigit(), ""), mark_ids("projects~todos"));
+        assert_eq!(mark(&parts(&more.0, NOW, &have)).replace(|c: char| c.is_ascii_hexdigit(), ""), mark_ids("projects~todos~lately"));
     }
 
     fn mark_ids(ids: &str) -> String {

@@ -67,6 +67,7 @@ fn link(link: &LinkView) -> Value {
         "bytesIn": link.bytes_in,
         "bytesOut": link.bytes_out,
         "level": link.level,
+        "documents": link.documents.map(|(level, all)| json!({"level": level, "all": all})),
         "skipped": link.unknown,
     })
 }

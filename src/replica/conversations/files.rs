@@ -6,7 +6,6 @@ use crate::model::effects::{Effects, Look};
 use crate::model::fact::FactKey;
 use crate::model::id::*;
 use crate::model::input::*;
-use crate::model::reply::Reply;
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::model::tool::Root;
@@ -252,16 +251,4 @@ fn what_cannot_be_read_is_read_three_times_more_and_then_its_former_value_stays(
     assert_eq!(asked(&a.step(2_050, Input::Tick)), 1);
     read_once(&mut a, 2_050, FileStat { ino: 4, ..stat() }, LIST);
     assert!(a.r.deadline() > Some(now(3_000).boot_ms), "what could be read is not tried again");
-}
-
-#[test]
-fn the_same_key_twice_is_one_add() {
-    let mut a = Node::new(1);
-    let Reply::Todo { id, .. } = a.add(2, "x", Some("k1")) else { panic!() };
-    a.ask(3, Ask::Todo(TodoAsk { what: TodoDeed::Done { id: id.to_string() }, agent: None, key: None }));
-    a.add(4, "x", Some("k1"));
-    let view = a.r.view();
-    let todo = &view.todos[&id];
-    println!("{:?} round {}", todo.status, todo.round);
-    assert_eq!(todo.status, crate::model::todo::Status::Completed, "a retried request undid finished work");
 }

@@ -242,7 +242,7 @@ mod tests {
         let todo = todo_id("general", &"a".into());
         let act = |(deed, session, at): &(Deed, Option<SessionId>, i64)| {
             let by = By { device: device(9), agent: None, session: *session };
-            let fact = ActFact { todo, items: BTreeSet::new(), deed: deed.clone(), by, at: Stamp::at(*at), undoes: None };
+            let fact = ActFact { todo, items: BTreeSet::new(), deed: deed.clone(), by, at: Stamp::at(*at), undoes: None, asked: None };
             TodoFact::Act(ActId::of(&[&at.to_le_bytes()]), fact)
         };
         deeds.iter().map(act).for_each(|fact| todos.learn(fact));

@@ -60,7 +60,7 @@ impl Writer<'_> {
     /// Writes an action on these items of a todo; `part` tells it from the deed's other actions, empty: it is the deed.
     pub(super) fn act(&mut self, part: &str, todo: TodoId, items: BTreeSet<ItemId>, deed: Deed, undoes: Option<ActId>) {
         let id = if part.is_empty() { self.unique } else { ActId::of(&[&self.unique.0, part.as_bytes()]) };
-        self.facts.push(TodoFact::Act(id, ActFact { todo, items, deed, by: self.by.clone(), at: self.at, undoes }));
+        self.facts.push(TodoFact::Act(id, ActFact { todo, items, deed, by: self.by.clone(), at: self.at, undoes, asked: None }));
     }
 
     fn act_on(&mut self, part: &str, group: &Group<'_>, deed: Deed) {
@@ -636,7 +636,7 @@ mod tests {
         let items = BTreeSet::from([ItemId::of(&[b"unknown"])]);
         let by = By { device: device(1), agent: None, session: None };
         let deed = Deed::Mark { round: 1, status: Status::Completed };
-        desk.todos.learn(TodoFact::Act(ActId::of(&[b"x"]), ActFact { todo, items, deed, by, at: Stamp::at(1), undoes: None }));
+        desk.todos.learn(TodoFact::Act(ActId::of(&[b"x"]), ActFact { todo, items, deed, by, at: Stamp::at(1), undoes: None, asked: None }));
         assert_eq!(desk.todos.state(todo), Some((1, Status::Completed)));
         let now = desk.to(&edit(todo, "b")).todo;
         assert_eq!(desk.todos.state(now), Some((1, Status::Completed)));

@@ -534,6 +534,7 @@ mod tests {
             by: raw.by.clone(),
             at: Stamp::at(10),
             undoes,
+            asked: None,
         };
         let (settle, undo) = (ActId::of(&[b"settle"]), ActId::of(&[b"undo"]));
         todos.learn(TodoFact::Act(settle, act(None)));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quickcheck::{Arbitrary, Gen};
 
 use super::known::Todos;
-use crate::model::id::{ActId, ConflictId, DeviceId, ItemId, SessionId, TodoId};
+use crate::model::id::{ActId, AskId, ConflictId, DeviceId, ItemId, SessionId, TodoId};
 use crate::model::text::Foreign;
 use crate::model::time::Stamp;
 use crate::model::todo::{ActFact, By, Deed, Field, GENERAL, ItemFact, List, RankFact, SeenFact, Status, TodoFact, todo_id};
@@ -187,7 +187,8 @@ fn any_fact(g: &mut Gen) -> TodoFact {
         6 | 7 => {
             let undoes = if below(g, 4) == 0 { Some(any_act_id(g)) } else { None };
             let at = Stamp { ms: any_time(g), n: below(g, 2) as u32 };
-            let fact = ActFact { todo: any_todo(g), items: any_items(g), deed: any_deed(g), by: any_by(g), at, undoes };
+            let asked = (below(g, 4) == 0).then(|| AskId::of(&[&[below(g, 3) as u8]]));
+            let fact = ActFact { todo: any_todo(g), items: any_items(g), deed: any_deed(g), by: any_by(g), at, undoes, asked };
             let id = if below(g, 4) == 0 { any_act_id(g) } else { ActId::of(&[&u64::arbitrary(g).to_le_bytes()]) };
             // Round 0 is no fact; the model need not know.
             let is_fact = !matches!(fact.deed, Deed::Mark { round: 0, .. } | Deed::Open { round: 0, .. } | Deed::Delete { round: 0 });
@@ -293,7 +294,7 @@ impl Fixed {
 
     pub(super) fn act(&self, deed: Deed) -> Heard {
         let (todo, item) = self.todo(0);
-        let fact = ActFact { todo, items: BTreeSet::from([item]), deed, by: self.by.clone(), at: Stamp::at(1), undoes: None };
+        let fact = ActFact { todo, items: BTreeSet::from([item]), deed, by: self.by.clone(), at: Stamp::at(1), undoes: None, asked: None };
         Heard::Fact(TodoFact::Act(ActId::of(&[b"act"]), fact))
     }
 }
