@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn who_stays_is_not_seen_by_when_we_speak_either() {
         let (mut a, mut b) = (Node::new(1), Node::new(2));
-        a.r.me.exclude = Exclude::parse(["agent:mole"].into_iter()).expect("a pattern");
+        a.r.me.exclude = Exclude::parse(["agent:mole"]).expect("a pattern");
         let _ = a.reopen(1);
         pair(&mut a, &mut b);
         let (to_a, to_b) = up(&mut a, &mut b, LinkId(1), 3);

@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn is_doubted(out: &Effects, link: LinkId) -> bool {
-        out.tell.iter().any(|action| *action == LinkAction::Doubt { link })
+        out.tell.contains(&LinkAction::Doubt { link })
     }
 
     /// The core's own step, without the answer to what it asks for.
