@@ -431,6 +431,11 @@ mod tests {
                 }
             };
             let victim = timeout(LIMIT, theirs).await.expect("somebody comes");
+            (victim, self.to(window).await)
+        }
+
+        /// A stream to a window.
+        async fn to(&mut self, window: &str) -> Stream {
             let address = dialing::multiaddr_of(window.parse().expect("an address"));
             self.back.dial(DialOpts::unknown_peer_id().address(address).build()).expect("a dial");
             let ours = async {
@@ -444,7 +449,7 @@ mod tests {
                     }
                 }
             };
-            (victim, timeout(LIMIT, ours).await.expect("the window answers"))
+            timeout(LIMIT, ours).await.expect("the window answers")
         }
 
         /// Hands words on, the victim's first one as `change` makes it, until either side ends.
@@ -509,6 +514,41 @@ mod tests {
         relay.run(window.as_deref().expect("here"), lie).await;
         assert_eq!(refused(&mut b).await, Code::PairMismatch);
         assert_eq!(tried(&mut a).await, Tries { wrong: 1, relayed: 0 });
+    }
+
+    #[tokio::test]
+    async fn one_who_stalls_after_its_first_word_holds_nobody_up() {
+        let (mut a, mut b) = pair().await;
+        let (code, window) = coded(&mut a).await;
+        let mut staller = Relay::new();
+        let mut stream = staller.to(window.as_deref().expect("here")).await;
+        let (guess, ends) = (
+            super::code::Code::read(&mistyped(&code)).expect("a guess"),
+            super::proof::Ends { inviter: a.device, joiner: key(6).device() },
+        );
+        let (_, message) = super::proof::Exchange::begin(super::proof::Side::Joiner, &guess, &ends);
+        let way = Way::Code { place: guess.place(), message };
+        let hello = Hello { inviter: ends.inviter.0, joiner: ends.joiner.0, nonce: [0; 32], way };
+        let (answered, heard) = tokio::sync::oneshot::channel();
+        let stalls = async {
+            words::say(&mut stream, &FromJoiner::Hello(hello)).await.expect("said");
+            words::hear::<FromInviter>(&mut stream, words::WORD_BYTES_MAX).await.expect("an answer");
+            answered.send(()).expect("somebody waits for it");
+            std::future::pending::<()>().await;
+        };
+        let comes = async {
+            heard.await.expect("it was answered, and says no more");
+            join_at(&b, &code, window.clone());
+            joining(&mut a).await
+        };
+        let (pairing, device) = tokio::select! {
+            () = stalls => unreachable!("it stalls"),
+            () = async { loop { staller.back.select_next_some().await; } } => unreachable!("a swarm never ends"),
+            comes = comes => comes,
+        };
+        assert_eq!(device, b.device);
+        a.network.tell(LinkAction::Admit { pairing, welcome: vec![3] });
+        assert_eq!(joined(&mut b).await, Ok((a.device, vec![3])));
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
-//! Who may still try at a window: **one conversation at a time, three wrong proofs, one right one.** Pure.
+//! Who may still try at a window: **three wrong proofs, one right one.** Pure.
 //!
 //! Every question is one call under the window's lock, so two joiners with the right code cannot both hear yes, and a wrong
-//! proof is counted before anybody hears of it.
+//! proof is counted before anybody hears of it. Several may be in the middle of their conversations: each has its own half of the exchange and one guess, and
+//! whoever stalls there keeps nobody else from showing a proof.
 
 use super::words::No;
 use crate::model::ask::Tries;
@@ -25,27 +26,15 @@ pub(crate) enum Over {
 pub(crate) struct Chances {
     tries: Tries,
     over: Option<Over>,
-    busy: bool,
 }
 
 impl Chances {
-    /// Takes the window for one conversation.
+    /// Begins a conversation.
     ///
     /// # Errors
-    /// It is over, or another one is under way.
-    pub(crate) fn begin(&mut self) -> Result<(), No> {
-        match self.over {
-            Some(over) => return Err(no(over)),
-            None if self.busy => return Err(No::Busy),
-            None => {}
-        }
-        self.busy = true;
-        Ok(())
-    }
-
-    /// The conversation has ended.
-    pub(crate) fn end(&mut self) {
-        self.busy = false;
+    /// The window is over.
+    pub(crate) fn begin(&self) -> Result<(), No> {
+        self.over.map_or(Ok(()), |over| Err(no(over)))
     }
 
     /// A proof was shown: a right one uses the window up, a wrong one is counted.
@@ -120,7 +109,6 @@ mod tests {
                     Err(No::Mismatch) => wrong += 1,
                     Err(_) => return false,
                 }
-                chances.end();
             }
             right <= 1 && wrong <= WRONG_MAX && (right == 0 || wrong < WRONG_MAX)
         }
@@ -129,13 +117,12 @@ mod tests {
     #[test]
     fn each_end_has_its_own_word_and_the_first_end_counts() {
         let mut used = Chances::default();
-        assert_eq!((used.begin(), used.begin()), (Ok(()), Err(No::Busy)));
+        assert_eq!((used.begin(), used.begin()), (Ok(()), Ok(())), "one that stalls holds nobody up");
         assert_eq!((used.shown(true), used.shown(true)), (Ok(()), Err(No::Used)), "of two right proofs one is let in");
         assert!(!used.expire() && used.over() == Some(Over::Used));
         let mut tried = Chances::default();
         for n in 1..=WRONG_MAX {
             assert_eq!((tried.begin(), tried.shown(false), tried.tries().wrong), (Ok(()), Err(No::Mismatch), n));
-            tried.end();
         }
         assert_eq!((tried.begin(), tried.shown(true)), (Err(No::Tried), Err(No::Tried)));
         let mut late = Chances::default();

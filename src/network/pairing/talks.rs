@@ -1,7 +1,7 @@
 //! Conversations at a window, of which there are few: **who says nothing makes room for who comes.**
 //!
 //! A joiner says its first word as it comes. So of those who fill the room without a word the oldest goes, and who comes when
-//! all of them have spoken hears *busy*.
+//! all of them have spoken, and none of them has shown its proof, hears *busy*: for 5 s at most, unless they come again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::window::lock;
 
-/// Conversations at once; all but one of them hear *busy*, or why the window is over.
+/// Conversations at once.
 const TALKS_MAX: usize = 8;
 
 /// Those that are under way.

@@ -110,11 +110,12 @@ impl Window {
             self.tell_tries().await;
             return Err(Refused::Said(No::Relayed));
         }
-        let _turn = self.begin(&hello.way, joiner)?;
+        self.begin(&hello.way, joiner)?;
         let (key, message) = self.key(hello.way, &ends)?;
         let answer = say(stream, &FromInviter::Answer { nonce: words::nonce()?, message }).await?;
         let said = proof::said(&heard, &answer);
-        let (FromJoiner::Proof(shown), _) = hear(stream, WORD_BYTES_MAX).await? else {
+        // No person has to do anything for it.
+        let (FromJoiner::Proof(shown), _) = hear_within(FIRST_WORD_MAX, stream, WORD_BYTES_MAX).await? else {
             return Err(Refused::Broken("no proof".to_owned()));
         };
         self.judge(&key, &ends, &said, shown).await?;
@@ -127,8 +128,8 @@ impl Window {
         admitted
     }
 
-    /// Takes the window for one joiner, whose ticket or code must be of this window.
-    pub(super) fn begin(&self, way: &Way, joiner: DeviceId) -> Result<Turn<'_>, Refused> {
+    /// Begins with one joiner, whose ticket or code must be of this window.
+    pub(super) fn begin(&self, way: &Way, joiner: DeviceId) -> Result<(), Refused> {
         let is_ours = match way {
             Way::Ticket { window } => *window == self.id,
             Way::Code { place, .. } => self.code.as_ref().is_some_and(|code| code.place() == *place),
@@ -140,8 +141,7 @@ impl Window {
         if self.joining.load(Ordering::Acquire) && joiner > self.me {
             return Err(Refused::Said(No::Joining));
         }
-        lock(&self.chances).begin().map_err(Refused::Said)?;
-        Ok(Turn(self))
+        lock(&self.chances).begin().map_err(Refused::Said)
     }
 
     /// The key that both must know, and our half of finding it.
@@ -243,14 +243,5 @@ impl From<String> for Refused {
 impl From<Unheard> for Refused {
     fn from(why: Unheard) -> Refused {
         Refused::Broken(why.to_string())
-    }
-}
-
-/// Holds the window for one joiner.
-pub(super) struct Turn<'a>(&'a Window);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.chances).end();
     }
 }
