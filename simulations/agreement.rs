@@ -24,7 +24,7 @@ pub(crate) const AGREE_WITHIN: u64 = 15 * 60 * 1_000 * MS;
 const SILENT_FOR: u64 = 8_000 * MS;
 
 impl World {
-    /// All faults end: ways are open, disks have room, machines are awake, daemons run, files are whole and looked at.
+    /// All faults end, and what is paused or configured: ways are open, disks have room, machines are awake, daemons run, files are whole and looked at.
     pub(crate) fn heal(&mut self) -> Result<(), Broken> {
         self.trace.line(self.time, 0, "all faults end");
         self.cuts.clear();
@@ -44,6 +44,7 @@ impl World {
         }
         self.thaw();
         self.pass(5_000 * MS)?;
+        self.let_flow()?;
         self.pair_strays()?;
         for d in 0..self.devices.len() {
             self.announce(d);

@@ -34,6 +34,7 @@ fn calm(plan: &Plan) -> Plan {
         | Step::Remove(..)
         | Step::Pair(..)
         | Step::Secret(_)
+        | Step::Flow(..)
         | Step::Wait(_) => Vec::new(),
     };
     Plan { steps: plan.steps.iter().flat_map(calm).collect(), ..plan.clone() }

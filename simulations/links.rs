@@ -5,13 +5,16 @@
 
 use std::collections::VecDeque;
 
+use hubless::model::ask::Ask;
 use hubless::model::id::{DeviceId, LinkId};
 use hubless::model::input::{Input, PeerEvent};
 use hubless::model::limits::MESSAGE_BYTES_MAX;
 use hubless::model::member::Fleet;
 use hubless::model::message::{Ear, Heard, Message};
+use hubless::model::peering::{PeerRule, Terms};
 
 use super::oracle::Broken;
+use super::plan::FlowDeed;
 use super::trace;
 use super::world::{Event, MS, World};
 
@@ -340,6 +343,50 @@ impl World {
                 self.give(other, after, Input::Peer(PeerEvent::Gone { instance: instance.clone() }));
             }
         }
+    }
+
+    /// What a device exchanges with another is said otherwise, by a person or by its configuration.
+    pub(crate) fn flow(&mut self, d: usize, of: usize, deed: FlowDeed) {
+        let id = self.devices[of].id;
+        let every_quarter = || "*/15 * * * *".parse().expect("a schedule");
+        let one = Some(id.to_string());
+        let (rests, rule) = match deed {
+            FlowDeed::Pause => (Some((one, true)), None),
+            FlowDeed::Resume => (Some((one, false)), None),
+            FlowDeed::PauseAll => (Some((None, true)), None),
+            FlowDeed::ResumeAll => (Some((None, false)), None),
+            FlowDeed::Terms(gives, takes) => (None, Some(PeerRule { terms: Terms { gives, takes }, ..PeerRule::default() })),
+            FlowDeed::Schedule => (None, Some(PeerRule { schedule: Some(every_quarter()), ..PeerRule::default() })),
+            FlowDeed::Disabled => (None, Some(PeerRule { enabled: false, ..PeerRule::default() })),
+            FlowDeed::Plain => (None, None),
+        };
+        if let Some((device, rests)) = rests {
+            self.ask(d, Ask::Rest { device, rests });
+            return;
+        }
+        let (rules, name) = (&mut self.devices[d].peering.0, format!("device {}", id.short()));
+        match rule {
+            Some(rule) => drop(rules.insert(name, rule)),
+            None => drop(rules.remove(&name)),
+        }
+        if self.is_up(d) {
+            self.count("configured");
+            self.fall(d, MS);
+        }
+    }
+
+    /// Nothing is configured of any device, and nobody pauses.
+    pub(crate) fn let_flow(&mut self) -> Result<(), Broken> {
+        for d in 0..self.devices.len() {
+            if !std::mem::take(&mut self.devices[d].peering).0.is_empty() && self.devices[d].replica.is_some() {
+                self.fall(d, MS);
+            }
+        }
+        self.pass(100 * MS)?;
+        for d in self.honest() {
+            self.answer(d, Ask::Rest { device: None, rests: false })?;
+        }
+        Ok(())
     }
 
     /// A device is of another fleet now: every link ends, and it is announced as one of it.

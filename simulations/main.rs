@@ -100,7 +100,7 @@ fn shrunk(plan: Plan, failure: Failure) -> (Plan, Failure) {
 }
 
 /// What must happen somewhere in the fixed plans: a simulation in which nothing goes wrong proves nothing.
-const SOMETIMES: [&str; 13] = [
+const SOMETIMES: [&str; 15] = [
     "crash before keep",
     "crash amid keep",
     "crash after keep",
@@ -114,6 +114,8 @@ const SOMETIMES: [&str; 13] = [
     "bye: silent",
     "bye: clone",
     "bye: slept",
+    "bye: anew",
+    "configured",
 ];
 
 /// Runs a plan; what breaks is shrunk and told with its trace. Gives what happened, how often.

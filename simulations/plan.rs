@@ -56,6 +56,29 @@ pub(crate) enum Step {
     Wait(u32),
     /// The first device works on what is excluded there, or another one wants to know of it.
     Secret(SecretDeed),
+    /// What is exchanged between the first and the second, and when, as a person or the configuration of the first says.
+    Flow(Dev, Dev, FlowDeed),
+}
+
+/// What is said of the exchange with a device. All of it ends when the faults do.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum FlowDeed {
+    /// It is paused.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// All are paused.
+    PauseAll,
+    /// All go on.
+    ResumeAll,
+    /// The configuration says what is sent and what is received; the daemon starts anew with it.
+    Terms(bool, bool),
+    /// Every quarter of an hour.
+    Schedule,
+    /// No link is kept.
+    Disabled,
+    /// The configuration says nothing of it any more.
+    Plain,
 }
 
 /// What is done with what is excluded. Numbers choose sessions, places and the todos that the device shows.
@@ -209,7 +232,7 @@ pub(crate) enum Noise {
 }
 
 /// A step's kind and how often it is drawn, in a hundred, where its fault is enabled.
-const MIX: [(u64, Kind); 14] = [
+const MIX: [(u64, Kind); 15] = [
     (22, Kind::Todo),
     (14, Kind::File),
     (8, Kind::Beat),
@@ -224,6 +247,7 @@ const MIX: [(u64, Kind); 14] = [
     (1, Kind::Remove),
     (3, Kind::Pair),
     (60, Kind::Secret),
+    (6, Kind::Flow),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,6 +266,7 @@ enum Kind {
     Remove,
     Pair,
     Secret,
+    Flow,
 }
 
 impl Plan {
@@ -260,7 +285,7 @@ impl Plan {
         let mut chance = Chance::of(seed, "secret plan", 0);
         let devices = [2, 2, 3][chance.place(3)];
         let enabled = chance.next();
-        let is_apart = |kind: Kind| matches!(kind, Kind::Disk | Kind::Stranger | Kind::Remove | Kind::Pair | Kind::Clock);
+        let is_apart = |kind: Kind| matches!(kind, Kind::Disk | Kind::Stranger | Kind::Remove | Kind::Pair | Kind::Clock | Kind::Flow);
         let here =
             MIX.iter().zip(0..).filter(|((_, kind), n)| !is_apart(*kind) && (*n < 4 || *kind == Kind::Secret || enabled >> n & 1 == 1));
         let kinds: Vec<(u64, Kind)> = here.map(|(kind, _)| *kind).collect();
@@ -364,8 +389,26 @@ fn draw(kind: Kind, devices: u8, chance: &mut Chance) -> Step {
         Kind::Remove => Step::Remove(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),
         Kind::Pair => Step::Pair(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices),
         Kind::Secret => Step::Secret(draw_secret(chance)),
+        Kind::Flow => Step::Flow(dev, (dev + 1 + small(chance, u64::from(devices) - 1)) % devices, draw_flow(chance)),
         Kind::Wait => Step::Wait([1, 5, 20, 100, 1_000, 6_000, 50_000, 400_000][chance.place(8)]),
     }
+}
+
+fn draw_flow(chance: &mut Chance) -> FlowDeed {
+    let deeds = [
+        FlowDeed::Pause,
+        FlowDeed::Pause,
+        FlowDeed::Resume,
+        FlowDeed::Resume,
+        FlowDeed::PauseAll,
+        FlowDeed::ResumeAll,
+        FlowDeed::Terms(true, false),
+        FlowDeed::Terms(false, true),
+        FlowDeed::Schedule,
+        FlowDeed::Disabled,
+        FlowDeed::Plain,
+    ];
+    deeds[chance.place(deeds.len())]
 }
 
 fn draw_deed(chance: &mut Chance) -> Deed {
@@ -477,6 +520,7 @@ fn simpler(step: Step) -> Option<Step> {
         | Step::Remove(..)
         | Step::Pair(..)
         | Step::Secret(_)
+        | Step::Flow(..)
         | Step::Wait(_) => None,
     }
 }

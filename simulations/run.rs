@@ -98,7 +98,8 @@ impl World {
             Step::Remove(by, whom) if self.removed.is_empty() && self.is_up(dev(by)) => self.remove(dev(by), dev(whom)),
             Step::Pair(a, b) => drop(self.pair(dev(a), dev(b))?),
             Step::Secret(deed) => self.secret(deed)?,
-            Step::Remove(..) | Step::Link(..) | Step::Restart(_) => {}
+            Step::Flow(a, b, deed) if dev(a) != dev(b) => self.flow(dev(a), dev(b), deed),
+            Step::Remove(..) | Step::Link(..) | Step::Restart(_) | Step::Flow(..) => {}
         }
         Ok(())
     }
