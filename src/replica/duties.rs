@@ -94,9 +94,8 @@ impl Replica {
     }
 
     pub(super) fn others(&self) -> impl Iterator<Item = DeviceId> {
-        let members = self.log.members(&self.fleet.id);
         let me = self.me.device;
-        members.into_keys().filter(move |device| *device != me)
+        self.log.ids(&self.fleet.id).copied().filter(move |device| *device != me)
     }
 
     fn last_heard(&self, device: &DeviceId) -> Millis {

@@ -21,7 +21,7 @@ use super::window::Window;
 impl Replica {
     /// Only a device that is alone joins another fleet: what two fleets hold is not mixed by accident.
     pub(super) fn may_join(&self) -> Result<(), Refusal> {
-        let others = self.log.members(&self.fleet.id).len().saturating_sub(1);
+        let others = self.log.ids(&self.fleet.id).count().saturating_sub(1);
         if others == 0 {
             return Ok(());
         }

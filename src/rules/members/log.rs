@@ -186,6 +186,11 @@ impl Log {
         self.fleets.get(fleet).map(|standing| standing.members.clone()).unwrap_or_default()
     }
 
+    /// The members alone, without a copy of them: asked for in every step.
+    pub fn ids(&self, fleet: &FleetId) -> impl Iterator<Item = &DeviceId> {
+        self.fleets.get(fleet).into_iter().flat_map(|standing| standing.members.keys())
+    }
+
     /// Whether this key is a member's. It is the device's first one: no other is let in.
     #[must_use]
     pub fn proves(&self, fleet: &FleetId, key: &[u8; 32]) -> bool {
