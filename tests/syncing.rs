@@ -69,6 +69,10 @@ fn a_run_levels_once_through_a_pause_and_says_what_was_exchanged() {
     b.stop();
     let (code, ran) = answer(&anna, &["sync", "run"]);
     assert_eq!((code, &ran["devices"][0]["state"]), (1, &json!("out-of-reach")), "{ran}");
+    let dialled = until(&a, "bert", "why dials failed", |device| device["dials"][0]["why"].is_string());
+    assert!(dialled["dials"][0]["times"].as_u64().is_some_and(|n| n >= 1) && dialled["dials"][0]["at"].is_string(), "{dialled}");
+    let said = anna.run(&["doctor"]).out;
+    assert!(said.contains("bert was dialled in vain: ") && said.contains(text(&dialled["dials"][0], "address")), "{said}");
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub(crate) fn device(id: DeviceId, name: &str) -> DeviceView {
         we_miss: None,
         clock_skew_ms: None,
         last_error: None,
+        dials: Vec::new(),
         flow: Default::default(),
         bytes_before: (0, 0),
     }

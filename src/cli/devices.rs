@@ -142,6 +142,21 @@ pub(crate) fn skipped(device: &Value) -> Option<String> {
     Some(format!("{} says what this version does not know ({n} {messages} skipped)", fields::or_dash(device, "name")))
 }
 
+/// Where a device that has no link was dialled, why that failed, when and how often.
+pub(crate) fn dialled(device: &Value, now_ms: i64) -> Option<String> {
+    let one = |dial: &Value| {
+        let (address, why) = (fields::or_dash(dial, "address"), fields::or_dash(dial, "why"));
+        let times = match fields::count(dial, "times") {
+            0 | 1 => String::new(),
+            n => format!(", {n} times"),
+        };
+        format!("{address}: {why} ({}{times})", ages::ago(now_ms, fields::time(dial, "at")))
+    };
+    let tried: Vec<String> = fields::list(device, "dials").iter().map(one).collect();
+    let is_away = device["link"].is_null() && !tried.is_empty();
+    is_away.then(|| format!("{} was dialled in vain: {}", fields::or_dash(device, "name"), tried.join("; ")))
+}
+
 /// Why documents do not go between this device and another, or not now; `None` when they do. Times as a person reads them.
 pub(crate) fn rests(device: &Value, now_ms: i64) -> Option<String> {
     let flow = &device["flow"];

@@ -298,6 +298,13 @@ fn of_device(device: &Value, now_ms: i64) -> Vec<Check> {
             "hubless devices ping it from there",
         ));
     }
+    if let Some(what) = devices::dialled(device, now_ms) {
+        out.push(Check::remark(
+            "device.dials",
+            what,
+            "hubless up on it; a firewall that lets its port through; or name it in network.peers",
+        ));
+    }
     if let Some(why) = devices::rests(device, now_ms) {
         let fix =
             if why.starts_with("paused here") { format!("hubless sync resume {name}") } else { "nothing, if it is meant so".to_owned() };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::ages;
 use super::columns;
 use super::context::{Context, target};
-use super::devices::{contact, missing, rests, skipped, watched};
+use super::devices::{contact, dialled, missing, rests, skipped, watched};
 use super::fields;
 use super::output::{Form, Out, Tint, bytes, counted, terminal_width};
 use super::problem::CHECK_SAYS_NO;
@@ -247,6 +247,7 @@ fn table(out: Out, rows: &[Value], sources: &[Value], now_ms: i64) -> String {
         }
         for row in rows {
             text.extend(skipped(row).map(|what| format!("{what}\n")));
+            text.extend(dialled(row, now_ms).map(|what| format!("{what}\n")));
         }
         let all: Vec<String> = sources.iter().map(|source| watched(source, now_ms)).collect();
         let all = if all.is_empty() { vec!["none yet".to_owned()] } else { all };
@@ -288,6 +289,17 @@ mod tests {
         let sources = [json!({"source": "claude-todos", "present": false, "base": "/x"})];
         let alone = table(out(Form::Table), &[], &sources, NOW);
         assert_eq!(alone, "this device is alone: hubless pair\nwatchers: claude-todos off (no /x)\n");
+    }
+
+    #[test]
+    fn where_a_device_was_dialled_in_vain_is_said_while_it_has_no_link() {
+        let dials = json!([{"address": "10.0.0.2:4826", "at": ages::exact(NOW - 6_000), "why": "no route to it", "times": 4},
+            {"address": "[fd77::2]:4826", "at": ages::exact(NOW - 60_000), "why": "it refuses", "times": 1}]);
+        let away = json!({"name": "thinkpad", "link": null, "dials": dials});
+        let expected = "thinkpad was dialled in vain: 10.0.0.2:4826: no route to it (6s ago, 4 times); [fd77::2]:4826: it refuses (1m ago)";
+        assert_eq!(dialled(&away, NOW).as_deref(), Some(expected));
+        assert!(table(out(Form::Table), &[away], &[], NOW).contains(expected));
+        assert_eq!(dialled(&json!({"name": "thinkpad", "link": {"kind": "LAN"}, "dials": dials}), NOW), None);
     }
 
     #[test]

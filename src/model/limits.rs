@@ -125,6 +125,8 @@ pub const DOUBT_MS: Millis = 3_000;
 pub const DOUBT_BYTES_MAX: u64 = 64 * 1024;
 /// A link that has been silent for so long is dead.
 pub const SILENT_MS: Millis = 40_000;
+/// Addresses of a device of which it is remembered why a dial failed; a device has a handful.
+pub const DIALS_MAX: usize = 8;
 /// Bytes of a device's name.
 pub const NAME_BYTES_MAX: usize = 256;
 /// The first wait before a peer is dialled again; doubled up to `REDIAL_MAX_MS`.

@@ -118,6 +118,8 @@ pub struct DeviceView {
     pub clock_skew_ms: Option<i64>,
     /// The last failure to reach it: when, by our clock, and why.
     pub last_error: Option<(i64, String)>,
+    /// The last failure at each of the addresses where it was dialled since this start, the newest first.
+    pub dials: Vec<DialView>,
     /// What of documents goes to it and comes from it, and when.
     pub flow: FlowView,
     /// Bytes heard and said on all links with it since this daemon started, but for the one that is up.
@@ -148,6 +150,19 @@ impl Default for FlowView {
         let all = super::peering::Terms::ALL;
         FlowView { enabled: true, paused: false, theirs: None, ours: all, schedule: None, next: None, bandwidth: None }
     }
+}
+
+/// Dials of one address of a device that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialView {
+    /// Where.
+    pub address: String,
+    /// When the last one failed, by our clock.
+    pub at: i64,
+    /// Why.
+    pub why: String,
+    /// How many did.
+    pub times: u64,
 }
 
 impl DeviceView {

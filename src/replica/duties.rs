@@ -313,6 +313,7 @@ impl Replica {
             we_miss: (own || level).then_some(0),
             clock_skew_ms: link.and_then(|link| link.measured.map(|(_, skew)| skew)),
             last_error: self.errors.get(&device).cloned(),
+            dials: self.dials.get(&device).cloned().unwrap_or_default(),
         }
     }
 }

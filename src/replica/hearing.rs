@@ -4,12 +4,12 @@ use crate::model::batch::Keep;
 use crate::model::effects::{Effects, Note};
 use crate::model::id::{DeviceId, DocId, LinkId};
 use crate::model::input::PeerEvent;
-use crate::model::limits::{MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, REDIAL_MAX_MS};
+use crate::model::limits::{DIALS_MAX, MEMBERS_BYTES_MAX, MESSAGE_BYTES_MAX, REDIAL_MAX_MS};
 use crate::model::message::{Bye, Heard, Hello, Message, Presence, VERSIONS};
 use crate::model::peering::Terms;
 use crate::model::reply::{Code, Refusal, Reply};
 use crate::model::time::Now;
-use crate::model::view::Warning;
+use crate::model::view::{DialView, Warning};
 
 use super::link::{Link, Stage, Took};
 use super::machine::Replica;
@@ -282,6 +282,10 @@ impl Replica {
         let name = device.map_or_else(|| "?".to_owned(), |device| self.showing.view.device_name(&device).plain());
         if let Some(device) = device {
             self.errors.insert(device, (now.wall_ms, format!("{address}: {why}")));
+            let dials = self.dials.entry(device).or_default();
+            let before = dials.iter().position(|dial| dial.address == address).map(|at| dials.remove(at).times);
+            dials.insert(0, DialView { address: address.clone(), at: now.wall_ms, why: why.clone(), times: before.unwrap_or(0) + 1 });
+            dials.truncate(DIALS_MAX);
         }
         out.note.push(Note::DialFailed { device: name, address, why });
     }

@@ -16,7 +16,7 @@ use crate::model::limits::SLEPT_MS;
 use crate::model::member::Fleet;
 use crate::model::message::Bye;
 use crate::model::time::{Millis, Now, Stamp};
-use crate::model::view::{AgentKey, View, Warning};
+use crate::model::view::{AgentKey, DialView, View, Warning};
 use crate::rules::members::Log;
 
 use super::checking::Checking;
@@ -72,6 +72,7 @@ pub struct Replica {
     pub(super) bytes_before: BTreeMap<DeviceId, (u64, u64)>,
     pub(super) blocked: BTreeMap<DeviceId, Millis>,
     pub(super) errors: BTreeMap<DeviceId, (i64, String)>,
+    pub(super) dials: BTreeMap<DeviceId, Vec<DialView>>,
     pub(super) warnings: BTreeMap<String, Warning>,
     pub(super) unseen: BTreeSet<DeviceId>,
     pub(super) fresh: Vec<(Option<LinkId>, Fresh)>,
@@ -136,6 +137,7 @@ impl Replica {
             mending,
             blocked: BTreeMap::new(),
             errors: BTreeMap::new(),
+            dials: BTreeMap::new(),
             warnings: BTreeMap::new(),
             unseen: BTreeSet::new(),
             fresh: Vec::new(),

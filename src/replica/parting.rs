@@ -31,6 +31,7 @@ impl Replica {
         let address = |device: &DeviceId| self.showing.devices().get(device).map(|d| d.addresses.clone()).unwrap_or_default();
         let others = members.keys().filter(|device| **device != self.me.device).map(|device| (*device, address(device))).collect();
         self.dialing.members(&others, now.boot_ms);
+        self.dials.retain(|device, _| members.contains_key(device));
         self.name_unknown_peers();
         let gone: Vec<DeviceId> = self.presences.heard().keys().filter(|device| !members.contains_key(device)).copied().collect();
         gone.iter().for_each(|device| self.forget_presence(device));

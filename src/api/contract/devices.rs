@@ -24,6 +24,7 @@ pub(super) const DEVICES: &[Shape] = &[
             ("clockSkewMs", Perhaps(&Whole), "how far its clock is ahead of ours"),
             ("flow", Perhaps(&Is("Flow")), "null of this device"),
             ("lastError", Perhaps(&Is("Trouble")), "why it could not be reached the last time"),
+            ("dials", List(&Is("Dial")), "the addresses where it was dialled in vain since this start, the last one first"),
         ],
     },
     Shape {
@@ -45,6 +46,11 @@ pub(super) const DEVICES: &[Shape] = &[
         what: "How far the exchange of documents is.",
         fields: &[("level", Whole, "of how many it is done"), ("all", Whole, "of how many it was to be")],
     },
+    Shape {
+        name: "Dial",
+        what: "Dials of one address that came to nothing.",
+        fields: &[("address", Text, ""), ("at", Time, "of the last one"), ("why", Text, ""), ("times", Whole, "how many")],
+    },
     Shape { name: "Trouble", what: "Something that went wrong, and when.", fields: &[("at", Time, ""), ("why", Text, "")] },
     Shape {
         name: "SyncRow",
@@ -65,6 +71,7 @@ pub(super) const DEVICES: &[Shape] = &[
             ("clockSkewMs", Perhaps(&Whole), ""),
             ("flow", Perhaps(&Is("Flow")), ""),
             ("lastError", Perhaps(&Is("Trouble")), ""),
+            ("dials", List(&Is("Dial")), ""),
             ("bytesIn", Whole, ""),
             ("bytesOut", Whole, ""),
             ("inStep", Perhaps(&Yes), "null while there is no link"),

@@ -8,7 +8,7 @@ use super::query::{LIST, Query};
 use crate::api::problem::Problem;
 use crate::model::id::Collection;
 use crate::model::tool::Root;
-use crate::model::view::{AroundView, DeviceView, FlowView, LinkView, SourceView, View, Way};
+use crate::model::view::{AroundView, DeviceView, DialView, FlowView, LinkView, SourceView, View, Way};
 
 /// One device.
 pub(crate) fn device(view: &View, device: &DeviceView) -> Value {
@@ -29,7 +29,13 @@ pub(crate) fn device(view: &View, device: &DeviceView) -> Value {
         "clockSkewMs": device.clock_skew_ms,
         "flow": (!me).then(|| flow(&device.flow)),
         "lastError": device.last_error.as_ref().map(|(at, why)| json!({"at": iso(*at), "why": why})),
+        "dials": device.dials.iter().map(dial).collect::<Vec<_>>(),
     })
+}
+
+/// An address where it was dialled in vain.
+fn dial(dial: &DialView) -> Value {
+    json!({"address": dial.address, "at": iso(dial.at), "why": dial.why, "times": dial.times})
 }
 
 /// What of documents goes between the two, and when. `null` where it is not known what the other side does.

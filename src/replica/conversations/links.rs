@@ -184,6 +184,22 @@ fn five_hundred_megabytes_owed_cost_one_in_the_queue_and_a_name_each() {
 }
 
 #[test]
+fn of_each_address_the_last_failure_is_kept_and_of_few_addresses() {
+    let (mut a, mut b) = (Node::new(1), Node::new(2));
+    pair(&mut a, &mut b);
+    let id = b.me();
+    let failed =
+        |n: usize, why: &str| Input::Peer(PeerEvent::DialFailed { device: Some(id), address: format!("10.0.0.{n}:4826"), why: why.into() });
+    for n in 0..100 {
+        let _ = a.step(10 + n as u64, failed(n % 20, "refused"));
+    }
+    let _ = a.step(200, failed(19, "no route"));
+    let dials = a.r.view().devices[&id].dials.clone();
+    assert_eq!((dials.len(), dials[0].times, dials[0].why.as_str(), dials[1].times), (8, 2, "no route", 1));
+    assert!(dials.windows(2).all(|two| two[0].at >= two[1].at && two[0].address != two[1].address), "{dials:?}");
+}
+
+#[test]
 fn another_network_makes_every_dial_due() {
     let (mut a, mut b) = (Node::new(1), Node::new(2));
     pair(&mut a, &mut b);
