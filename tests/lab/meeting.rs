@@ -31,6 +31,22 @@ fn a_code_pairs_two_hosts_that_only_mdns_brings_together() {
     assert!(refused.code != 0 && text(&refused.problem(), "fix").contains("--addr"), "{refused:?}");
 }
 
+#[test]
+fn where_there_is_only_ipv6_devices_find_each_other_and_are_paired_by_a_code() {
+    let names = ["anna", "bert"];
+    let Some(site) = site("where_there_is_only_ipv6_devices_find_each_other_and_are_paired_by_a_code", &names) else { return };
+    for host in site.lab.hosts() {
+        host.ip_do(&format!("address del {}/24 dev eth0", host.ip())).expect("no address of IPv4");
+    }
+    let all: Vec<Daemon<'_>> = (0..2).map(|host| site.up(host)).collect();
+    judge("by IPv6 alone: a code shown, typed elsewhere, both paired", PAIRED, vec![site.pair_by_code(0, 1, "anna")]);
+    site.all_level(&all);
+    all[0].add("over six");
+    all[1].todo_is("over six", "pending");
+    let link = device(&all[1], "anna").expect("a row")["link"].clone();
+    assert!(text(&link, "address").starts_with('['), "{link}");
+}
+
 /// Who else holds the port of multicast DNS.
 enum Other {
     Avahi(Running),
