@@ -38,6 +38,8 @@ pub struct Gathered {
     pub told: Vec<(Told, Place)>,
     /// What was read of sessions' own files, each with the repository above its working directory.
     pub progress: Vec<(Progress, Above)>,
+    /// What sessions are called, by the tool's own ids of them.
+    pub names: Vec<(Root, BTreeMap<String, String>)>,
     /// Processes that a tool says it runs.
     pub processes: Vec<(At, Process, i64)>,
     /// Whether a file of a process is gone.
@@ -389,6 +391,12 @@ impl Reading {
                     1
                 }
             },
+            File::Names(read) => {
+                // Without a mark: it is small, and what is not remembered is read again after a restart.
+                self.tried(&at, true, now);
+                gathered.names.push((at.0, read(&bytes)));
+                0
+            }
             File::Lines(..) | File::Tables(..) => return,
             File::Todos(_) | File::Task { .. } | File::HighMark { .. } => {
                 let (what, malformed) = read_list(&file, &at.1, &bytes);
