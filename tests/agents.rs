@@ -153,6 +153,10 @@ fn codex_and_pi_are_seen_as_they_write() {
     codex.step("done");
     daemon.todo_is("read the code", "completed");
     session_when(&daemon, CODEX, "idle after its turn", |row| row["state"] == "idle");
+    codex.step("name");
+    session_when(&daemon, CODEX, "the name that it was given", |row| row["title"] == "Reading day");
+    codex.step("line");
+    session_when(&daemon, CODEX, "another line", |row| row["title"] == "Reading day" && row["messages"]["assistant"] == 1);
     let mut pi = Fake::start(&home, "pi", &home.at("user/.pi/agent"), PI);
     pi.step("prompt");
     let seen = session_when(&daemon, PI, "the session of pi", |row| row["messages"]["assistant"] == 1);

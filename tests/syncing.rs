@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Chance, Daemon, Home, Lan, SOON, Since, eventually, measured};
+use crate::support::{Chance, Daemon, Home, Lan, SOON, Since, eventually, measured, text};
 
 fn device(daemon: &Daemon<'_>, name: &str) -> Option<Value> {
     daemon.rows("/api/v3/sync").into_iter().find(|device| device["name"] == name)

@@ -52,6 +52,8 @@ const SYSTEM: &[&str] = &[
     "model_refusal_fallback",
     "session_start",
 ];
+/// That the tool has made a title, as [`Run::own`] remembers it; no record's id is like it.
+const MADE: &str = "ai-title";
 /// Tools that a person answers.
 const ASKING: &[&str] = &["AskUserQuestion", "ExitPlanMode"];
 
@@ -130,7 +132,7 @@ fn take(run: &mut Run, line: &[u8], said: &mut Vec<Said>) -> bool {
         "assistant" => assistant(run, record, line, at, said),
         "system" => system(run, record),
         "custom-title" => run.given_title = name.or(run.given_title.take()),
-        "ai-title" => run.made_title = name.or(run.made_title.take()),
+        "ai-title" => made(run, name),
         "agent-name" => run.agent = name.or(run.agent.take()),
         "summary" => summary(run, record.leaf.as_deref().unwrap_or_default(), name),
         quiet if QUIET.contains(&quiet) => {}
@@ -158,14 +160,32 @@ fn place(run: &mut Run, record: &Record<'_>) {
         run.parent = record.session.as_deref().filter(|session| run.is_side && own(session)).and_then(run::short);
     }
     run.is_new(&["record", uuid]);
-    run.made_title = run.noted(uuid).or(run.made_title.take());
+    if let Some(title) = run.noted(uuid) {
+        summed(run, title);
+    }
+}
+
+/// The tool's own title of the session: it outdoes every summary.
+fn made(run: &mut Run, title: Option<String>) {
+    if title.is_some() {
+        run.made_title = title;
+        run.noted(MADE);
+        run.note(MADE, String::new());
+    }
+}
+
+/// The title of a conversation that ends in this file.
+fn summed(run: &mut Run, title: String) {
+    if run.own.iter().all(|(known, _)| known != MADE) {
+        run.made_title = Some(title);
+    }
 }
 
 /// A title for the conversation that ends with the record `leaf`, which may stand in another file, or further on in this one.
 fn summary(run: &mut Run, leaf: &str, title: Option<String>) {
     let Some(title) = title else { return };
     if run.is_recent(&["record", leaf]) {
-        run.made_title = Some(title);
+        summed(run, title);
     } else if !leaf.is_empty() {
         run.note(leaf, title);
     }
@@ -466,6 +486,10 @@ mod tests {
         assert_eq!(lines(&[&about("u1"), record]).0.title(), Some("Roof work"), "the history was copied behind it");
         assert_eq!(lines(&[record, &about("u1")]).0.title(), Some("Roof work"));
         assert_eq!(lines(&[&about("u2"), record, &about("u3")]).0.title(), Some("Fix the roof"));
+        let made = r#"{"type":"ai-title","aiTitle":"A new roof"}"#;
+        let (early, late) = (lines(&[made, record, &about("u1")]), lines(&[&about("u1"), made, record]));
+        assert_eq!((early.0.title(), late.0.title()), (Some("A new roof"), Some("A new roof")), "the tool's title outdoes it");
+        assert_eq!(lines(&[record, &about("u1"), made]).0.title(), Some("A new roof"));
     }
 
     #[test]

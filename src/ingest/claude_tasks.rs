@@ -118,7 +118,7 @@ mod tests {
         let list = |path: &str| match file(path)? {
             File::Task { list } => Some((list, false)),
             File::HighMark { list } => Some((list, true)),
-            File::Lines(..) | File::Whole(..) | File::Tables(..) | File::Todos(_) | File::Process { .. } => None,
+            File::Lines(..) | File::Whole(..) | File::Tables(..) | File::Names(..) | File::Todos(_) | File::Process { .. } => None,
         };
         assert_eq!(list("5c/3.json"), Some(("5c".to_owned(), false)));
         assert_eq!(list("our list/.highwatermark"), Some(("our list".to_owned(), true)));

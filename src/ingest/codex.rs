@@ -10,13 +10,16 @@
 //! The plan exists only as the call `update_plan`; it counts once its answer came and is no refusal. A call that is too
 //! large to be remembered until then counts at once.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::claude_todos::Malformed;
 use super::codex_record::{Deep, Line, Meta, Old, Payload, Plan, Record, SILENT_EVENTS, Step};
 use super::files::{self, File, Owner};
+use super::loose::Text;
 use super::run::{Run, Said, moment, path, short};
-use super::salvage;
+use super::{salvage, tail};
 use crate::model::beat::Reported;
 use crate::model::text::Foreign;
 use crate::model::todo::{Listed, Reading, Status};
@@ -44,6 +47,34 @@ pub fn file(path: &str) -> Option<File> {
     let session = session(stem.strip_prefix("rollout-")?)?;
     let owner = Owner { session: session.to_owned(), ..Owner::default() };
     Some(if whole { File::Whole(owner, read) } else { File::Lines(owner, line) })
+}
+
+/// Whether the file at `path` is the index of what sessions are called.
+#[must_use]
+pub fn names_file(path: &str) -> Option<File> {
+    (path == "session_index.jsonl").then_some(File::Names(names))
+}
+
+/// Reads that index: a line for each time that a session was named, the last one counts.
+#[must_use]
+pub fn names(bytes: &[u8]) -> BTreeMap<String, String> {
+    #[derive(serde::Deserialize, Default)]
+    #[serde(default)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        id: Text<'a>,
+        #[serde(borrow)]
+        thread_name: Text<'a>,
+    }
+    let mut names = BTreeMap::new();
+    for line in tail::whole_lines(bytes).0 {
+        let text = salvage::mended(salvage::bare(line));
+        let Ok(named) = serde_json::from_slice::<Named<'_>>(&text) else { continue };
+        if let (Some(id), Some(name)) = (named.id.get(), short(named.thread_name.str())) {
+            names.insert(id.to_owned(), name);
+        }
+    }
+    names
 }
 
 /// The id behind `2026-02-01T08-00-00-` or `2025-05-01-`.
@@ -362,7 +393,7 @@ mod tests {
         match file(path)? {
             File::Lines(owner, _) => Some((owner.session, false)),
             File::Whole(owner, _) => Some((owner.session, true)),
-            File::Tables(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
+            File::Tables(..) | File::Names(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
         }
     }
 
@@ -376,6 +407,20 @@ mod tests {
             Said::List { .. } | Said::Task { .. } | Said::Ended { .. } => panic!("a list of the main thread"),
         };
         said.iter().map(list).collect()
+    }
+
+    #[test]
+    fn a_session_is_called_as_the_index_said_last() {
+        let index = [
+            r#"{"id":"a","thread_name":"Roof","updated_at":"2026-02-01T08:00:00Z"}"#,
+            r#"{"id":"b","thread_name":" ","updated_at":"2026-02-01T08:00:00Z"}"#,
+            r#"{"id":7,"thread_name":"x"}"#,
+            "torn",
+            r#"{"id":"a","thread_name":"A new roof\nfor the shed"}"#,
+            r#"{"id":"c","thread_name":"not whole yet"}"#,
+        ];
+        assert_eq!(names(index.join("\n").as_bytes()), BTreeMap::from([("a".to_owned(), "A new roof".to_owned())]));
+        assert!(names(b"").is_empty() && names_file("session_index.jsonl").is_some() && names_file("history.jsonl").is_none());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What a file of a tool is, by its folder and its name alone. A tool is one file of this room, one line here for each kind
 //! of file, and its lines in `model::tool`.
 
+use std::collections::BTreeMap;
+
 use super::run::{Run, Said};
 use super::{claude, claude_process, claude_tasks, claude_todos, codex, gemini, openclaw, opencode, opencode_rows, pi};
 use crate::model::rows::{Row, Table};
@@ -14,6 +16,9 @@ pub type Whole = fn(&[u8]) -> Result<(Run, Vec<Said>), claude_todos::Malformed>;
 /// Reads the sessions in a database's tables.
 pub type Rows = fn(&[Vec<Row>]) -> Vec<(Owner, Run, Vec<Said>)>;
 
+/// Reads what sessions are called, each by the tool's own id of it; the newest name counts.
+pub type Names = fn(&[u8]) -> BTreeMap<String, String>;
+
 /// One kind of file.
 #[derive(Debug, Clone)]
 pub enum File {
@@ -23,6 +28,8 @@ pub enum File {
     Whole(Owner, Whole),
     /// A database of sessions, of which these tables are wanted.
     Tables(&'static [Table], Rows),
+    /// A file that names sessions.
+    Names(Names),
     /// A todo list of Claude Code.
     Todos(claude_todos::Name),
     /// One task of a list; read by `claude_tasks::parse`.
@@ -64,7 +71,9 @@ pub fn what(root: Root, path: &str) -> Option<File> {
         "claude-tasks" => claude_tasks::file(path),
         "claude-projects" => claude::file(path),
         "codex-sessions" | "codex-archived" => codex::file(path),
-        "pi-sessions" => pi::file(path),
+        "codex-names" => codex::names_file(path),
+        // Version 0.30.0 wrote beside the folder, not into it.
+        "pi-sessions" | "pi-agent" => pi::file(path),
         "openclaw-agents" => openclaw::file(path),
         "gemini-chats" => gemini::file(path),
         "opencode-storage" => opencode::file(path),

@@ -321,7 +321,7 @@ mod tests {
         match file(path)? {
             File::Lines(owner, _) => Some((owner, false)),
             File::Whole(owner, _) => Some((owner, true)),
-            File::Tables(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
+            File::Tables(..) | File::Names(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
         }
     }
 

@@ -224,7 +224,13 @@ mod tests {
     fn of(path: &str) -> Option<String> {
         match file(path)? {
             File::Lines(owner, _) => Some(owner.session),
-            File::Whole(..) | File::Tables(..) | File::Todos(_) | File::Task { .. } | File::HighMark { .. } | File::Process { .. } => None,
+            File::Whole(..)
+            | File::Tables(..)
+            | File::Names(..)
+            | File::Todos(_)
+            | File::Task { .. }
+            | File::HighMark { .. }
+            | File::Process { .. } => None,
         }
     }
 

@@ -49,7 +49,9 @@ pub const FOLDERS: &[Folder] = &[
     Folder { word: "claude-projects", tool: "claude", below: "projects", depth: 5, endings: &[".jsonl"] },
     Folder { word: "codex-sessions", tool: "codex", below: "sessions", depth: 3, endings: &[".jsonl", ".json", ".jsonl.zst"] },
     Folder { word: "codex-archived", tool: "codex", below: "archived_sessions", depth: 0, endings: &[".jsonl", ".jsonl.zst"] },
+    Folder { word: "codex-names", tool: "codex", below: "", depth: 0, endings: &["session_index.jsonl"] },
     Folder { word: "pi-sessions", tool: "pi", below: "sessions", depth: 1, endings: &[".jsonl"] },
+    Folder { word: "pi-agent", tool: "pi", below: "", depth: 0, endings: &[".jsonl"] },
     Folder { word: "openclaw-agents", tool: "openclaw", below: "agents", depth: 2, endings: &[".jsonl"] },
     Folder { word: "gemini-chats", tool: "gemini", below: "tmp", depth: 3, endings: &[".jsonl", ".json"] },
     Folder { word: "opencode-storage", tool: "opencode", below: "storage", depth: 3, endings: &[".json"] },
@@ -128,7 +130,7 @@ mod tests {
         assert_eq!(Root::CLAUDE_SESSIONS.word(), "claude-sessions");
         assert_eq!(Root::CLAUDE_TODOS.word(), "claude-todos");
         assert_eq!(Root::CLAUDE_PROJECTS.word(), "claude-projects");
-        assert_eq!(Root::of("codex", 1).map(Root::word).collect::<Vec<_>>(), ["codex-sessions-2", "codex-archived-2"]);
+        assert_eq!(Root::of("codex", 1).map(Root::word).collect::<Vec<_>>(), ["codex-sessions-2", "codex-archived-2", "codex-names-2"]);
         let mut all = TOOLS.iter().flat_map(|tool| Root::of(tool.name, 0).chain(Root::of(tool.name, 7)));
         assert!(all.all(|root| Root::named(&root.word()) == Some(root)));
         assert_eq!(Root::named("codex-sessions-1"), None, "one word a root");

@@ -1,5 +1,7 @@
 //! What was read in the tools' files, turned into facts: sessions first, then their lists, then the marks.
 
+use std::collections::BTreeMap;
+
 use crate::ingest::run::Said;
 use crate::model::beat::Reported;
 use crate::model::effects::{Effects, Note};
@@ -10,6 +12,7 @@ use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::model::todo::{Change, List, Reading as ListReading, TodoFact};
+use crate::model::tool::Root;
 use crate::model::view::Warning;
 use crate::rules::projects;
 use crate::rules::todos::reading;
@@ -79,6 +82,9 @@ impl Replica {
         for (progress, above) in gathered.progress {
             self.take_session(&progress, above, now, out);
             read.push(progress);
+        }
+        for (root, names) in gathered.names {
+            self.take_names(root, names, now);
         }
         for ((root, _), process, mtime_ms) in gathered.processes {
             self.take_process(root, &process, mtime_ms, now, out);
@@ -198,7 +204,7 @@ impl Replica {
             settled: self.is_settled(above.unsure && told.is_none()),
             repo: above.repo.or(told),
             branch: run.branch.clone(),
-            title: run.title().map(str::to_owned),
+            title: self.named(tool, &owner.session).or_else(|| run.title().map(str::to_owned)),
             parent: parent.or_else(|| self.forked_from(progress)),
             side: owner.is_side || run.is_side,
             started: run.started.unwrap_or(last),
@@ -216,6 +222,23 @@ impl Replica {
                 None => self.judge_session(&sight, now, out),
             }
         }
+    }
+
+    /// What a tool calls its sessions, in a file beside theirs: remembered for those that are not known yet, too.
+    fn take_names(&mut self, root: Root, names: BTreeMap<String, String>, now: Now) {
+        let tool = root.folder().tool;
+        for (tool_session, name) in names {
+            let session = session_id(&self.me.device, tool, &tool_session);
+            let is_new = self.living.names.insert(session, name.clone()).as_ref() != Some(&name);
+            if let Some(started) = self.own_session(&session).filter(|_| is_new).map(|known| known.started) {
+                let about = About { tool, tool_session: &tool_session, title: Some(name), started, ..About::default() };
+                self.learn_session(about, now);
+            }
+        }
+    }
+
+    fn named(&self, tool: &str, tool_session: &str) -> Option<String> {
+        self.living.names.get(&session_id(&self.me.device, tool, tool_session)).cloned()
     }
 
     /// The lists and tasks of a piece; gives the end of the session, if a line tells it.

@@ -58,7 +58,7 @@ pub(super) fn read_list(file: &File, path: &str, bytes: &[u8]) -> (What, u64) {
             Err(_) => (What::Nothing, 1),
         },
         File::HighMark { .. } => claude_tasks::high_mark(bytes).map_or((What::Nothing, 1), |upto| (What::Finished(upto), 0)),
-        File::Lines(..) | File::Whole(..) | File::Tables(..) | File::Process { .. } => (What::Nothing, 0),
+        File::Lines(..) | File::Whole(..) | File::Tables(..) | File::Names(..) | File::Process { .. } => (What::Nothing, 0),
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) fn of(file: &File) -> Option<Of> {
     match file {
         File::Todos(name) => Some(Of::Session(name.session.clone(), name.agent.clone())),
         File::Task { list } | File::HighMark { list } => Some(listed(list)),
-        File::Lines(..) | File::Whole(..) | File::Tables(..) | File::Process { .. } => None,
+        File::Lines(..) | File::Whole(..) | File::Tables(..) | File::Names(..) | File::Process { .. } => None,
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Sight<'a> {
 pub struct Living {
     /// Each session's own file.
     files: BTreeMap<SessionId, At>,
+    /// What tools call their sessions, in files beside theirs.
+    pub(super) names: BTreeMap<SessionId, String>,
     /// When each process began, in the system's words.
     begun: BTreeMap<u32, Option<String>>,
     asked: Option<(BTreeSet<u32>, BTreeSet<At>)>,

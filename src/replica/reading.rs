@@ -38,6 +38,8 @@ pub struct Gathered {
     pub told: Vec<(Told, Place)>,
     /// What was read of sessions' own files, each with the repository above its working directory.
     pub progress: Vec<(Progress, Above)>,
+    /// What sessions are called, by the tool's own ids of them.
+    pub names: Vec<(Root, BTreeMap<String, String>)>,
     /// Processes that a tool says it runs.
     pub processes: Vec<(At, Process, i64)>,
     /// Whether a file of a process is gone.
@@ -389,6 +391,12 @@ impl Reading {
                     1
                 }
             },
+            File::Names(read) => {
+                // Without a mark: it is small, and what is not remembered is read again after a restart.
+                self.tried(&at, true, now);
+                gathered.names.push((at.0, read(&bytes)));
+                0
+            }
             File::Lines(..) | File::Tables(..) => return,
             File::Todos(_) | File::Task { .. } | File::HighMark { .. } => {
                 let (what, malformed) = read_list(&file, &at.1, &bytes);
@@ -489,10 +497,10 @@ mod tests {
         format!("{session}-agent-{session}.json")
     }
 
-    /// Answers as a directory with so many lists does.
-    fn answer(look: &Look) -> Option<SourceEvent> {
+    /// Answers as a directory with so many lists does, touched so many times.
+    fn answer(look: &Look, touched: u64) -> Option<SourceEvent> {
         let bytes = |n: u64| format!(r#"[{{"content":"todo {n}","status":"pending","activeForm":"x"}}]"#).into_bytes();
-        let stat = |n: u64| FileStat { dev: 1, ino: n, size: bytes(n).len() as u64, mtime_ms: 1_700_000_000_000 };
+        let stat = |n: u64| FileStat { dev: 1, ino: n, size: bytes(n).len() as u64, mtime_ms: 1_700_000_000_000 + 5_000 * touched as i64 };
         Some(match look {
             Look::List { root } if *root == Root::CLAUDE_TODOS => {
                 let files = (0..FILES).map(|n| Seen { path: path(n), stat: stat(n) }).collect();
@@ -532,13 +540,26 @@ mod tests {
             let mut waiting: VecDeque<Look> = out.look.into();
             while let Some(look) = waiting.pop_front() {
                 reads += u64::from(matches!(look, Look::Read { .. }));
-                let Some(event) = answer(&look) else { continue };
+                let Some(event) = answer(&look, 0) else { continue };
                 let out = node.step(life * 100 + 2, Input::Source(event));
                 count(&out.keep, &mut writes);
                 waiting.extend(out.look);
             }
         }
         assert_eq!(reads, FILES, "each file is read in the first life and in no other");
+        // Every file is touched: each is read, nothing of it is taken again, and the next listing asks for none.
+        for (round, wanted) in [(1, FILES), (1, 0)] {
+            let mut waiting = VecDeque::from([Look::List { root: Root::CLAUDE_TODOS }]);
+            let mut reads = 0;
+            while let Some(look) = waiting.pop_front() {
+                reads += u64::from(matches!(look, Look::Read { .. }));
+                let out = answer(&look, round).map(|event| node.step(300, Input::Source(event))).unwrap_or_default();
+                let is_mark = |one: &Keep| matches!(one, Keep::Index { key, .. } if key.starts_with(MARKS));
+                assert!(out.keep.iter().all(is_mark), "{:?}", out.keep);
+                waiting.extend(out.look);
+            }
+            assert_eq!(reads, wanted);
+        }
         let written: u64 = writes.values().sum();
         assert!(writes.len() as u64 == FILES && written == FILES, "{written} writes of {FILES} marks: {writes:?}");
     }

@@ -43,7 +43,7 @@ fn where_there_is_only_ipv6_devices_find_each_other_and_are_paired_by_a_code() {
     site.all_level(&all);
     all[0].add("over six");
     all[1].todo_is("over six", "pending");
-    let link = device(&all[1], "anna").expect("a row")["link"].clone();
+    let link = all[1].device("anna").expect("a row")["link"].clone();
     assert!(text(&link, "address").starts_with('['), "{link}");
 }
 

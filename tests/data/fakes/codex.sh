@@ -20,6 +20,7 @@ while read -r step; do
     ;;
   line) say response_item '"type":"message","role":"assistant","content":[{"type":"output_text","text":"on it"}]' ;;
   todos) plan in_progress ;;
+  name) printf '{"id":"%s","thread_name":"Reading day","updated_at":"%s"}\n' "$session" "$(now)" >>"$root/session_index.jsonl" ;;
   done) plan completed && say event_msg '"type":"task_complete","turn_id":"1","last_agent_message":"read"' ;;
   esac
   echo "$step"
