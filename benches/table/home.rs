@@ -48,7 +48,8 @@ impl Home {
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hubless"));
         command.args(words).env_clear();
-        command.env("HUBLESS_HOME", &self.dir).env("HUBLESS_DEVICE_NAME", &self.name);
+        // Other tools have their directories below it: there are none.
+        command.env("HOME", &self.dir).env("HUBLESS_HOME", &self.dir).env("HUBLESS_DEVICE_NAME", &self.name);
         command.env("HUBLESS_SOURCES_CLAUDE_ROOT", &self.claude);
         command.env("HUBLESS_HTTP_PORT", "0").env("HUBLESS_NETWORK_PORT", "0").env("HUBLESS_NETWORK_MDNS_PORT", MDNS_PORT);
         command.stdin(Stdio::null());

@@ -127,7 +127,7 @@ async fn take(desk: &Desk, dir: &Path) {
         drop(fs::remove_file(&path));
     }
     if taken + refused > 0 {
-        tracing::info!(taken, refused, "took {taken} reports that waited while no daemon ran");
+        tracing::info!(taken, refused, "took {taken} of the reports that waited while no daemon ran");
     }
 }
 

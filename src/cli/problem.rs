@@ -143,7 +143,9 @@ pub(crate) fn of_clap(error: &clap::Error) -> Trouble {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let mut blocks = text.split("\n\n");
     let what = blocks.next().unwrap_or_default().lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let tip = blocks.find_map(|block| block.trim().strip_prefix("tip: ").map(str::to_owned));
+    let missing = error.kind() == ErrorKind::MissingRequiredArgument;
+    let wanted = if missing { "Usage: " } else { "tip: " };
+    let tip = blocks.find_map(|block| block.trim().strip_prefix(wanted).map(str::to_owned));
     let said = |kind| match error.get(kind) {
         Some(ContextValue::String(one)) => vec![one.clone()],
         Some(ContextValue::Strings(all)) => all.clone(),
@@ -203,7 +205,8 @@ mod tests {
             drawn_of("xyzzy"),
             "error: there is no verb “xyzzy” here [wrong-usage]\n  fix:   hubless --help, or hubless VERB --help"
         );
-        assert!(drawn_of("todos done").contains("required"), "{}", drawn_of("todos done"));
+        let missing = drawn_of("todos done");
+        assert!(missing.contains("required") && missing.contains("\n  fix:   hubless todos done "), "{missing}");
     }
 
     #[test]
