@@ -196,7 +196,7 @@ fn mended(file: &Value, repair: bool) -> String {
     match fields::text(file, "repairedFrom").as_deref() {
         Some("memory") => "set aside, and written anew from what the daemon holds in memory".to_owned(),
         Some("devices") => format!("set aside, and repaired: {}", whose.join(", ")),
-        Some("nobody") => "set aside; every other device was asked, and none held more of it".to_owned(),
+        Some("nobody") => "set aside; no other device in reach held more of it".to_owned(),
         Some("sources") => "set aside; agents' files were read again, and it never leaves this device".to_owned(),
         Some(_) => "repaired".to_owned(),
         None if fields::yes(file, "foundAtStart") => "what it lacks comes from another device, and none was asked for it yet".to_owned(),

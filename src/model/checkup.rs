@@ -91,7 +91,7 @@ pub enum Repair {
     },
     /// The daemon knew all of it: the file was set aside and written anew.
     Memory,
-    /// Other devices, each by its name with how many changes it gave since the daemon started; none: all of them were asked, and none held more of it.
+    /// Other devices, each by its name with how many changes it gave since the daemon started; none: no other in reach held more of it.
     Devices(Vec<(String, u64)>),
     /// The files of agents on this device, of a document that never leaves it.
     Sources,

@@ -143,6 +143,9 @@ impl Replica {
             }
             let is_over = check.files.is_empty() && check.reading.is_empty() && check.peers.values().all(|peer| peer.step == Step::Done);
             if is_over {
+                if check.task == (Task::Verify { repair: true }) {
+                    self.accept_losses(out);
+                }
                 if matches!(check.task, Task::Verify { .. }) {
                     let found = &mut check.found.damaged;
                     // What is damaged now says more than what was when the daemon started.

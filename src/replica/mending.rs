@@ -91,14 +91,24 @@ impl Replica {
             mended(loss) || doc.is_local() || self.library.is_outlived(doc)
         });
         let over: Vec<DocId> = over.map(|(doc, _)| doc.clone()).collect();
-        for doc in over {
-            let Some(loss) = self.mending.lacking.remove(&doc) else { continue };
-            let whose: Vec<String> = loss.from.iter().map(|(from, n)| format!("{n} changes from {}", self.name_of(from))).collect();
-            let gave = if whose.is_empty() { "no other device held more of it".to_owned() } else { whose.join(", ") };
-            out.note.push(Note::Mended { what: format!("document {doc}: {gave}") });
-            out.keep.push(Keep::Index { key: format!("{LACKING}{doc}"), value: None });
-            self.mending.restored.insert(doc, loss);
-        }
+        over.iter().for_each(|doc| self.close_loss(doc, out));
+    }
+
+    /// Somebody asked for a repair, and it has come to its end: what nobody in reach holds is not waited for any longer, nor where there is nobody else.
+    pub(super) fn accept_losses(&mut self, out: &mut Effects) {
+        let is_alone = self.others().next().is_none();
+        let over = self.mending.lacking.iter().filter(|(_, loss)| is_alone || !loss.asked.is_empty());
+        let over: Vec<DocId> = over.map(|(doc, _)| doc.clone()).collect();
+        over.iter().for_each(|doc| self.close_loss(doc, out));
+    }
+
+    fn close_loss(&mut self, doc: &DocId, out: &mut Effects) {
+        let Some(loss) = self.mending.lacking.remove(doc) else { return };
+        let whose: Vec<String> = loss.from.iter().map(|(from, n)| format!("{n} changes from {}", self.name_of(from))).collect();
+        let gave = if whose.is_empty() { "no other device held more of it".to_owned() } else { whose.join(", ") };
+        out.note.push(Note::Mended { what: format!("document {doc}: {gave}") });
+        out.keep.push(Keep::Index { key: format!("{LACKING}{doc}"), value: None });
+        self.mending.restored.insert(doc.clone(), loss);
     }
 
     fn name_of(&self, device: &DeviceId) -> String {
@@ -124,7 +134,10 @@ impl Replica {
     pub(super) fn lacking_warning(&self) -> Option<(String, Warning)> {
         let docs: Vec<&str> = self.mending.lacking.keys().map(DocId::as_str).collect();
         let what = format!("the disk damaged {}: what was lost of it has not come back from another device yet", docs.join(", "));
-        let fix = "hubless sync verify --repair, while another device is in reach".to_owned();
+        let fix = match self.others().next() {
+            Some(_) => "hubless sync verify --repair, while another device is in reach".to_owned(),
+            None => "hubless sync verify --repair, which says so for the last time; there is no other device that could have it".to_owned(),
+        };
         (!docs.is_empty()).then(|| ("lacking".to_owned(), Warning { what, fix: Some(fix) }))
     }
 }
@@ -145,8 +158,12 @@ mod tests {
     }
 
     /// What a check says is damaged, once it is over.
-    fn verify(node: &mut Node, mut t: u64) -> Vec<FileDamaged> {
-        let ask = Ask::Check { device: None, task: Task::Verify { repair: false } };
+    fn verify(node: &mut Node, t: u64) -> Vec<FileDamaged> {
+        check(node, t, false)
+    }
+
+    fn check(node: &mut Node, mut t: u64, repair: bool) -> Vec<FileDamaged> {
+        let ask = Ask::Check { device: None, task: Task::Verify { repair } };
         let mut out = node.step(t, Input::Ask(Asker(9), ask));
         loop {
             for doc in std::mem::take(&mut out.inspect) {
@@ -205,5 +222,19 @@ mod tests {
         talk(&mut a, &mut b, LinkId(2), 11_000, to_a, to_b, 1_000);
         let found = verify(&mut a, 11_100);
         assert_eq!(found.iter().map(|file| &file.repair).collect::<Vec<_>>(), [&Repair::Devices(Vec::new())]);
+    }
+
+    #[test]
+    fn who_is_alone_is_told_of_a_loss_until_it_asks_for_a_repair() {
+        let mut a = Node::new(1);
+        add(&mut a, 2, "of a alone");
+        let doc = a.kept.documents.keys().find(|doc| doc.collection() == Collection::Todos).expect("one").clone();
+        a.kept.documents.get_mut(&doc).expect("there").fill(0);
+        let _ = a.reopen(10_000);
+        let repairs = |found: Vec<FileDamaged>| found.into_iter().map(|file| file.repair).collect::<Vec<_>>();
+        assert_eq!(repairs(verify(&mut a, 10_100)), [Repair::No { lacks: true }]);
+        assert_eq!(repairs(check(&mut a, 10_200, true)), [Repair::Devices(Vec::new())]);
+        let _ = a.reopen(20_000);
+        assert_eq!((verify(&mut a, 20_100), a.r.view().warnings.contains_key("lacking")), (Vec::new(), false));
     }
 }
