@@ -173,8 +173,8 @@ fn a_name_that_is_nearly_right_comes_back_as_the_command_that_was_meant() {
     fix(&["agents", "--device", "atic"], "hubless agents --device attic");
     fix(&["agents", "show", "leoo"], "hubless agents show leo");
     fix(&["todos", "done", "retry budget"], &format!("hubless todos done {short}"));
-    assert!(home.run(&["stattus"]).err.contains("'status'"));
-    assert!(home.run(&["status", "--onelin"]).err.contains("'--oneline'"));
+    assert!(home.run(&["stattus"]).err.contains("did you mean  hubless status"));
+    assert!(home.run(&["status", "--onelin"]).err.contains("did you mean  hubless status --oneline"));
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn doctor_names_what_a_tool_writes_that_is_not_known() {
     assert!(plain.contains("hologram (2)") && !plain.contains('\u{1b}'), "{plain}");
     let meant = |line: &&str| line.contains("sources.claude.root") && !line.contains("! claude");
     assert_eq!(plain.lines().find(meant), None, "each tool has its own key");
-    assert!(plain.contains("sources.codex.root"), "{plain}");
+    assert!(plain.contains("not found here: codex, gemini") && plain.contains("sources.TOOL.root"), "{plain}");
     daemon.stop();
     let again = home.up();
     eventually(SOON, "the same after a restart", || kinds(&serde_json::from_str(&doctor()).ok()?).filter(|kinds| *kinds == told));

@@ -365,7 +365,7 @@ mod tests {
         let told = ask(&fleet, "/api/v3/devices", "");
         let names = column(&told, "name");
         assert_eq!(names, ["mbp-lena", "mac-mini"], "this device first");
-        let link = json!({"kind": "LAN", "address": "192.168.1.20:41733", "rttMs": 4, "bytesIn": 1200, "bytesOut": 310, "level": true, "skipped": 0});
+        let link = json!({"kind": "LAN", "address": "192.168.1.20:41733", "rttMs": 4, "bytesIn": 1200, "bytesOut": 310, "level": true, "documents": null, "skipped": 0});
         let mini = json!({"device": MINI, "shortId": MINI.short(), "name": "mac-mini", "platform": "linux", "thisDevice": false,
             "member": true, "reachable": true, "address": "192.168.1.20:41733", "link": link, "lastContact": "2026-03-02T14:02:05.000Z",
             "theyMiss": 0, "weMiss": 0, "clockSkewMs": 40, "lastError": null, "dials": [],
