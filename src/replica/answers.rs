@@ -6,7 +6,7 @@ use crate::model::ask::{Ask, Report, TodoAsk, TodoDeed};
 use crate::model::beat::{Beat, Reported, agent_key};
 use crate::model::effects::Effects;
 use crate::model::fact::FactKey;
-use crate::model::id::{ActId, AskId, Asker, DeviceId};
+use crate::model::id::{ActId, AskId, Asker, DeviceId, DocId};
 use crate::model::input::LinkAction;
 use crate::model::limits::{BEAT_FACT_EVERY_MS, FACT_BYTES_MAX, METADATA_BYTES_MAX};
 use crate::model::reply::{Code, Refusal, Reply};
@@ -220,13 +220,23 @@ impl Replica {
         let key = FactKey::Beat(beat.session, agent_key(&beat.agent));
         let name = format!("heartbeats/{}", self.me.device);
         let mut facts = vec![(key.clone(), saved::json(beat))];
-        // Only the last two documents are read: the next one begins with every beat that still counts.
         let stays = self.beat_stays(beat);
-        let live = self.showing.beats_of(self.me.device).filter(|b| b.state.is_alive() && self.beat_stays(b) == stays);
-        let live: Vec<_> = live.map(|b| (FactKey::Beat(b.session, agent_key(&b.agent)), saved::json(b))).collect();
-        let next = self.library.next_of(&shard(stays, &name));
-        facts.extend(live.into_iter().filter(|(other, _)| *other != key && next.is_none_or(|document| document.values(other).is_empty())));
+        let next = self.library.writable(&shard(stays, &name));
+        if next.as_ref().is_none_or(|next| !self.carried.contains(next)) {
+            facts.extend(self.left_behind(stays, next.as_ref()).into_iter().filter(|(other, _)| *other != key));
+        }
         self.write(&name, &facts, out);
+        self.carried.extend(next);
+    }
+
+    /// The beats that still count and are not in that document. Only the last two are read, so that each begins with all of them; a
+    /// crash amid that leaves some behind. It is looked at once for each document of a life: with thousands of sessions that go on, it
+    /// would cost more than all else.
+    fn left_behind(&mut self, stays: bool, next: Option<&DocId>) -> Vec<(FactKey, String)> {
+        let live = self.showing.beats_of(self.me.device).filter(|beat| beat.state.is_alive() && self.beat_stays(beat) == stays);
+        let live: Vec<_> = live.map(|beat| (FactKey::Beat(beat.session, agent_key(&beat.agent)), saved::json(beat))).collect();
+        let document = next.and_then(|next| self.library.settled(next));
+        live.into_iter().filter(|(key, _)| document.is_none_or(|document| document.values(key).is_empty())).collect()
     }
 
     fn todo(&mut self, ask: TodoAsk, now: Now, out: &mut Effects) -> Result<Reply, Refusal> {

@@ -10,7 +10,7 @@ use crate::model::batch::{Keep, Shelf};
 use crate::model::beat::Beat;
 use crate::model::effects::{Effects, Note};
 use crate::model::fact::FactKey;
-use crate::model::id::{ActId, DeviceId, Life, LinkId};
+use crate::model::id::{ActId, DeviceId, DocId, Life, LinkId};
 use crate::model::input::{Input, LinkAction};
 use crate::model::limits::SLEPT_MS;
 use crate::model::member::Fleet;
@@ -84,6 +84,8 @@ pub struct Replica {
     /// Sessions that were there before this daemon, found while everything is read for the first time.
     pub(super) backfilled: Vec<crate::model::id::SessionId>,
     pub(super) written_again: BTreeSet<String>,
+    /// Documents of our heartbeats that hold every beat that counts, or the next one does.
+    pub(super) carried: BTreeSet<DocId>,
     outdone: BTreeSet<FactKey>,
     outdone_beats: BTreeSet<AgentKey>,
     /// Beats of ours that somebody gave a number which none of ours will reach, with what was known before.
@@ -147,6 +149,7 @@ impl Replica {
             found_active: None,
             backfilled: Vec::new(),
             written_again: shelf.keys(WRITTEN_AGAIN).iter().filter_map(|key| Some(key.strip_prefix(WRITTEN_AGAIN)?.to_owned())).collect(),
+            carried: BTreeSet::new(),
             outdone: BTreeSet::new(),
             outdone_beats: BTreeSet::new(),
             planted: BTreeMap::new(),

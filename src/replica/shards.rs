@@ -86,7 +86,8 @@ impl Library {
     }
 
     /// The shard of `name` that this writer writes: the highest that is there, or the next when that one is full.
-    fn writable(&self, name: &str) -> Option<DocId> {
+    #[must_use]
+    pub fn writable(&self, name: &str) -> Option<DocId> {
         let heartbeats = name.contains("heartbeats/");
         let id = |k: u64| match (heartbeats, k) {
             (true, _) => DocId::parse(&format!("{name}/{k}")),
@@ -111,13 +112,6 @@ impl Library {
     /// is there now.
     pub fn outlive_by_the_next(&mut self, name: &str) {
         self.from.insert(name.to_owned(), self.newest_heartbeats(name) + 2);
-    }
-
-    /// The document that the next write into `shard` goes to, as far as it is there.
-    #[must_use]
-    pub fn next_of(&mut self, shard: &str) -> Option<&Document> {
-        let id = self.writable(shard)?;
-        self.settled(&id)
     }
 
     /// The facts of every document that is not told, as they stand there.
