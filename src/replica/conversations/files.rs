@@ -18,78 +18,32 @@ const PATH: &str = "s1-agent-s1.json";
 
 const LIST: &[u8] = br#"[{"content":"a","status":"completed","activeForm":"x"}]"#;
 
+/// The directory of lists holds the one of these tests.
+fn looked() -> Input {
+    let files = vec![Seen { path: PATH.into(), stat: stat() }];
+    Input::Source(SourceEvent::Looked { root: Root::CLAUDE_TODOS, base: "/t".into(), present: true, files, skipped: 0 })
+}
+
+/// That list, read whole.
+fn read() -> Input {
+    let (root, path) = (Root::CLAUDE_TODOS, PATH.into());
+    Input::Source(SourceEvent::Read { root, path, stat: stat(), offset: 0, bytes: LIST.into(), at_end: true })
+}
+
 #[test]
 fn lists_are_taken_in_though_transcripts_cannot_be_listed() {
     let mut a = Node::new(1);
-    let _ = a.step(
-        2,
-        Input::Source(SourceEvent::Looked {
-            root: Root::CLAUDE_TODOS,
-            base: "/t".into(),
-            present: true,
-            files: vec![Seen { path: PATH.into(), stat: stat() }],
-            skipped: 0,
-        }),
-    );
-    let _ = a.step(
-        3,
-        Input::Source(SourceEvent::Read {
-            root: Root::CLAUDE_TODOS,
-            path: PATH.into(),
-            stat: stat(),
-            offset: 0,
-            bytes: LIST.into(),
-            at_end: true,
-        }),
-    );
+    let _ = a.step(2, looked());
+    let _ = a.step(3, read());
     let _ = a.step(4, Input::Source(SourceEvent::Denied { root: Root::CLAUDE_PROJECTS, path: None, why: "EACCES".into() }));
-    let _ = a.step(
-        5,
-        Input::Source(SourceEvent::Looked {
-            root: Root::CLAUDE_TODOS,
-            base: "/t".into(),
-            present: true,
-            files: vec![Seen { path: PATH.into(), stat: stat() }],
-            skipped: 0,
-        }),
-    );
-    let out = a.step(
-        6,
-        Input::Source(SourceEvent::Read {
-            root: Root::CLAUDE_TODOS,
-            path: PATH.into(),
-            stat: stat(),
-            offset: 0,
-            bytes: LIST.into(),
-            at_end: true,
-        }),
-    );
-    println!("looks {:?}", out.look);
+    let _ = a.step(5, looked());
+    let _ = a.step(6, read());
     assert_eq!(a.r.view().todos.len(), 1);
 }
 
 #[test]
 fn after_a_rescan_a_file_that_was_read_is_not_read_for_ever() {
     let mut a = Node::new(1);
-    let looked = || {
-        Input::Source(SourceEvent::Looked {
-            root: Root::CLAUDE_TODOS,
-            base: "/t".into(),
-            present: true,
-            files: vec![Seen { path: PATH.into(), stat: stat() }],
-            skipped: 0,
-        })
-    };
-    let read = || {
-        Input::Source(SourceEvent::Read {
-            root: Root::CLAUDE_TODOS,
-            path: PATH.into(),
-            stat: stat(),
-            offset: 0,
-            bytes: LIST.into(),
-            at_end: true,
-        })
-    };
     let found = || Input::Source(SourceEvent::Found { root: Root::CLAUDE_PROJECTS, files: vec![("s1.jsonl".into(), None)] });
     let _ = a.step(2, looked());
     let _ = a.step(3, read());
