@@ -46,6 +46,7 @@ mod sources;
 mod status;
 mod status_watch;
 mod sync;
+mod tagging;
 mod todo_stats;
 mod todo_tables;
 mod todos;

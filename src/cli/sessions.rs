@@ -1,12 +1,13 @@
 //! `sessions`: runs of agents on all devices, the latest first.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::ages;
 use super::context::{Context, percent, target};
 use super::fields;
 use super::output::{Form, Out, Tint};
+use super::tagging::Tagging;
 use super::todo_tables;
 
 /// `hubless sessions`.
@@ -42,15 +43,8 @@ enum Verb {
 struct Tag {
     /// The session's id, the beginning of it, or the tool's own id
     id: String,
-    /// The tags
-    #[arg(required = true, value_name = "TAG")]
-    tags: Vec<String>,
-    /// Takes them away
-    #[arg(long)]
-    remove: bool,
-    /// The agent that does it
-    #[arg(long = "as", value_name = "NAME")]
-    agent: Option<String>,
+    #[command(flatten)]
+    tagging: Tagging,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
@@ -101,9 +95,7 @@ impl Sessions {
 
 impl Tag {
     fn run(self, context: &Context) -> anyhow::Result<()> {
-        let (deed, what) = if self.remove { ("untag", "untagged") } else { ("tag", "tagged") };
-        let path = format!("/api/v3/sessions/{}/{deed}", percent(&self.id));
-        let data = context.tell_as(self.agent.as_deref(), &path, &json!({"tags": self.tags}))?;
+        let (data, what) = self.tagging.tell(context, "sessions", &self.id)?;
         let title = fields::text(&data, "title").map(|title| format!(": {title}")).unwrap_or_default();
         let line = format!("✓ {} {what}{title}", fields::short(&fields::or_dash(&data, "id")));
         context.out.done(data, &line)

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::{Context, percent, target};
 use super::fields;
+use super::tagging::Tagging;
 use super::todo_stats::{figures, one};
 use super::todo_tables::{conflicts, history, list, ready};
 
@@ -150,15 +151,8 @@ struct Changes {
 struct Tag {
     /// The todo's id, or the beginning of it
     id: String,
-    /// The tags
-    #[arg(required = true, value_name = "TAG")]
-    tags: Vec<String>,
-    /// Takes them away
-    #[arg(long)]
-    remove: bool,
-    /// The agent that does it
-    #[arg(long = "as", value_name = "NAME")]
-    agent: Option<String>,
+    #[command(flatten)]
+    tagging: Tagging,
 }
 
 #[derive(Debug, Args)]
@@ -289,8 +283,7 @@ impl Edit {
 
 impl Tag {
     fn run(self, context: &Context) -> anyhow::Result<()> {
-        let (deed, what) = if self.remove { ("untag", "untagged") } else { ("tag", "tagged") };
-        let data = context.tell_as(self.agent.as_deref(), &path(&self.id, deed), &json!({"tags": self.tags}))?;
+        let (data, what) = self.tagging.tell(context, "todos", &self.id)?;
         let line = said(&data, what);
         context.out.done(data, &line)
     }
