@@ -21,6 +21,18 @@ impl Site {
     fn said(&self) -> u64 {
         (0..self.homes.len()).map(|host| self.lab.switch.passed(host).tcp).sum()
     }
+
+    /// Waits until nobody has said anything for a second.
+    fn falls_silent(&self) {
+        let (mut last, mut heard) = (self.said(), Since::now());
+        eventually(SOON, "a second in which nothing is said", || {
+            let now = self.said();
+            if now != last {
+                (last, heard) = (now, Since::now());
+            }
+            (heard.elapsed() >= Duration::from_secs(1)).then_some(())
+        });
+    }
 }
 
 /// Idles for a period, and a little: how many bytes that were, when the longest silence of it began, and how long it was.
@@ -58,7 +70,7 @@ fn an_excluded_project_sends_no_byte() {
     };
     // Where all begins: documents of what stays are made, and nobody waits for a confirmation.
     work(0, "secret-plans", "mole");
-    sleep(Duration::from_secs(2));
+    site.falls_silent();
     let (bytes, silence, longest) = idle(&site);
     assert!(bytes > 0 && longest > WORK + SAID * 2, "a link that idles says something now and then: {bytes} bytes, {longest:?} of silence");
     in_silence(silence);
