@@ -434,6 +434,38 @@ mod tests {
         }
     }
 
+    /// mdns-sd closes the channel of who does not read fast enough, without a word.
+    #[tokio::test]
+    async fn it_browses_again_when_its_channel_is_closed() {
+        let port = crate::network::testbed::silent_port().port();
+        let daemon = ServiceDaemon::new_with_port(port).expect("a responder");
+        let (inbox, mut told) = mpsc::channel(crate::model::limits::INBOX_MAX);
+        let plan = Plan { mdns: true, mdns_port: port, peers: vec![], clock: || crate::network::testbed::NOW_MS, interfaces: vec![] };
+        let secrets = fleet(1).secrets;
+        let mut around = Around { plan, port: 9, secrets, inbox, seen: BTreeMap::new(), told: None, heard: 0, echoed: false };
+        let ears = daemon.clone();
+        let tasks = TaskTracker::new();
+        let looking = tasks.spawn(async move { around.look(&ears, "aaaa", "bbbb").await });
+        let mut sights = async |at: &str| loop {
+            match timeout(crate::network::testbed::LIMIT, told.recv()).await {
+                Ok(Some(Input::Peer(PeerEvent::Sighted { addresses, .. }))) if addresses.iter().any(|a| a == at) => return,
+                Ok(Some(_)) => {}
+                other => panic!("{at} is not sighted: {other:?}"),
+            }
+        };
+        let node = |n| Node::with(n, fleet(1), |o| (o.mdns, o.mdns_port) = (true, port));
+        let mut b = node(1);
+        sights(&b.address().await).await;
+        daemon.stop_browse(SERVICE).expect("the channel is closed");
+        let mut c = node(2);
+        sights(&c.address().await).await;
+        for node in [b, c] {
+            node.stopped().await;
+        }
+        looking.abort();
+        drop(daemon.shutdown());
+    }
+
     /// The clock of a device that has been on for long.
     static HOURS: AtomicI64 = AtomicI64::new(0);
 
