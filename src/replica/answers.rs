@@ -123,7 +123,7 @@ impl Replica {
         // if what it is at stays the same.
         let goes_on = matches!(report.source, "hook" | "webhook") && report.state == Some(Reported::Working);
         self.presences.report(beat.clone(), said.boot_ms, transition || goes_on);
-        self.showing.presence_changed(&self.me.device, &self.presences);
+        self.showing.agent_changed(&key);
         if durable {
             self.write_beat(&beat, out);
         }

@@ -158,9 +158,9 @@ impl Replica {
     /// Who was asked for and is not there is gone.
     pub(super) fn learn_who_lives(&mut self, alive: &[u32], held: &[(Root, RelPath, u32)], now: Now, out: &mut Effects) {
         let Some((pids, files)) = self.living.asked.take() else { return };
-        let holder = |at: &At| held.iter().find(|(root, path, _)| (*root, path) == (at.0, &at.1)).map(|(_, _, pid)| *pid);
+        let holders: BTreeMap<(Root, &RelPath), u32> = held.iter().rev().map(|(root, path, pid)| ((*root, path), *pid)).collect();
+        let holder = |at: &At| holders.get(&(at.0, &at.1)).copied();
         let beats: Vec<Beat> = self.living_beats().cloned().collect();
-        let mut changed = false;
         for beat in beats {
             let file = self.living.files.get(&beat.session).filter(|at| files.contains(*at));
             let holder = file.and_then(holder);
@@ -183,13 +183,10 @@ impl Replica {
             if lives {
                 let key = AgentKey { device: self.me.device, agent: agent_key(&beat.agent), session: beat.session };
                 self.presences.sign(&key, &beat, now.boot_ms);
-                changed = true;
+                self.showing.agent_changed(&key);
             } else {
                 self.end(beat.session, "inferred", beat.counts, now.wall_ms, now, out);
             }
-        }
-        if changed {
-            self.showing.presence_changed(&self.me.device, &self.presences);
         }
     }
 
@@ -292,7 +289,7 @@ impl Replica {
         let due = self.showing.beat(&key).is_none_or(|last| at.saturating_sub(last.at) >= every || last.at > at);
         let age = Millis::try_from(now.wall_ms.saturating_sub(at)).unwrap_or(0);
         self.presences.sight(beat.clone(), now.boot_ms.saturating_sub(age), transition, now.boot_ms);
-        self.showing.presence_changed(&self.me.device, &self.presences);
+        self.showing.agent_changed(&key);
         if transition || due {
             self.write_beat(&beat, out);
             self.learn_changed(now);
@@ -305,11 +302,12 @@ impl Replica {
             return;
         }
         let beat = Beat { rev: last.rev.max(self.written(last)) + 1, counts, ..last.clone() };
-        match self.presences.own().get(&super::presence::key_of(&beat)).map(|alive| alive.sign) {
+        let key = super::presence::key_of(&beat);
+        match self.presences.own().get(&key).map(|alive| alive.sign) {
             // Said while it lives, and written with its next word.
             Some(sign) => {
                 self.presences.sight(beat, sign, false, now.boot_ms);
-                self.showing.presence_changed(&self.me.device, &self.presences);
+                self.showing.agent_changed(&key);
             }
             None => {
                 self.write_beat(&beat, out);
@@ -373,10 +371,10 @@ impl Replica {
         for beat in beats {
             let beat = Beat { rev: beat.rev + 1, state, since: at, at: at.max(beat.at), counts: counts.or(beat.counts), ..beat };
             self.presences.report(beat.clone(), now.boot_ms, true);
+            self.showing.agent_changed(&super::presence::key_of(&beat));
             self.write_beat(&beat, out);
         }
         self.learn_changed(now);
-        self.showing.presence_changed(&self.me.device, &self.presences);
     }
 
     /// Writes that a session is over; the same end twice is one.

@@ -229,6 +229,11 @@ impl Showing {
         self.stale_agents.insert(self.shown_key(key));
     }
 
+    /// One agent gave a sign of life, or will give none any more: it is judged again, and nobody beside it.
+    pub fn agent_changed(&mut self, key: &AgentKey) {
+        self.row(key);
+    }
+
     /// Presence of a device changed: its agents are judged again.
     pub fn presence_changed(&mut self, device: &DeviceId, presences: &Presences) {
         let known = self.view.agents.keys().filter(|key| key.device == *device).cloned();
