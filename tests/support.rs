@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::UdpSocket;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -171,12 +171,26 @@ impl Home {
         fs::rename(&beside, path).expect("renamed");
     }
 
-    /// Replaces the todo file of a session's main thread.
+    /// Waits until what is written from now on is stamped later than what was said before: a file system stamps by the system's tick,
+    /// which is some milliseconds old (4 at 250 Hz).
+    fn tick(&self) {
+        let (begun, probe) = (wall_ms(), self.dir.path().join(".tick"));
+        let stamp = || {
+            fs::write(&probe, "x").expect("written");
+            let meta = fs::metadata(&probe).expect("it is there");
+            (meta.mtime() * 1_000 + meta.mtime_nsec() / 1_000_000 > begun).then_some(())
+        };
+        eventually(SOON, "the file system's clock goes on", stamp);
+        fs::remove_file(&probe).expect("removed");
+    }
+
+    /// Replaces the todo file of a session's main thread, later than all that was said before.
     pub(crate) fn list(&self, session: &str, items: &[(&str, &str)]) {
         let items: Vec<Value> = items
             .iter()
             .map(|(content, status)| serde_json::json!({"content": content, "status": status, "activeForm": content}))
             .collect();
+        self.tick();
         self.write(&self.list_path(session), Value::from(items).to_string());
     }
 
