@@ -11,7 +11,7 @@ use hubless::model::view::AgentState;
 use hubless::rules::members;
 
 use super::super::chance::Chance;
-use super::super::plan::{DiskFault, Word};
+use super::super::plan::{DiskFault, Moment, Word};
 use super::super::world::{MS, World};
 use super::{SECOND, add, add_without_waiting, cut_off, done, end, general, join_up, noise, ok, revoke, state, wait, world};
 
@@ -247,22 +247,61 @@ fn five_devices_each_away_at_random_for_a_week() {
     }
 }
 
+/// So many beats that the next one begins a new document, whose name is given.
+fn beat_to_the_end_of_a_document(world: &mut World) -> DocId {
+    world.beat(0, 1, Word::Waiting);
+    wait(world, 1);
+    for n in 2..HEARTBEAT_CHANGES_MAX {
+        world.beat(0, 0, Word::Working(u8::try_from(n % 250).expect("small")));
+        if n % 50 == 0 {
+            wait(world, 1);
+        }
+    }
+    wait(world, 1);
+    DocId::parse(&format!("heartbeats/{}/2", world.devices[0].id)).expect("a good name")
+}
+
+fn beats_in(world: &World, d: usize, document: &DocId) -> usize {
+    world.devices[d].replica.as_ref().expect("it runs").library().get(document).map_or(0, |document| document.keys().len())
+}
+
 #[test]
 fn heartbeats_begin_a_new_document() {
     let mut world = world(2);
-    world.beat(0, 1, Word::Waiting);
-    wait(&mut world, 1);
-    for n in 0..=HEARTBEAT_CHANGES_MAX {
-        world.beat(0, 0, Word::Working(u8::try_from(n % 250).expect("small")));
-        if n % 50 == 0 {
-            wait(&mut world, 1);
-        }
+    let second = beat_to_the_end_of_a_document(&mut world);
+    assert_eq!(beats_in(&world, 0, &second), 0, "the first one is not full yet");
+    for n in 0..3 {
+        world.beat(0, 0, Word::Working(n));
     }
     wait(&mut world, 5);
-    let second = DocId::parse(&format!("heartbeats/{}/2", world.devices[0].id)).expect("a good name");
     for d in 0..2 {
-        let document = world.devices[d].replica.as_ref().expect("it runs").library().get(&second).expect("it has begun");
-        assert_eq!(document.keys().len(), 2, "it began with every beat that still counts");
+        assert_eq!(beats_in(&world, d, &second), 2, "it began with every beat that still counts");
+    }
+    end(&mut world);
+}
+
+#[test]
+fn crashes_amid_the_first_words_of_a_heartbeat_document() {
+    let mut world = world(2);
+    let second = beat_to_the_end_of_a_document(&mut world);
+    world.beat(0, 0, Word::Working(1));
+    world.beat(0, 0, Word::Working(2));
+    let mut lost = 0;
+    for n in 3..15 {
+        world.devices[0].armed = Some((Moment::AmidKeep, 10));
+        world.beat(0, 0, Word::Working(n));
+        wait(&mut world, 2);
+        // All that it begins with is one change, so that it is there or is not.
+        let begun = beats_in(&world, 0, &second);
+        assert!(begun == 0 || begun == 2, "{begun} of the two beats that count are in it");
+        lost += u64::from(begun == 0);
+    }
+    assert!((1..12).contains(&lost), "{lost} of 12 crashes left nothing of it");
+    world.devices[0].armed = None;
+    world.beat(0, 0, Word::Working(20));
+    wait(&mut world, 5);
+    for d in 0..2 {
+        assert_eq!(beats_in(&world, d, &second), 2, "it began with every beat that still counts");
     }
     end(&mut world);
 }
