@@ -213,10 +213,11 @@ impl Browser {
         self.browser_command("Emulation.setEmulatedMedia", &features);
     }
 
-    /// Shows the page as it would be printed, or on the screen again.
+    /// Shows the page as it would be printed by who has a dark screen, or on the screen again.
     #[track_caller]
     pub(crate) fn media(&self, media: &str) {
-        self.browser_command("Emulation.setEmulatedMedia", &json!({"media": media}));
+        let features = json!([{"name": "prefers-color-scheme", "value": if media == "print" { "dark" } else { "light" }}]);
+        self.browser_command("Emulation.setEmulatedMedia", &json!({"media": media, "features": features}));
     }
 
     /// Bytes of the script's memory that are in use, after what nobody holds was let go.

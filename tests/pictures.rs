@@ -107,6 +107,26 @@ fn keep(browser: &Browser, name: &str) {
     browser.scheme("light");
 }
 
+/// On paper: dark words on nothing, whatever the screen's theme is, nothing that could only be pressed, and nothing cut off.
+fn print(browser: &Browser) {
+    browser.size(794, 1_123);
+    browser.media("print");
+    browser.picture(&folder().join("busy-print.png"), 2_600);
+    let said = "document.querySelector('main').innerText";
+    let pressed = "[...document.querySelectorAll('nav, button, .help, .copy, .skip, footer')].filter(e => e.getClientRects().length).map(e => e.outerHTML.slice(0, 120))";
+    let wide = "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest('svg, .vh')).map(e => e.outerHTML.slice(0, 120))";
+    let light = "[...document.querySelectorAll('h1, h2, main li, main td, main p')].filter(e => Math.max(...getComputedStyle(e).color.match(/[0-9.]+/g).slice(0, 3)) > 160).map(e => e.outerHTML.slice(0, 120))";
+    let paper = "[document.body, document.documentElement].map(e => getComputedStyle(e).backgroundColor)";
+    assert_eq!(browser.run(&format!("return {pressed}")), json!([]), "what can only be pressed is not printed");
+    assert_eq!(browser.run(&format!("return {wide}")), json!([]), "nothing is cut off at the edge of the paper");
+    assert_eq!(browser.run(&format!("return {light}")), json!([]), "all words can be read on white");
+    assert_eq!(browser.run(&format!("return {paper}")), json!(["rgba(0, 0, 0, 0)", "rgba(0, 0, 0, 0)"]), "no ink is spent on the ground");
+    for words in ["evox", "AGT-280", "Rotate the staging key"] {
+        assert!(browser.run(&format!("return {said}.includes('{words}')")) == json!(true), "{words} is printed");
+    }
+    browser.media("");
+}
+
 #[test]
 fn every_state_fits_every_window() {
     let Some(browser) = Browser::start("every_state_fits_every_window") else { return };
@@ -154,10 +174,7 @@ fn every_state_fits_every_window() {
     browser.until(SOON, "/synced/.test(document.querySelector('#devices').innerText) && !/not paired/.test(document.body.innerText)");
     keep(&browser, "busy");
     browser.picture(&folder().join("readme.png"), 1_000);
-    browser.size(794, 1_123);
-    browser.media("print");
-    browser.picture(&folder().join("busy-print.png"), 2_600);
-    browser.media("");
+    print(&browser);
     browser.size(360, 760);
     browser.scheme("dark");
     browser.picture(&folder().join("phone.png"), 760);
