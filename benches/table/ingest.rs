@@ -37,6 +37,8 @@ pub(crate) struct Desk {
     pub(crate) replica: Replica,
     store: Store,
     root: PathBuf,
+    /// What was asked and is not answered yet.
+    waiting: VecDeque<Look>,
     /// Milliseconds of the longest step so far: for as long nobody else is heard.
     pub(crate) longest: f64,
 }
@@ -44,24 +46,35 @@ pub(crate) struct Desk {
 impl Desk {
     /// Opens both and carries out what the opening asks, so all files are read.
     pub(crate) fn open(dir: &Path, root: &Path) -> Desk {
+        let mut desk = Desk::with_todos(dir, root);
+        desk.finish(Effects::default());
+        desk
+    }
+
+    /// Opens both and carries out what the opening asks, until nothing but transcripts is left to be read.
+    fn with_todos(dir: &Path, root: &Path) -> Desk {
         let store = store(dir);
         let life = Life { counter: store.begin_life().expect("a life"), nonce: 7 };
         let (replica, first) = Replica::open(identity(1), life, clock::now(), &store);
-        let mut desk = Desk { replica, store, root: root.to_owned(), longest: 0.0 };
-        desk.finish(first);
+        let mut desk = Desk { replica, store, root: root.to_owned(), waiting: VecDeque::new(), longest: 0.0 };
+        desk.take_turns(first, |look| matches!(look, Look::Follow { .. }));
         desk
     }
 
     /// Keeps a turn, then answers its looks, until nothing is asked any more.
     fn finish(&mut self, first: Effects) {
-        let mut waiting = VecDeque::new();
+        self.take_turns(first, |_| false);
+    }
+
+    /// Keeps a turn, then answers its looks, until nothing is asked any more but what may wait.
+    fn take_turns(&mut self, first: Effects, may_wait: impl Fn(&Look) -> bool) {
         let mut turn = first;
         loop {
             if !turn.keep.is_empty() {
                 self.store.keep(&turn.keep).expect("room on the disk");
             }
-            waiting.extend(turn.look);
-            if waiting.is_empty() {
+            self.waiting.extend(turn.look);
+            if self.waiting.iter().all(&may_wait) {
                 return;
             }
             turn = Effects::default();
@@ -69,7 +82,8 @@ impl Desk {
                 if turn.keep.bytes() > TURN_BYTES_MAX {
                     break;
                 }
-                let Some(look) = waiting.pop_front() else { break };
+                let next = self.waiting.iter().position(|look| !may_wait(look));
+                let Some(look) = next.and_then(|at| self.waiting.remove(at)) else { break };
                 let heard = Input::Source(answer(&self.root, look));
                 turn.absorb(self.step(clock::now(), heard));
             }
@@ -188,15 +202,24 @@ fn parse_all(root: &Path) -> usize {
     names(&dir).into_iter().map(parse).sum()
 }
 
-/// Ingests a whole set into an empty store, `times` times. What it takes to forget all of it again is not counted: a daemon keeps it.
-fn cold(base: &Path, set: &TodoSet, size: Size, times: usize) -> (Samples, Samples) {
+/// What a set costs that is ingested into an empty store.
+struct Cold {
+    /// Until all todo files are shown, each in its session and project.
+    todos: (Samples, Samples),
+    /// What the transcripts of their sessions take afterwards.
+    transcripts: Samples,
+}
+
+/// Ingests a whole set, `times` times. What it takes to forget all of it again is not counted: a daemon keeps it.
+fn cold(base: &Path, set: &TodoSet, size: Size, times: usize) -> Cold {
     let mut desks = Vec::with_capacity(times);
-    let samples = each_on_cpu(times, |n| desks.push(Desk::open(&base.join(format!("cold-{}-{n}", size.files)), &set.root)));
-    for desk in desks {
+    let todos = each_on_cpu(times, |n| desks.push(Desk::with_todos(&base.join(format!("cold-{}-{n}", size.files)), &set.root)));
+    for desk in &desks {
         assert_eq!(desk.replica.view().todos.len(), size.groups, "every group is shown");
         assert_eq!(desk.replica.view().sessions.len(), size.files, "every session is known");
     }
-    samples
+    let (_, transcripts) = each_on_cpu(times, |n| desks[n].finish(Effects::default()));
+    Cold { todos, transcripts }
 }
 
 /// Time on a core that saving a cold set afresh takes afterwards, and the longest step of it.
@@ -255,11 +278,12 @@ const ON_CPU: &str = "the same, time on a core";
 /// The rows of the set that the replaced script was measured with.
 pub(crate) fn rows(base: &Path) -> Vec<Row> {
     let set = TodoSet::write(&base.join("set"), SET);
-    let ((whole, on_cpu), floor) = (cold(base, &set, SET, 9), plain(&set, 9));
+    let (Cold { todos: (whole, on_cpu), transcripts }, floor) = (cold(base, &set, SET, 9), plain(&set, 9));
     let (changed, synced) = one_changed(base, &set);
     vec![
         Row::new(sized(SET), Unit::Ms, whole).target(60.0, None).floor(FLOOR, floor),
         Row::new(ON_CPU, Unit::Ms, on_cpu).floor(FLOOR, floor),
+        Row::new("the 264 transcripts of their sessions after that, time on a core", Unit::Ms, transcripts),
         Row::new("one of the 264 files changed", Unit::Ms, changed)
             .with_tail()
             .target(5.0, None)
@@ -270,11 +294,12 @@ pub(crate) fn rows(base: &Path) -> Vec<Row> {
 /// The row of a large set.
 pub(crate) fn large(base: &Path) -> Vec<Row> {
     let set = TodoSet::write(&base.join("large"), LARGE);
-    let ((whole, on_cpu), floor) = (cold(base, &set, LARGE, 3), plain(&set, 3));
+    let (Cold { todos: (whole, on_cpu), transcripts }, floor) = (cold(base, &set, LARGE, 3), plain(&set, 3));
     let (tidy, step) = tidied(base, &set, LARGE);
     vec![
         Row::new(sized(LARGE), Unit::Ms, whole).target(1_000.0, None).floor(FLOOR, floor),
         Row::new(ON_CPU, Unit::Ms, on_cpu).floor(FLOOR, floor),
+        Row::new("the 10000 transcripts of their sessions after that, time on a core", Unit::Ms, transcripts),
         Row::new("their documents saved afresh, 5 s later, time on a core", Unit::Ms, tidy),
         Row::new("the longest step of that", Unit::Ms, step),
         Row::new("one list of 10000 items, cold: the longest step", Unit::Ms, long_list(base)),
