@@ -3,6 +3,7 @@
 //! It holds timestamps and judgements, never ages: ages are computed where they are shown. Every wall time is in
 //! milliseconds since 1970; those named `…_here` are by this device's clock at the moment it heard.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -191,6 +192,8 @@ pub struct AroundView {
     pub used: Vec<String>,
     /// Those that are passed over, since their names are those of containers, bridges and tunnels.
     pub skipped: Vec<String>,
+    /// Our own addresses, each with how many of its first bits are those of its subnet.
+    pub subnets: Vec<(IpAddr, u8)>,
     /// Whether mDNS is switched on.
     pub mdns: bool,
     /// Answers about hubless that mDNS has brought, our own among them.

@@ -177,11 +177,13 @@ fn name() -> Option<String> {
 
 /// Our interfaces, used and passed over.
 fn surroundings(wanted: &[String], mdns: bool) -> AroundView {
-    let mut names: Vec<String> = interfaces::all().into_iter().map(|interface| interface.name).collect();
+    let all = interfaces::all();
+    let subnets = interfaces::subnets(&all);
+    let mut names: Vec<String> = all.into_iter().map(|interface| interface.name).collect();
     names.sort();
     names.dedup();
     let (skipped, used) = names.into_iter().partition(|name| interfaces::is_skipped(name, wanted));
-    AroundView { used, skipped, mdns, ..AroundView::default() }
+    AroundView { used, skipped, subnets, mdns, ..AroundView::default() }
 }
 
 struct Around {

@@ -53,6 +53,18 @@ pub(crate) fn listening(all: &[Interface], wanted: &[String], port: u16) -> Vec<
     ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
 }
 
+/// Our own addresses, each with how many of its first bits are those of its subnet.
+pub(crate) fn subnets(all: &[Interface]) -> Vec<(IpAddr, u8)> {
+    let of = |i: &Interface| match &i.addr {
+        IfAddr::V4(ours) => (IpAddr::V4(ours.ip), ours.prefixlen),
+        IfAddr::V6(ours) => (IpAddr::V6(ours.ip), ours.prefixlen),
+    };
+    let mut subnets: Vec<(IpAddr, u8)> = all.iter().map(of).collect();
+    subnets.sort_unstable();
+    subnets.dedup();
+    subnets
+}
+
 /// How near an address is: 0 this machine, 1 a subnet of ours, 2 elsewhere.
 pub(crate) fn distance(all: &[Interface], ip: IpAddr) -> u8 {
     if ip.is_loopback() {

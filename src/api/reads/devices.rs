@@ -1,5 +1,7 @@
 //! Devices, and the way to them, as JSON. Unknown is `null`, never 0 and never a dash.
 
+use std::net::{IpAddr, SocketAddr};
+
 use serde_json::{Value, json};
 
 use super::envelope::{Answer, iso, iso_or_null};
@@ -22,7 +24,7 @@ pub(crate) fn device(view: &View, device: &DeviceView) -> Value {
         "member": device.member,
         "reachable": device.reachable,
         "address": device.link.as_ref().map(|link| link.address.clone()),
-        "link": device.link.as_ref().map(link),
+        "link": device.link.as_ref().map(|of| link(view.around.as_ref(), of)),
         "lastContact": iso_or_null(device.last_contact_here),
         "theyMiss": device.they_miss,
         "weMiss": device.we_miss,
@@ -53,21 +55,35 @@ fn flow(flow: &FlowView) -> Value {
     })
 }
 
-/// What kind of way an address is: this machine, a local network, the addresses that VPNs give out (100.64.0.0/10, RFC 6598), or farther.
-fn kind(address: &str) -> &'static str {
-    let Ok(address) = address.parse::<std::net::SocketAddr>() else { return "unknown" };
-    match address.ip().to_canonical() {
-        ip if ip.is_loopback() => "loopback",
-        std::net::IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64 => "VPN",
-        std::net::IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => "LAN",
-        std::net::IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => "LAN",
-        std::net::IpAddr::V4(_) | std::net::IpAddr::V6(_) => "WAN",
+/// What kind of way an address is: this machine, the addresses that VPNs give out (100.64.0.0/10, RFC 6598), a local network, or farther. A
+/// subnet of ours is local whatever its numbers are: at home those of IPv6 are public.
+fn kind(around: Option<&AroundView>, address: &str) -> &'static str {
+    let Ok(address) = address.parse::<SocketAddr>() else { return "unknown" };
+    let ip = address.ip().to_canonical();
+    let subnets = around.map_or(&[][..], |around| &around.subnets);
+    match ip {
+        ip if ip.is_loopback() || subnets.iter().any(|(ours, _)| *ours == ip) => "loopback",
+        IpAddr::V4(ip) if ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64 => "VPN",
+        ip if subnets.iter().any(|subnet| is_within(ip, *subnet)) => "LAN",
+        IpAddr::V4(ip) if ip.is_private() || ip.is_link_local() => "LAN",
+        IpAddr::V6(ip) if ip.is_unique_local() || ip.is_unicast_link_local() => "LAN",
+        IpAddr::V4(_) | IpAddr::V6(_) => "WAN",
     }
 }
 
-fn link(link: &LinkView) -> Value {
+/// Whether an address is in the subnet of one of ours.
+fn is_within(ip: IpAddr, (ours, bits): (IpAddr, u8)) -> bool {
+    let equal = match (ip, ours) {
+        (IpAddr::V4(ip), IpAddr::V4(ours)) => (ip.to_bits() ^ ours.to_bits()).leading_zeros(),
+        (IpAddr::V6(ip), IpAddr::V6(ours)) => (ip.to_bits() ^ ours.to_bits()).leading_zeros(),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
+    };
+    bits > 0 && equal >= u32::from(bits)
+}
+
+fn link(around: Option<&AroundView>, link: &LinkView) -> Value {
     json!({
-        "kind": kind(&link.address),
+        "kind": kind(around, &link.address),
         "address": link.address,
         "rttMs": link.rtt_ms,
         "bytesIn": link.bytes_in,
@@ -234,4 +250,34 @@ pub(crate) fn source(name: &str, source: &SourceView) -> Value {
         "unknownKinds": source.unknown,
         "error": source.error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_is_named_by_where_it_leads() {
+        let ours = |ip: &str, bits| (ip.parse::<IpAddr>().expect("an address"), bits);
+        let subnets =
+            vec![ours("127.0.0.1", 8), ours("198.51.100.7", 24), ours("2001:db8:1::7", 64), ours("100.70.0.1", 32), ours("192.0.2.9", 0)];
+        let around = AroundView { subnets, ..AroundView::default() };
+        for (address, expected) in [
+            ("127.0.0.1:4826", "loopback"),
+            ("[::1]:4826", "loopback"),
+            ("198.51.100.7:4826", "loopback"),
+            ("[2001:db8:1::7]:4826", "loopback"),
+            ("100.70.0.2:4826", "VPN"),
+            ("198.51.100.200:4826", "LAN"),
+            ("[2001:db8:1::99]:4826", "LAN"),
+            ("10.1.2.3:4826", "LAN"),
+            ("[fd00::1]:4826", "LAN"),
+            ("198.51.101.7:4826", "WAN"),
+            ("[2001:db8:2::7]:4826", "WAN"),
+            ("somewhere", "unknown"),
+        ] {
+            assert_eq!(kind(Some(&around), address), expected, "{address}");
+        }
+        assert_eq!(kind(None, "198.51.100.200:4826"), "WAN");
+    }
 }
