@@ -84,6 +84,12 @@ fn a_copy_of_a_disk_has_its_holes() {
     ends_well(include_str!("cases/a-copy-of-a-disk-with-a-hole.txt"));
 }
 
+/// A member said where a session of ours works, then we began to exclude, and its word passed for ours after the start.
+#[test]
+fn a_members_word_from_before_the_exclusion_lets_nothing_go() {
+    ends_well(include_str!("cases/placed-by-a-member-before-it-was-excluded.txt"));
+}
+
 /// A case that no test runs guards nothing.
 #[test]
 fn every_case_is_run() {

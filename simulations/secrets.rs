@@ -176,7 +176,7 @@ impl World {
         self.ask(0, Ask::Todo(TodoAsk { what, agent, key: (how == 1).then(|| format!("key {}", self.askers)) }));
     }
 
-    /// A member says of a session of the first device, which was told of, that it works elsewhere.
+    /// A member says of a session of the first device, which was told of, that it works elsewhere; or even that it is another device's.
     fn forge(&mut self, pick: u8) {
         let Some(replica) = self.devices[0].replica.as_ref() else { return };
         let documents = replica.library().iter().filter(|(id, _)| !id.is_local());
@@ -185,6 +185,9 @@ impl World {
         let Some((doc, document, key)) = told.get(usize::from(pick) % told.len().max(1)) else { return };
         let Some(mut fact) = document.values(key).first().and_then(|value| serde_json::from_str::<SessionFact>(value).ok()) else { return };
         (fact.rev, fact.project, fact.cwd, fact.parent) = (fact.rev + 5, Some("x".into()), None, None);
+        if pick % 2 == 1 {
+            fact.device = self.devices[1].id;
+        }
         let (doc, key) = (doc.clone(), key.clone());
         let mut actor = [0; 16];
         actor.copy_from_slice(&Chance::of(self.seed, "forger", self.wires_made).bytes(16));
@@ -220,7 +223,9 @@ impl World {
         for session in view.staying.keys().filter_map(|session| view.sessions.get(session)) {
             let fact = &session.fact;
             let is_open = fact.cwd.as_ref().is_some_and(|cwd| PLACES[..usize::from(OPEN)].contains(&cwd.json()));
-            let waits = fact.parent.is_some_and(|parent| !view.sessions.contains_key(&parent) || view.staying.contains_key(&parent));
+            // A parent is known by our own word alone.
+            let is_known = |parent| view.sessions.get(&parent).is_some_and(|session| session.fact.device == fact.device);
+            let waits = fact.parent.is_some_and(|parent| !is_known(parent) || view.staying.contains_key(&parent));
             if is_open && !waits && fact.agent.json() != "mole" {
                 return Err(Broken::new("S14", format!("device 0 keeps what need not stay: {fact:?}")));
             }

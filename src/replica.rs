@@ -48,6 +48,7 @@ mod runs;
 #[cfg(test)]
 mod samples;
 mod saying;
+mod seal;
 mod shards;
 pub mod silence;
 mod staying;

@@ -16,13 +16,15 @@ use super::staying::{Why, shard};
 impl Replica {
     /// Writes facts that belong together into the shard of that name, or here only: the rule decides ([`super::staying`]).
     pub(super) fn write(&mut self, name: &str, facts: &[(FactKey, String)], out: &mut Effects) {
-        for shard in if facts.is_empty() { Vec::new() } else { self.shards(name, facts) } {
-            self.write_into(&shard, facts, out);
+        let facts: Vec<_> = facts.iter().cloned().map(|fact| self.staying.seal.put(fact)).collect();
+        for shard in if facts.is_empty() { Vec::new() } else { self.shards(name, &facts) } {
+            self.write_into(&shard, &facts, out);
         }
     }
 
     /// Takes one fact in that is written at the end of the step, where the rule decides. `true`: whoever gives it is to learn it.
     pub(super) fn gather(&mut self, name: &str, fact: (FactKey, String)) -> bool {
+        let fact = self.staying.seal.put(fact);
         if !self.fits(&fact) {
             return false;
         }

@@ -18,7 +18,7 @@ use crate::model::id::{ActId, DeviceId, ItemId, SessionId, TodoId};
 use crate::model::leaving::{Exclude, Stays};
 use crate::model::member::AgentName;
 use crate::model::message::Presence;
-use crate::model::session::SessionFact;
+use crate::model::session::{SessionFact, session_id};
 use crate::model::text::Foreign;
 use crate::model::time::Now;
 use crate::model::todo::{ActFact, Deed, List, TodoFact};
@@ -30,6 +30,7 @@ use super::facts::Facts;
 use super::identity::Identity;
 use super::machine::Replica;
 use super::saved::{self, Noun};
+use super::seal::Seal;
 
 /// Before the name of a document that stays.
 pub(super) const LOCAL: &str = "local/";
@@ -58,7 +59,9 @@ pub(super) struct Staying {
     pub(super) said: BTreeMap<SessionId, SessionFact>,
     /// Whom this installation has been.
     selves: BTreeSet<DeviceId>,
-    /// Sessions of ours of which only others told since the start.
+    /// What we write of our sessions is known by it.
+    pub(super) seal: Seal,
+    /// Sessions of which what is known is nobody's own word: it names us without our seal, or is under a name that is not its own.
     pub(super) strange: BTreeSet<SessionId>,
     /// Who works for whom.
     children: BTreeMap<SessionId, BTreeSet<SessionId>>,
@@ -91,6 +94,7 @@ impl Staying {
             sessions: Arc::default(),
             said,
             selves,
+            seal: Seal::of(&me.signing),
             strange: BTreeSet::new(),
             children: BTreeMap::new(),
             items: BTreeSet::new(),
@@ -190,7 +194,9 @@ impl Replica {
     pub(super) fn why_session(&self, session: SessionId) -> Option<Why> {
         match (self.own_session(&session), self.showing.session(&session)) {
             (Some(fact), _) => self.why_fact(fact),
-            (None, Some(fact)) if !self.staying.selves.contains(&fact.device) => self.staying.why_project(fact.project.as_deref()),
+            (None, Some(fact)) if !self.staying.selves.contains(&fact.device) && !self.staying.strange.contains(&session) => {
+                self.staying.why_project(fact.project.as_deref())
+            }
             (None, _) => Some(Why::Session(session)),
         }
     }
@@ -284,8 +290,23 @@ impl Replica {
 impl Replica {
     /// A session's fact is about to be learnt; `foreign`: others brought it.
     pub(super) fn note_strange(&mut self, session: SessionId, foreign: bool) {
-        if foreign && !self.staying.exclude.is_empty() && self.showing.session(&session).is_none() {
+        let Some(joined) = self.library.facts().get(&FactKey::Session(session)).filter(|_| !self.staying.exclude.is_empty()) else {
+            return;
+        };
+        let value = joined.shown();
+        let Some(Noun::Session(_, fact)) = saved::read(&FactKey::Session(session), value) else { return };
+        let is_strange = if fact.device == self.me.device {
+            !self.staying.seal.is_on(&session, &fact, value)
+        } else if self.staying.selves.contains(&fact.device) {
+            // Under another key than ours: what stood here when we started counts.
+            foreign && self.showing.session(&session).is_none_or(|known| *known != fact)
+        } else {
+            session != session_id(&fact.device, &fact.tool, fact.tool_session.json())
+        };
+        if is_strange {
             self.staying.strange.insert(session);
+        } else {
+            self.staying.strange.remove(&session);
         }
     }
 
