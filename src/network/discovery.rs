@@ -68,23 +68,18 @@ impl Discovery {
                 }
             });
         }
-        if !plan.mdns {
-            let (inbox, around) = (inbox.clone(), surroundings(&plan.interfaces, false));
-            tasks.spawn(async move { drop(inbox.send(Input::Peer(PeerEvent::Around(around))).await) });
-        }
-        if plan.mdns {
-            let around = Around {
-                plan: plan.clone(),
-                port,
-                secrets: fleet.secrets.clone(),
-                inbox: inbox.clone(),
-                seen: BTreeMap::new(),
-                told: None,
-                heard: 0,
-                echoed: false,
-            };
-            tasks.spawn(around.run(stop.clone()));
-        }
+        let around = Around {
+            plan: plan.clone(),
+            port,
+            secrets: fleet.secrets.clone(),
+            inbox: inbox.clone(),
+            seen: BTreeMap::new(),
+            told: None,
+            heard: 0,
+            echoed: false,
+            error: None,
+        };
+        tasks.spawn(around.run(stop.clone()));
         Discovery(stop)
     }
 
@@ -178,7 +173,7 @@ fn name() -> Option<String> {
 /// Our interfaces, used and passed over.
 fn surroundings(wanted: &[String], mdns: bool) -> AroundView {
     let all = interfaces::all();
-    let subnets = interfaces::subnets(&all);
+    let subnets = interfaces::subnets(&all, wanted);
     let mut names: Vec<String> = all.into_iter().map(|interface| interface.name).collect();
     names.sort();
     names.dedup();
@@ -196,10 +191,15 @@ struct Around {
     told: Option<(AroundView, u32)>,
     heard: u64,
     echoed: bool,
+    /// Why there is no mDNS.
+    error: Option<String>,
 }
 
 impl Around {
     async fn run(mut self, stop: CancellationToken) {
+        if !self.plan.mdns {
+            return self.only_tell(&stop).await;
+        }
         let (Some(instance), Some(host)) = (name(), name()) else {
             return tracing::error!("no mDNS: no random bytes from the system");
         };
@@ -207,8 +207,8 @@ impl Around {
             Ok(daemon) => daemon,
             Err(why) => {
                 tracing::warn!("no mDNS, devices are found by their last addresses only: {why}");
-                let around = AroundView { error: Some(why.to_string()), ..surroundings(&self.plan.interfaces, true) };
-                return drop(self.inbox.send(Input::Peer(PeerEvent::Around(around))).await);
+                self.error = Some(why.to_string());
+                return self.only_tell(&stop).await;
             }
         };
         let wanted = self.plan.interfaces.clone();
@@ -223,6 +223,15 @@ impl Around {
         let _ = timeout(GOODBYE_MAX, goodbye(&daemon, &instance)).await;
         if let Ok(done) = daemon.shutdown() {
             let _ = timeout(GOODBYE_MAX, done.recv_async()).await;
+        }
+    }
+
+    /// Where nobody is to be found by mDNS, our own interfaces still come and go.
+    async fn only_tell(&mut self, stop: &CancellationToken) {
+        let mut clock = interval(LOOK_EVERY);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(clock.tick()).await.is_some() {
+            self.tell_around().await;
         }
     }
 
@@ -258,7 +267,8 @@ impl Around {
 
     /// Says what is around, when it has changed; mere numbers once a minute.
     async fn tell_around(&mut self) {
-        let around = AroundView { heard: self.heard, echoed: self.echoed, ..surroundings(&self.plan.interfaces, true) };
+        let (heard, echoed, error) = (self.heard, self.echoed, self.error.clone());
+        let around = AroundView { heard, echoed, error, ..surroundings(&self.plan.interfaces, self.plan.mdns) };
         let (is_news, ticks) = match &self.told {
             None => (true, 0),
             Some((told, ticks)) => {
@@ -444,7 +454,7 @@ mod tests {
         let (inbox, mut told) = mpsc::channel(crate::model::limits::INBOX_MAX);
         let plan = Plan { mdns: true, mdns_port: port, peers: vec![], clock: || crate::network::testbed::NOW_MS, interfaces: vec![] };
         let secrets = fleet(1).secrets;
-        let mut around = Around { plan, port: 9, secrets, inbox, seen: BTreeMap::new(), told: None, heard: 0, echoed: false };
+        let mut around = Around { plan, port: 9, secrets, inbox, seen: BTreeMap::new(), told: None, heard: 0, echoed: false, error: None };
         let ears = daemon.clone();
         let tasks = TaskTracker::new();
         let looking = tasks.spawn(async move { around.look(&ears, "aaaa", "bbbb").await });

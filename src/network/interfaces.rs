@@ -53,11 +53,11 @@ pub(crate) fn listening(all: &[Interface], wanted: &[String], port: u16) -> Vec<
     ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
 }
 
-/// Our own addresses, each with how many of its first bits are those of its subnet.
-pub(crate) fn subnets(all: &[Interface]) -> Vec<(IpAddr, u8)> {
-    let of = |i: &Interface| match &i.addr {
-        IfAddr::V4(ours) => (IpAddr::V4(ours.ip), ours.prefixlen),
-        IfAddr::V6(ours) => (IpAddr::V6(ours.ip), ours.prefixlen),
+/// Our own addresses, each with how many of its first bits are those of its subnet: all of them, where an interface is passed over.
+pub(crate) fn subnets(all: &[Interface], wanted: &[String]) -> Vec<(IpAddr, u8)> {
+    let of = |i: &Interface| match (&i.addr, is_skipped(&i.name, wanted)) {
+        (IfAddr::V4(ours), skipped) => (IpAddr::V4(ours.ip), if skipped { 32 } else { ours.prefixlen }),
+        (IfAddr::V6(ours), skipped) => (IpAddr::V6(ours.ip), if skipped { 128 } else { ours.prefixlen }),
     };
     let mut subnets: Vec<(IpAddr, u8)> = all.iter().map(of).collect();
     subnets.sort_unstable();

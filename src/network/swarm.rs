@@ -94,8 +94,9 @@ impl Switchboard {
 
     /// Runs until it is stopped; then says the last words of every link, and ends within two seconds.
     pub(crate) async fn run(mut self, mut todo: mpsc::Receiver<LinkAction>) {
+        // Before anything else: who is let in is told where to find us, and may come in the next moment.
+        self.tell_where().await;
         self.discover();
-        self.agenda.add(Duration::ZERO, Later::Where);
         let stop = self.place.stop.clone();
         loop {
             let next = self.next_deadline();

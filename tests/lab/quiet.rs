@@ -1,4 +1,4 @@
-//! What is excluded sends nothing: counted on the wire, every byte of TCP in both directions.
+//! What need not be said is not said: counted on the wire, every byte of TCP in both directions.
 //!
 //! A link says something by itself every few seconds, so that bytes with and without the work can only be compared where it says nothing: in the longest silence
 //! of its 15 s, which has to be found first and waited for then. That takes the test's half minute.
@@ -93,4 +93,46 @@ fn an_excluded_project_sends_no_byte() {
     let said = site.said() - before;
     measured(&format!("lab: two deeds in another project: {said} bytes"));
     assert!(said > 0 && all[1].rows("/api/v3/todos?all=1").len() == 1, "and nothing else came over");
+}
+
+/// Sessions of so many months since 1970, each of which is a document of its own. No past has more; in memory there are 1 000 (benches).
+const DOCUMENTS: usize = 660;
+const MONTH_MS: i64 = 31 * 24 * 60 * 60 * 1_000;
+/// What it may take to meet again with all of them, and what may pass.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_BYTES: u64 = 64 * 1024;
+
+#[test]
+fn hundreds_of_level_documents_meet_again_at_once_and_with_few_words() {
+    let Some(site) = site("hundreds_of_level_documents_meet_again_at_once_and_with_few_words", &["anna", "bert"]) else { return };
+    let all = site.fleet();
+    let record =
+        |n: usize| json!({"id": format!("r-{n}"), "tool": "aider", "title": format!("month {n}"), "startedAt": n as i64 * MONTH_MS});
+    let records: Vec<serde_json::Value> = (0..DOCUMENTS).map(record).collect();
+    let taken = all[0].post("/api/v1/sync/sessions", &json!({"sessions": records}));
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    eventually(SOON, "all are known there", || (all[1].get("/api/v3/sessions?limit=1")["total"] == DOCUMENTS).then_some(()));
+    for home in &site.homes {
+        let documents = std::fs::read_dir(home.root().join("data/docs/sessions")).expect("documents").count();
+        assert!(documents >= DOCUMENTS, "{documents} documents");
+    }
+    let [a, mut b] = <[Daemon<'_>; 2]>::try_from(all).unwrap_or_else(|_| panic!("two daemons"));
+    let mut took = Vec::new();
+    for round in 0..3 {
+        b.stop();
+        site.falls_silent();
+        let before = site.said();
+        b = site.up(1);
+        let begun = Since::now();
+        eventually(SOON, "both know that they are level", || (linked(&a) == 1 && linked(&b) == 1).then_some(()));
+        took.push(begun.elapsed());
+        site.falls_silent();
+        let said = site.said() - before;
+        measured(&format!(
+            "lab: {DOCUMENTS} level documents, met again {:?} after one had started: {said} bytes of TCP until silence",
+            took[round]
+        ));
+        assert!(said <= AGAIN_BYTES, "{said} bytes");
+    }
+    judge("660 level documents, from when one has started until both know that they are level", AGAIN, took);
 }
