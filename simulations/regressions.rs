@@ -90,6 +90,12 @@ fn a_members_word_from_before_the_exclusion_lets_nothing_go() {
     ends_well(include_str!("cases/placed-by-a-member-before-it-was-excluded.txt"));
 }
 
+/// The same, and meanwhile we read on: what we wrote then took over the member's word, and sealed it.
+#[test]
+fn a_members_word_is_nothing_that_we_build_upon() {
+    ends_well(include_str!("cases/a-members-word-that-we-read-on-top-of.txt"));
+}
+
 /// A case that no test runs guards nothing.
 #[test]
 fn every_case_is_run() {

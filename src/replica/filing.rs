@@ -105,7 +105,6 @@ impl Replica {
         for (key, value) in facts {
             match (key, stays) {
                 (FactKey::Session(session), _) => {
-                    self.staying.strange.remove(session);
                     if let Some(Noun::Session(_, fact)) = saved::read(key, value)
                         && (stays || self.staying.said.contains_key(session))
                     {

@@ -274,12 +274,12 @@ impl Replica {
 
 /// What is known.
 impl Replica {
-    /// What this device itself says of one of its sessions. While anything is excluded nobody else's word counts.
+    /// What this device itself says of one of its sessions. Nobody else's word counts: what we write next would make it ours.
     pub(super) fn own_session(&self, session: &SessionId) -> Option<&SessionFact> {
         let staying = &self.staying;
         let told = self.showing.session(session);
         if staying.exclude.is_empty() {
-            return told;
+            return told.filter(|fact| fact.device == self.me.device && self.is_sealed(session));
         }
         let ours = |fact: &&SessionFact| staying.selves.contains(&fact.device) && !staying.strange.contains(session);
         staying.said.get(session).or_else(|| told.filter(ours))
@@ -295,19 +295,23 @@ impl Replica {
         };
         let value = joined.shown();
         let Some(Noun::Session(_, fact)) = saved::read(&FactKey::Session(session), value) else { return };
-        let is_strange = if fact.device == self.me.device {
-            !self.staying.seal.is_on(&session, &fact, value)
-        } else if self.staying.selves.contains(&fact.device) {
-            // Under another key than ours: what stood here when we started counts.
-            foreign && self.showing.session(&session).is_none_or(|known| *known != fact)
-        } else {
-            session != session_id(&fact.device, &fact.tool, fact.tool_session.json())
-        };
-        if is_strange {
+        let is_named_otherwise = session != session_id(&fact.device, &fact.tool, fact.tool_session.json());
+        // Under an older key of ours what stood here when we started counts, and what others brought since is theirs for good.
+        let is_old = fact.device != self.me.device && self.staying.selves.contains(&fact.device);
+        let is_brought = is_old && foreign && self.showing.session(&session).is_none_or(|known| *known != fact);
+        if is_named_otherwise || is_brought || (fact.device == self.me.device && !self.staying.seal.is_on(&session, &fact, value)) {
             self.staying.strange.insert(session);
-        } else {
+        } else if !is_old {
             self.staying.strange.remove(&session);
         }
+    }
+
+    /// Whether what stands of a session was written by us, under the key that we have.
+    fn is_sealed(&self, session: &SessionId) -> bool {
+        let key = FactKey::Session(*session);
+        let Some(joined) = self.library.facts().get(&key) else { return false };
+        let value = joined.shown();
+        matches!(saved::read(&key, value), Some(Noun::Session(_, fact)) if self.staying.seal.is_on(session, &fact, value))
     }
 
     /// Learns whether one of our sessions stays, and those that work for it.
@@ -315,7 +319,7 @@ impl Replica {
         if self.staying.exclude.is_empty() {
             return;
         }
-        let Some(fact) = self.own_session(session) else { return };
+        let Some(fact) = self.own_session(session) else { return self.note_unsure(session) };
         let why = self.why_fact(fact);
         if let Some(parent) = fact.parent {
             self.staying.children.entry(parent).or_default().insert(*session);
@@ -336,6 +340,14 @@ impl Replica {
         if awaited || before != stays {
             let children = self.staying.children.get(session).cloned().unwrap_or_default();
             children.iter().for_each(|child| self.learn_staying(child));
+        }
+    }
+
+    /// Where a session of ours works is known by another's word alone, if at all: it stays until we have read it again.
+    fn note_unsure(&mut self, session: &SessionId) {
+        let is_ours = self.showing.session(session).is_some_and(|fact| self.staying.selves.contains(&fact.device));
+        if is_ours && !self.staying.sessions.contains_key(session) {
+            Arc::make_mut(&mut self.staying.sessions).insert(*session, Stays::Unknown);
         }
     }
 
