@@ -276,9 +276,17 @@ pub(crate) mod testbed {
             timeout(LIMIT, dials).await.expect("a link in time")
         }
 
-        /// Nothing happens for a while.
+        /// Nothing happens for a while, but that it is said what interfaces there are.
         pub(crate) async fn quiet(&mut self, ms: u64) {
-            let event = timeout(Duration::from_millis(ms), self.inbox.recv()).await;
+            let others = async {
+                loop {
+                    match self.inbox.recv().await {
+                        Some(Input::Peer(PeerEvent::Around(_))) => {}
+                        other => return other,
+                    }
+                }
+            };
+            let event = timeout(Duration::from_millis(ms), others).await;
             assert!(event.is_err(), "{event:?}");
         }
 
