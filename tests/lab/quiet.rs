@@ -3,8 +3,13 @@
 //! A link says something by itself every few seconds, so that bytes with and without the work can only be compared where it says nothing: in the longest silence
 //! of its 15 s, which has to be found first and waited for then. That takes the test's half minute.
 
+use std::path::PathBuf;
 use std::thread::sleep;
 
+use hubless::model::fact::FactKey;
+use hubless::model::id::DeviceId;
+use hubless::model::session::session_id;
+use hubless::replica::document::Document;
 use serde_json::json;
 
 use super::*;
@@ -95,27 +100,43 @@ fn an_excluded_project_sends_no_byte() {
     assert!(said > 0 && all[1].rows("/api/v3/todos?all=1").len() == 1, "and nothing else came over");
 }
 
-/// Sessions of so many months since 1970, each of which is a document of its own. No past has more; in memory there are 1 000 (benches).
-const DOCUMENTS: usize = 660;
+/// Sessions of so many months, each of which is a document of its own.
+const DOCUMENTS: usize = 1_000;
 const MONTH_MS: i64 = 31 * 24 * 60 * 60 * 1_000;
 /// What it may take to meet again with all of them, and what may pass.
 const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_BYTES: u64 = 64 * 1024;
 
-#[test]
-fn hundreds_of_level_documents_meet_again_at_once_and_with_few_words() {
-    let Some(site) = site("hundreds_of_level_documents_meet_again_at_once_and_with_few_words", &["anna", "bert"]) else { return };
-    let all = site.fleet();
-    let record =
-        |n: usize| json!({"id": format!("r-{n}"), "tool": "aider", "title": format!("month {n}"), "startedAt": n as i64 * MONTH_MS});
-    let records: Vec<serde_json::Value> = (0..DOCUMENTS).map(record).collect();
-    let taken = all[0].post("/api/v1/sync/sessions", &json!({"sessions": records}));
-    assert_eq!(taken.status, 200, "{}", taken.text());
-    eventually(SOON, "all are known there", || (all[1].get("/api/v3/sessions?limit=1")["total"] == DOCUMENTS).then_some(()));
-    for home in &site.homes {
-        let documents = std::fs::read_dir(home.root().join("data/docs/sessions")).expect("documents").count();
-        assert!(documents >= DOCUMENTS, "{documents} documents");
+/// Where a device keeps its documents of sessions.
+fn documents(home: &Home) -> PathBuf {
+    home.data().join("docs/sessions")
+}
+
+/// Puts documents into the store of a device that does not run, as a daemon would have written them from 1970 to 2053.
+fn keep_documents(home: &Home) {
+    for n in 0..DOCUMENTS {
+        let (device, id) = (DeviceId([9; 32]), format!("r-{n}"));
+        let key = FactKey::Session(session_id(&device, "aider", &id));
+        let fact = json!({"rev": 1, "device": device, "tool": "aider", "toolSession": id, "agent": "sam", "started": n as i64 * MONTH_MS});
+        let mut actor = [7; 16];
+        actor[..8].copy_from_slice(&(n as u64).to_le_bytes());
+        let mut document = Document::born(actor);
+        assert!(!document.put(&[(key, fact.to_string())]).is_empty());
+        let path = documents(home).join(format!("{:04}-{:02}.automerge", 1970 + n / 12, n % 12 + 1));
+        home.write(&path, document.save().expect("it reads back"));
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("set");
     }
+}
+
+#[test]
+fn a_thousand_level_documents_meet_again_at_once_and_with_few_words() {
+    let Some(site) = site("a_thousand_level_documents_meet_again_at_once_and_with_few_words", &["anna", "bert"]) else { return };
+    site.up(0).stop();
+    keep_documents(&site.homes[0]);
+    let all = site.fleet();
+    let kept = || std::fs::read_dir(documents(&site.homes[1])).map_or(0, Iterator::count);
+    eventually(SOON, "all documents are there, too", || (kept() >= DOCUMENTS).then_some(()));
+    site.all_level(&all);
     let [a, mut b] = <[Daemon<'_>; 2]>::try_from(all).unwrap_or_else(|_| panic!("two daemons"));
     let mut took = Vec::new();
     for round in 0..3 {
@@ -134,5 +155,5 @@ fn hundreds_of_level_documents_meet_again_at_once_and_with_few_words() {
         ));
         assert!(said <= AGAIN_BYTES, "{said} bytes");
     }
-    judge("660 level documents, from when one has started until both know that they are level", AGAIN, took);
+    judge("1 000 level documents, from when one has started until both know that they are level", AGAIN, took);
 }
