@@ -280,6 +280,12 @@ fn it_is_read_without_a_mouse_without_good_eyes_and_without_a_script() {
         assert_eq!(poor, json!([]), "text below 4.5 : 1 in {scheme}");
     }
     assert_eq!(browser.run(NAMES), json!([]), "each thing has a name and a role");
+    for path in ["/agents", "/sessions", "/todos", "/projects", ""] {
+        browser.open(&format!("{}{path}", page(&laptop)));
+        let skips = "const all = [...document.querySelectorAll('h1, h2, h3, h4')]; const level = h => h ? +h.tagName[1] : 0; \
+                     return all.filter((h, n) => level(h) > level(all[n - 1]) + 1).map(h => h.outerHTML)";
+        assert_eq!(browser.run(skips), json!([]), "who goes by headings skips none on {path}");
+    }
     browser.browser_command("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
     browser.go(&page(&laptop));
     browser.browser_command("Emulation.setScriptExecutionDisabled", &json!({"value": false}));

@@ -79,6 +79,8 @@ pub(crate) fn all(scene: &Scene<'_>) -> Page {
     let mut top = scene.html();
     top.raw("<h1>Projects</h1><p class=\"sub\">").counted(sums.len(), "project", "projects").raw(", the busiest first</p>");
     let mut html = scene.html();
+    // Between the page's heading and those of the panels, for who goes by headings.
+    html.raw("<h2 class=\"vh\">By last activity</h2>");
     panel_list(&mut html, scene, pieces::slice(scene, &sums));
     pieces::pager(&mut html, scene, sums.len());
     Page { title: "Projects · hubless".into(), parts: vec![Part::bare("top", top), Part::bare("projects", html)] }
